@@ -1,0 +1,6 @@
+//! The public contract of Conclave, once: REST v1, the WebSocket protocol `conclave.v1`, token
+//! claims and grants, problems, limits. `openapi.json` and `asyncapi.json` are generated from here.
+//!
+//! Depends on nothing of ours, so that any server or SDK can be held against it.
+
+pub mod ws;

@@ -1,0 +1,388 @@
+//! The WebSocket protocol `conclave.v1`: JSON text messages between a client and signaling.
+//!
+//! ```text
+//! client                                   server
+//!   │ WebSocket /v1/ws, subprotocol conclave.v1 (no token in the URL)
+//!   │ ── join {token} or resume {ticket} ───▶ │  within 5 s
+//!   │ ◀─ joined {me, room, participants, …} ─ │  or error and close
+//!   │ ── offer {sdp, tracks} ───────────────▶ │  client is the only offerer
+//!   │ ◀─ answer {sdp} ─────────────────────── │
+//!   │ ◀─ slots, track_*, participant_*, … ─── │  deltas
+//!   │ ── ping every 5 s ─▶, ◀─ pong           │  dead after 15 s of silence
+//! ```
+//!
+//! Every message after the first is an envelope: `seq` counts the sender's messages from 1,
+//! `ack` is the highest `seq` received. After a cut the client resumes within
+//! [`RESUME_SECONDS`] with its ticket and the last `seq` it saw; the server sends again what was
+//! missed, in order, and the media session goes on meanwhile.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// WebSocket subprotocol name.
+pub const SUBPROTOCOL: &str = "conclave.v1";
+/// Seconds in which the first message must arrive.
+pub const FIRST_MESSAGE_SECONDS: u64 = 5;
+/// Seconds between pings of the client.
+pub const PING_SECONDS: u64 = 5;
+/// Seconds of silence after which either side gives the socket up.
+pub const DEAD_SECONDS: u64 = 15;
+/// Seconds for which a cut session can be resumed.
+pub const RESUME_SECONDS: u64 = 30;
+/// Largest message in bytes, either way.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// A message and its place in the sender's sequence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Envelope<T> {
+    /// Counts the sender's messages of one session from 1, over resumes.
+    pub seq: u64,
+    /// Highest `seq` received from the other side, 0 at first.
+    pub ack: u64,
+    /// The message itself, in the same JSON object, told apart by `type`.
+    #[serde(flatten)]
+    pub message: T,
+}
+
+/// What a client says.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientMessage {
+    /// First message of a new session.
+    Join {
+        /// Room token (a JWT), single use.
+        token: String,
+        /// SDK name and version, `conclave-web/0.1.0`, for support; not a user agent.
+        #[serde(default)]
+        sdk: Option<String>,
+    },
+    /// First message after a cut.
+    Resume {
+        /// From [`ServerMessage::Joined`] or [`ServerMessage::Resumed`]; single use.
+        ticket: String,
+        /// Highest `seq` received.
+        received: u64,
+    },
+    /// An SDP offer: all m-sections, with the tracks that sending ones carry.
+    Offer {
+        /// Chosen by the client, returned in the answer; grows.
+        id: u64,
+        /// RFC 8866 text.
+        sdp: String,
+        /// What is published. A track that is no longer named ends.
+        tracks: Vec<OfferedTrack>,
+    },
+    /// Mute or unmute an own track.
+    Mute {
+        /// The track.
+        track: String,
+        /// New state.
+        muted: bool,
+    },
+    /// Tracks to see first, most wanted first. The rest follows in the server's order.
+    Want {
+        /// Track ids.
+        tracks: Vec<String>,
+    },
+    /// Keeps the session alive.
+    Ping {},
+    /// Leaves the room for good.
+    Leave {},
+}
+
+/// A track in an offer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OfferedTrack {
+    /// `a=mid` of its m-section.
+    pub mid: String,
+    /// What it shows.
+    pub source: Source,
+    /// Whether it starts muted.
+    #[serde(default)]
+    pub muted: bool,
+}
+
+/// What a track shows or carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Camera or another picture of the participant.
+    Camera,
+    /// Microphone.
+    Microphone,
+    /// Shared screen, window or tab.
+    Screen,
+    /// Sound of the shared screen.
+    ScreenAudio,
+}
+
+/// What the server says.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// The session is open.
+    Joined {
+        /// The participant that the client is.
+        participant: Participant,
+        /// The room.
+        room: RoomInfo,
+        /// Everybody else.
+        participants: Vec<Participant>,
+        /// Everybody else's tracks.
+        tracks: Vec<Track>,
+        /// For [`ClientMessage::Resume`].
+        ticket: String,
+        /// What the client may do.
+        grants: Grants,
+        /// Limits that the client must respect.
+        limits: ClientLimits,
+    },
+    /// The session goes on after a cut; missed messages follow.
+    Resumed {
+        /// Highest `seq` received from the client; the client sends later ones again.
+        received: u64,
+        /// The next ticket.
+        ticket: String,
+    },
+    /// Answer to the offer with the same `id`.
+    Answer {
+        /// As in the offer.
+        id: u64,
+        /// RFC 8866 text.
+        sdp: String,
+        /// The client's own tracks as accepted, with their ids.
+        tracks: Vec<PublishedTrack>,
+    },
+    /// Somebody came.
+    ParticipantJoined {
+        /// Who.
+        participant: Participant,
+    },
+    /// Somebody left.
+    ParticipantLeft {
+        /// Who (participant id).
+        participant: String,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Somebody published a track.
+    TrackPublished {
+        /// The track.
+        track: Track,
+    },
+    /// A track ended.
+    TrackUnpublished {
+        /// Track id.
+        track: String,
+    },
+    /// A track was muted or unmuted.
+    TrackMuted {
+        /// Track id.
+        track: String,
+        /// New state.
+        muted: bool,
+    },
+    /// The whole state of the client's slots; a lower `version` than seen is to be ignored.
+    Slots {
+        /// Counts changes.
+        version: u64,
+        /// Every slot.
+        slots: Vec<Slot>,
+        /// Tracks without a slot; the client offers more receiving m-sections to see them.
+        waiting: Waiting,
+    },
+    /// Who speaks, loudest first (participant ids).
+    Speakers {
+        /// Participant ids.
+        participants: Vec<String>,
+    },
+    /// The media path: `connected`, or `interrupted` (the client restarts ICE).
+    Media {
+        /// State.
+        state: MediaState,
+    },
+    /// Answer to a ping.
+    Pong {},
+    /// The last message failed. The session goes on unless `fatal`.
+    Error {
+        /// What and what to do.
+        error: ErrorInfo,
+        /// `id` of the offer that failed, if it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        offer: Option<u64>,
+        /// Whether the socket closes now.
+        fatal: bool,
+    },
+    /// The session is over for good; the socket closes.
+    Left {
+        /// Why.
+        reason: LeaveReason,
+    },
+}
+
+/// A participant as the others see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Participant {
+    /// `pa_…`, for this stay.
+    pub id: String,
+    /// The partner's opaque handle from the token.
+    pub handle: String,
+    /// Role from the token.
+    pub role: Role,
+}
+
+/// Role of a participant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// May moderate.
+    Moderator,
+    /// Takes part.
+    #[default]
+    Participant,
+    /// Only watches and listens.
+    Viewer,
+}
+
+/// What a token lets its bearer do. Nothing is granted by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    /// Sources that may be published.
+    #[serde(default)]
+    pub publish: Vec<Source>,
+    /// Whether the tracks of others are received.
+    #[serde(default)]
+    pub subscribe: bool,
+}
+
+/// The room as a client sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RoomInfo {
+    /// `rm_…`.
+    pub id: String,
+}
+
+/// A published track.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Track {
+    /// `tr_…`.
+    pub id: String,
+    /// Participant id of the publisher.
+    pub participant: String,
+    /// What it shows.
+    pub source: Source,
+    /// Whether it is muted.
+    pub muted: bool,
+}
+
+/// An own track in an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PublishedTrack {
+    /// `a=mid` from the offer.
+    pub mid: String,
+    /// `tr_…`.
+    pub id: String,
+}
+
+/// A receiving m-section and the track shown in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Slot {
+    /// `a=mid`.
+    pub mid: String,
+    /// Track id, or null while empty.
+    pub track: Option<String>,
+}
+
+/// Tracks that have no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    /// Audio tracks. Audio slots are for the loudest; growing them is seldom needed.
+    pub audio: u32,
+    /// Video tracks.
+    pub video: u32,
+}
+
+/// State of the media path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaState {
+    /// ICE and DTLS are up.
+    Connected,
+    /// Consent was lost.
+    Interrupted,
+}
+
+/// Limits for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientLimits {
+    /// Most receiving audio m-sections.
+    pub audio_slots_max: u32,
+    /// Most receiving video m-sections.
+    pub video_slots_max: u32,
+    /// Largest message in bytes.
+    pub message_bytes_max: u32,
+}
+
+/// Why somebody left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveReason {
+    /// Said so.
+    Left,
+    /// Silent for too long, or the media path was gone for too long.
+    Timeout,
+    /// The room was deleted.
+    RoomClosed,
+    /// Removed by the partner or a moderator.
+    Removed,
+    /// A protocol error.
+    ProtocolError,
+    /// The server had to give the session up.
+    ServerError,
+}
+
+/// What went wrong and what to do about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorInfo {
+    /// Machine-readable.
+    pub code: ErrorCode,
+    /// For a developer; may change.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// Codes of [`ServerMessage::Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Token missing, wrong, expired, used, or for a room that is gone: one answer for all.
+    TokenRefused,
+    /// Ticket unknown, used, or too late. Join with a new token.
+    ResumeRefused,
+    /// The room has as many participants as it may.
+    RoomFull,
+    /// Not a message of this protocol.
+    MalformedMessage,
+    /// A well-formed message at the wrong time.
+    UnexpectedMessage,
+    /// A message above the limit.
+    MessageTooLarge,
+    /// Too many messages.
+    RateLimited,
+    /// Nothing arrived in time.
+    Timeout,
+    /// The SDP cannot be parsed or is above a limit.
+    MalformedSdp,
+    /// The SDP is fine but cannot be answered.
+    OfferRefused,
+    /// The grants do not allow it.
+    NotPermitted,
+    /// No such track, or not the client's own.
+    UnknownTrack,
+    /// No media node is free.
+    NoMediaNode,
+    /// Our fault.
+    Internal,
+}

@@ -1,0 +1,11 @@
+//! The forwarding unit as a state machine: `handle_*(input, now)` in, `poll_*()` out.
+//!
+//! No socket, clock, thread, lock or environment in here; randomness is a seeded generator that the
+//! caller hands in. One [`shard::Shard`] owns its rooms, sessions, buffers and timers; several
+//! shards share nothing.
+//!
+//! The hot path, in order: `transport/demux.rs` → `shard.rs` → `transport/inbound.rs` →
+//! `router/forward.rs` → `transport/outbound.rs`.
+
+pub mod path;
+pub mod transport;
