@@ -7,5 +7,10 @@
 //! The hot path, in order: `transport/demux.rs` → `shard.rs` → `transport/inbound.rs` →
 //! `router/forward.rs` → `transport/outbound.rs`.
 
+pub mod config;
+pub mod event;
+pub mod limits;
 pub mod path;
+pub mod shard;
+pub mod stats;
 pub mod transport;

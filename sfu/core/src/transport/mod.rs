@@ -11,5 +11,7 @@
 pub mod demux;
 pub mod dtls;
 pub mod ice;
+pub mod inbound;
+pub mod outbound;
 pub mod session;
 pub mod srtp;
