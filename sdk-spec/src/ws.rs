@@ -11,10 +11,31 @@
 //!   │ ── ping every 5 s ─▶, ◀─ pong           │  dead after 15 s of silence
 //! ```
 //!
-//! Every message after the first is an envelope: `seq` counts the sender's messages from 1,
-//! `ack` is the highest `seq` received. After a cut the client resumes within
-//! [`RESUME_SECONDS`] with its ticket and the last `seq` it saw; the server sends again what was
-//! missed, in order, and the media session goes on meanwhile.
+//! Every message is an envelope: `seq` counts the sender's messages of one session from 1, over
+//! resumes; `ack` is the highest `seq` received. Outside the sequence, with `seq` 0 or without
+//! `seq` and `ack`, stand only: `join` and `resume` of the client; `resumed` and the `error` that
+//! answers a refused `join` or `resume` of the server. So `joined` has `seq` 1. A receiver ignores
+//! a sequenced message that it has seen (it may come again after a resume); a gap is a protocol
+//! error.
+//!
+//! After a cut the client resumes within [`RESUME_SECONDS`] with its newest ticket and the last
+//! `seq` it saw. The server answers `resumed`, then sends again what was missed, in order, with
+//! the first `seq`; the client does the same with what `resumed.received` lacks. The media session
+//! goes on meanwhile. Everything in the `ack` is dropped from the sender's memory: an `ack` at
+//! least every [`PING_SECONDS`] comes with `ping` and `pong`.
+//!
+//! # Close codes
+//!
+//! | code | after | the client |
+//! |---|---|---|
+//! | 1000 | `left` | is done |
+//! | 1001 | the server goes down | resumes or joins elsewhere |
+//! | 1003 | a binary message | has a defect |
+//! | 1008 | `error` with `fatal` | does what `remedy` says |
+//! | 1009 | a message above [`MESSAGE_BYTES_MAX`] | has a defect |
+//! | 1011 | our fault | resumes |
+//! | 4000 | too slow a reader, or silence for [`DEAD_SECONDS`] | resumes |
+//! | 4001 | another connection resumed this session | does nothing |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
