@@ -6,7 +6,9 @@
 //! fuzz target under `fuzz/`.
 
 pub mod control;
+pub mod demux;
 pub mod id;
+pub mod limits;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
