@@ -12,6 +12,7 @@ pub mod demux;
 pub mod dtls;
 pub mod ice;
 pub mod inbound;
+pub mod limits;
 pub mod outbound;
 pub mod session;
 pub mod srtp;

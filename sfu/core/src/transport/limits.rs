@@ -1,0 +1,49 @@
+//! Every bound of one transport session, with unit and reason.
+
+use std::time::Duration;
+
+/// Validated paths per session. A client rarely has more than host, VPN and mobile pairs on two
+/// address families; a ninth evicts the one that was quiet longest (SECURITY.md T6).
+pub const PATHS_PER_SESSION_MAX: usize = 8;
+
+/// SSRCs that one peer may send RTP with; likewise for RTCP. Ten simulcast sources with RTX.
+pub const INBOUND_SSRC_MAX: usize = 128;
+
+/// SSRCs that we send RTP with to one peer: a slot and its RTX each for 1,024 slots.
+pub const OUTBOUND_SSRC_MAX: usize = 2048;
+
+/// Datagrams waiting in one session's queue: two DTLS flights, STUN answers and RTCP of one turn.
+/// The oldest is dropped beyond it; every kind in it is repeated by its protocol.
+pub const OUTGOING_MAX: usize = 64;
+
+/// Bytes in one datagram of an RTCP compound, before sealing: stays below common path MTUs.
+pub const RTCP_COMPOUND_MAX: usize = 1200;
+
+/// Largest datagram looked at (SECURITY.md T8).
+pub const DATAGRAM_MAX: usize = 1500;
+
+/// From the first validated path to keys. Beyond it a real client has given up (SECURITY.md S16).
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+
+/// From creation to the first validated path. A person may be asked for a camera in between.
+pub const FIRST_BINDING_MAX: Duration = Duration::from_secs(60);
+
+/// DTLS engines a session may use up before it is connected. Each costs a forger that holds a
+/// validated 5-tuple at least one datagram; real clients need one.
+pub const DTLS_ATTEMPTS_MAX: u32 = 64;
+
+/// Bytes of DTLS handshake output sent to the peer per byte received, before it is authenticated.
+/// Bounds nothing by itself (the path is validated); kept for documentation of flight size.
+pub const DTLS_MTU: usize = 1200;
+
+/// Quiet time after which media stops. RFC 7675 section 5.1 allows 30 s; clients check every 5 s.
+pub const CONSENT_MAX: Duration = Duration::from_secs(15);
+
+/// Time between `Interrupted` and the end of the session: a network change takes seconds.
+pub const RECOVERY_MAX: Duration = Duration::from_secs(30);
+
+/// ICE generations that are accepted at once: the current one and, during a restart, the last.
+pub const GENERATIONS_MAX: usize = 2;
+
+/// Events waiting for the shard. It drains after every call; the states cannot produce more.
+pub const EVENTS_MAX: usize = 16;
