@@ -1,0 +1,78 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// Conclave: real-time audio and video rooms that an organisation runs itself.
+///
+/// `conclave serve` runs everything in one process on built-in defaults. Every setting and its
+/// default: `conclave config sample`.
+#[derive(Debug, Parser)]
+#[command(name = "conclave", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Where configuration comes from.
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server: signaling, media and database in one process. Ends on SIGTERM or SIGINT.
+    Serve {
+        /// Also serve the demo page in this directory at /demo/, with a partner server that lets
+        /// in whoever has the join code of the URL that is printed at the start.
+        #[arg(long, value_name = "DIR", env = "CONCLAVE_DEMO")]
+        demo: Option<PathBuf>,
+    },
+    /// Manage projects: a project holds the rooms and keys of one application.
+    #[command(subcommand)]
+    Project(ProjectCommand),
+    /// Manage API keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Check this machine and the configuration, and say what to do. Exit code 1 when the server
+    /// cannot run. Run it while the server is stopped: it tries the ports.
+    Doctor,
+    /// Show configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Verbs of `conclave project`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectCommand {
+    /// Create a project and print its id.
+    Create {
+        /// What people call it, for operators only.
+        name: String,
+    },
+}
+
+/// Verbs of `conclave key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Create a key of a project. Its secret is printed once and is kept only as a hash.
+    Create {
+        /// Project id, as printed by `conclave project create`.
+        #[arg(long, value_name = "ID")]
+        project: String,
+        /// What the key may do, such as rooms:write; repeat it or separate by commas. Nothing is
+        /// granted by default.
+        #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
+        scope: Vec<String>,
+    },
+}
+
+/// Verbs of `conclave config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a configuration file with every value, its default and its explanation.
+    Sample,
+}

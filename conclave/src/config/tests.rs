@@ -1,0 +1,75 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::net::Ipv4Addr;
+
+use super::{Config, Mistakes, Overrides};
+
+fn read(text: &str) -> Result<Config, String> {
+    let mut mistakes = Mistakes::default();
+    let config = Config::read(text, &mut mistakes);
+    config.check(&mut mistakes);
+    mistakes.into_result(config).map_err(|m| m.to_string())
+}
+
+#[test]
+fn sample_is_the_default_configuration() {
+    assert_eq!(read(&Config::sample()), Ok(Config::default()));
+    assert_eq!(read(""), Ok(Config::default()));
+}
+
+#[test]
+fn examples_in_the_sample_are_valid_values() {
+    let uncommented = Config::sample().replace("# certificate =", "certificate =");
+    let uncommented = uncommented.replace("# private_key =", "private_key =");
+    let config = read(&uncommented).unwrap();
+    assert!(config.http.certificate.is_some() && config.http.private_key.is_some());
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let text = "
+        typo = 1
+        [http]
+        listen = \"0.0.0.0:80\"
+        port = 80
+        allowed_origins = [\"https://a.example/page\"]
+        [media]
+        udp_port = 70000
+        announce = [\"0.0.0.0\"]
+        [log]
+        level = \"info,sfu=loud\"
+    ";
+    let told = read(text).unwrap_err();
+    for place in [
+        "typo:",
+        "http.listen: an address other than loopback needs",
+        "http.port:",
+        "http.allowed_origins:",
+        "media.udp_port:",
+        "media.announce:",
+        "log.level:",
+    ] {
+        assert!(told.contains(place), "{place} is missing in: {told}");
+    }
+    assert!(told.starts_with("the configuration has 7 mistakes:"), "{told}");
+}
+
+#[test]
+fn syntax_mistakes_carry_their_line_and_do_not_hide_the_rest() {
+    let told = read("[http\nlisten = \"nowhere\"\n\n[media]\nudp_port = \n").unwrap_err();
+    assert!(told.contains("line 1:") && told.contains("line 5:"), "{told}");
+}
+
+#[test]
+fn a_certificate_without_its_key_is_a_mistake() {
+    let told = read("[http]\ncertificate = \"a.pem\"").unwrap_err();
+    assert!(told.contains("http.private_key"), "{told}");
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let mut config = read("[http]\nlisten = \"127.0.0.1:1\"\n[media]\nudp_port = 5").unwrap();
+    config
+        .apply(Overrides { listen: Some((Ipv4Addr::LOCALHOST, 2).into()), ..Overrides::default() });
+    assert_eq!((config.http.listen.port(), config.media.udp_port), (2, 5));
+}

@@ -1,0 +1,29 @@
+//! `conclave doctor`: looks at the machine and the configuration before clients do, and says what
+//! to do. It binds the ports for a moment, so the server must not run meanwhile.
+
+mod certificate;
+mod host;
+mod network;
+mod report;
+
+use crate::config::Config;
+use report::{Finding, Report};
+
+/// Looks at everything and prints one line for each finding.
+///
+/// Returns whether the server can run.
+pub(crate) fn run(config: &Config) -> bool {
+    let mut report = Report::default();
+    report.add("data directory", host::data_dir(&config.storage.data_dir));
+    report.add("http port", network::http(config.http.listen));
+    report.add("certificate", certificate::check(&config.http));
+    report.add("udp ports", network::udp_ports(config));
+    report.add("tcp ports", network::tcp_ports(config));
+    report.add("udp buffers", network::buffers());
+    report.add("udp batches", network::segmentation());
+    report.add("announced addresses", network::announced(&config.media));
+    report.add("open files", host::open_files(config.workers()));
+    report.add("clock", host::clock());
+    report.print();
+    report.sound()
+}
