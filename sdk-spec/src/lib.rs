@@ -3,4 +3,11 @@
 //!
 //! Depends on nothing of ours, so that any server or SDK can be held against it.
 
+pub mod asyncapi;
+pub mod handle;
+pub mod limits;
+pub mod openapi;
+pub mod problem;
+pub mod rest;
+pub mod token;
 pub mod ws;

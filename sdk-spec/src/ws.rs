@@ -39,6 +39,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::handle::Handle;
 
 /// WebSocket subprotocol name.
 pub const SUBPROTOCOL: &str = "conclave.v1";
@@ -124,7 +127,7 @@ pub struct OfferedTrack {
 }
 
 /// What a track shows or carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// Camera or another picture of the participant.
@@ -242,18 +245,20 @@ pub enum ServerMessage {
 }
 
 /// A participant as the others see it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Participant {
     /// `pa_…`, for this stay.
     pub id: String,
     /// The partner's opaque handle from the token.
-    pub handle: String,
+    pub handle: Handle,
     /// Role from the token.
     pub role: Role,
 }
 
 /// Role of a participant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// May moderate.
@@ -266,7 +271,7 @@ pub enum Role {
 }
 
 /// What a token lets its bearer do. Nothing is granted by default.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grants {
     /// Sources that may be published.

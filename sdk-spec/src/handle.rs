@@ -1,0 +1,259 @@
+//! Opaque handles: the partner's own, meaningless names for a participant or a room.
+//!
+//! A handle must not be personal data. What can be told from the text is refused here with the
+//! reason: e-mail and IP addresses, phone numbers, free text. Neither [`Handle`] nor its errors
+//! show the text in `Debug` or `Display`.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, schema::Type},
+};
+
+use crate::limits::HANDLE_CHARS_MAX;
+
+/// Digits from which a text of digits and separators counts as a phone number. The shortest
+/// subscriber numbers in use have seven.
+const PHONE_DIGITS_MIN: usize = 7;
+const PATTERN: &str = "^[A-Za-z0-9._~-]{1,64}$";
+const DESCRIPTION: &str = "Opaque handle of the partner. Not a name, e-mail address, phone number \
+    or IP address: these are refused.";
+
+/// A checked handle: 1 to 64 of `A-Z a-z 0-9 . _ ~ -`, at least one of them a letter or digit.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Handle(String);
+
+/// Why a text is not a handle. The blame is the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum HandleRefusal {
+    /// No characters.
+    #[error("it is empty")]
+    Empty,
+    /// More than [`HANDLE_CHARS_MAX`].
+    #[error("it is longer than 64 characters")]
+    TooLong,
+    /// Looks like an e-mail address.
+    #[error("it looks like an e-mail address; use an opaque id that only you can resolve")]
+    Email,
+    /// Looks like a phone number.
+    #[error("it looks like a phone number; use an opaque id that only you can resolve")]
+    Phone,
+    /// Is an IP address.
+    #[error("it is an IP address; use an opaque id that only you can resolve")]
+    Address,
+    /// Words with spaces, or letters outside of ASCII: a name or other free text.
+    #[error("it looks like a name or other free text; use an opaque id that only you can resolve")]
+    FreeText,
+    /// Another character than the allowed ones.
+    #[error("it has characters other than A-Z a-z 0-9 . _ ~ - or no letter or digit")]
+    Characters,
+}
+
+impl Handle {
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// [`HandleRefusal`] with the first reason found.
+    pub fn parse(text: &str) -> Result<Self, HandleRefusal> {
+        match refusal(text) {
+            Some(reason) => Err(reason),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+
+    /// The text. For the wire only, never for a log.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn refusal(text: &str) -> Option<HandleRefusal> {
+    use HandleRefusal as R;
+    // Length first: nothing below looks at more than a bounded text.
+    if text.is_empty() {
+        return Some(R::Empty);
+    }
+    if text.len() > 4 * HANDLE_CHARS_MAX || text.chars().count() > HANDLE_CHARS_MAX {
+        return Some(R::TooLong);
+    }
+    if is_email(text) {
+        return Some(R::Email);
+    }
+    if is_address(text) {
+        return Some(R::Address);
+    }
+    if is_phone(text) {
+        return Some(R::Phone);
+    }
+    if text.chars().any(|c| c.is_whitespace() || (!c.is_ascii() && c.is_alphabetic())) {
+        return Some(R::FreeText);
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-');
+    let named = text.chars().any(|c| c.is_ascii_alphanumeric());
+    (!named || !text.chars().all(allowed)).then_some(R::Characters)
+}
+
+fn is_email(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let at = lower.replace("%40", "@").replace("(at)", "@").replace("[at]", "@");
+    at.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+}
+
+fn is_address(text: &str) -> bool {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().is_ok()
+}
+
+fn is_phone(text: &str) -> bool {
+    let separator = |c: char| matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/' | '_' | '~');
+    text.chars().all(|c| c.is_ascii_digit() || separator(c))
+        && text.chars().filter(char::is_ascii_digit).count() >= PHONE_DIGITS_MIN
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(d)?;
+        Self::parse(&text).map_err(|reason| D::Error::custom(format!("handle refused: {reason}")))
+    }
+}
+
+impl JsonSchema for Handle {
+    fn schema_name() -> Cow<'static, str> {
+        "Handle".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": PATTERN, "description": DESCRIPTION })
+    }
+}
+
+impl PartialSchema for Handle {
+    fn schema() -> RefOr<utoipa::openapi::Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(PATTERN))
+            .description(Some(DESCRIPTION))
+            .examples(["user-5f0c2b"])
+            .into()
+    }
+}
+
+impl ToSchema for Handle {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refused(text: &str) -> Option<HandleRefusal> {
+        Handle::parse(text).err()
+    }
+
+    #[test]
+    fn reasons_name_what_was_seen() {
+        use HandleRefusal as R;
+        let cases = [
+            ("", R::Empty),
+            ("anna@example.com", R::Email),
+            ("Anna%40example.com", R::Email),
+            ("anna(at)example.com", R::Email),
+            ("+49 170 1234567", R::Phone),
+            ("0170-1234567", R::Phone),
+            ("(0170) 123/4567", R::Phone),
+            ("1234567", R::Phone),
+            ("192.0.2.17", R::Address),
+            ("2001:db8::1", R::Address),
+            ("[2001:db8::1]", R::Address),
+            ("Anna Schmidt", R::FreeText),
+            ("Müller", R::FreeText),
+            ("アンナ", R::FreeText),
+            ("a\tb", R::FreeText),
+            ("a/b", R::Characters),
+            ("../etc", R::Characters),
+            ("..", R::Characters),
+            ("a\0b", R::Characters),
+            ("\"><script>", R::Characters),
+            ("😀", R::Characters),
+        ];
+        for (text, reason) in cases {
+            assert_eq!(refused(text), Some(reason), "{text:?}");
+        }
+        assert_eq!(refused(&"a".repeat(65)), Some(R::TooLong));
+        assert_eq!(refused(&"a".repeat(1_000_000)), Some(R::TooLong));
+    }
+
+    #[test]
+    fn usual_ids_pass() {
+        for text in [
+            "a",
+            "123456",
+            "user-5f0c2b",
+            "018f2f6e-6f0a-7cc0-8d3a-0c8b6f1f9e52",
+            "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU",
+            "rm_01hzx3m8q7",
+            &"z".repeat(64),
+        ] {
+            assert!(refused(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_refusal_does_not_repeat_the_text() {
+        let error = serde_json::from_str::<Handle>(r#""anna@example.com""#).err().unwrap();
+        assert!(!error.to_string().contains("anna"));
+    }
+
+    proptest! {
+        #[test]
+        fn random_opaque_ids_are_accepted(text in "[a-z][A-Za-z0-9_~-]{0,62}[a-z0-9]") {
+            prop_assert!(refused(&text).is_none());
+        }
+
+        #[test]
+        fn emails_are_refused(text in "[a-z0-9.+_-]{1,20}@[a-z0-9-]{1,20}\\.[a-z]{2,6}") {
+            prop_assert_eq!(refused(&text), Some(HandleRefusal::Email));
+        }
+
+        #[test]
+        fn phones_are_refused(text in "\\+?[0-9]{2,4}([ ./-]?[0-9]){5,12}") {
+            // Four groups of dots may also be an address; refused either way.
+            prop_assert!(matches!(
+                refused(&text), Some(HandleRefusal::Phone | HandleRefusal::Address)));
+        }
+
+        #[test]
+        fn ipv4_addresses_are_refused(a: u8, b: u8, c: u8, d: u8) {
+            let text = format!("{a}.{b}.{c}.{d}");
+            prop_assert_eq!(refused(&text), Some(HandleRefusal::Address));
+        }
+
+        #[test]
+        fn ipv6_addresses_are_refused(bits: u128) {
+            let text = std::net::Ipv6Addr::from_bits(bits).to_string();
+            prop_assert_eq!(refused(&text), Some(HandleRefusal::Address));
+        }
+
+        #[test]
+        fn two_words_are_refused(text in "[A-Z][a-z]{1,12} [A-Z][a-z]{1,12}") {
+            prop_assert_eq!(refused(&text), Some(HandleRefusal::FreeText));
+        }
+
+        #[test]
+        fn accepted_means_the_pattern_and_a_round_trip(text in "\\PC{0,80}") {
+            if let Ok(handle) = Handle::parse(&text) {
+                prop_assert!(text.len() <= 64 && !text.is_empty());
+                prop_assert!(text.bytes().all(
+                    |b| b.is_ascii_alphanumeric() || b"._~-".contains(&b)));
+                let json = serde_json::to_string(&handle).unwrap();
+                prop_assert!(serde_json::from_str::<Handle>(&json).unwrap() == handle);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Every limit that a partner or a client can meet, with its unit and its reason.
+//!
+//! Limits of the WebSocket timing stand beside the protocol in [`crate::ws`].
+
+/// A limit as listed for documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Name of the constant.
+    pub name: &'static str,
+    /// Value in [`Limit::unit`].
+    pub value: u64,
+    /// Unit of the value.
+    pub unit: &'static str,
+    /// Why it is what it is.
+    pub reason: &'static str,
+}
+
+macro_rules! limits {
+    ($($name:ident: $type:ty = $value:expr, $unit:literal, $reason:literal;)*) => {
+        $(
+            #[doc = $reason]
+            #[doc = concat!("\n\nUnit: ", $unit, ".")]
+            pub const $name: $type = $value;
+        )*
+
+        /// All of them, in order of this file.
+        pub const ALL: &[Limit] = &[$(
+            Limit { name: stringify!($name), value: $name as u64, unit: $unit, reason: $reason },
+        )*];
+    };
+}
+
+limits! {
+    BODY_BYTES_MAX: usize = 64 * 1024, "bytes",
+        "Largest REST request body. Bodies are a few hundred bytes; this bounds memory per request.";
+    SDP_BYTES_MAX: usize = 256 * 1024, "bytes",
+        "Largest session description. A browser writes about 3 kB per media section; 50 sections fit.";
+    HEADER_BYTES_MAX: usize = 16 * 1024, "bytes",
+        "Largest request head. Tokens are below 2 kB; more is an attack on memory.";
+    TOKEN_BYTES_MAX: usize = 4 * 1024, "bytes",
+        "Largest room token. Ours are below 1 kB; nothing longer is decoded.";
+    HANDLE_CHARS_MAX: usize = 64, "characters",
+        "Longest handle or reference. A UUID has 36; a base64url SHA-256 has 43.";
+    PARTICIPANTS_MAX: u32 = 1000, "participants",
+        "Most participants that a room may allow. Joins are announced to everybody, so cost grows with the square.";
+    PARTICIPANTS_MAX_DEFAULT: u32 = 100, "participants",
+        "Most participants of a room that names no number.";
+    EMPTY_TIMEOUT_SECONDS_MIN: u32 = 10, "seconds",
+        "Shortest time for which an empty room stays open. Below it a reload of the only page would end the room.";
+    EMPTY_TIMEOUT_SECONDS_MAX: u32 = 7 * 24 * 3600, "seconds",
+        "Longest time for which an empty room stays open. Rooms are cheap to create again; forgotten ones must end.";
+    EMPTY_TIMEOUT_SECONDS_DEFAULT: u32 = 300, "seconds",
+        "Time for which an empty room stays open when it names none.";
+    ROOMS_OPEN_MAX: u32 = 10_000, "rooms",
+        "Most open rooms of a project. Each costs about 2 kB of memory on its node.";
+    TOKEN_SECONDS_MAX: u32 = 15 * 60, "seconds",
+        "Longest life of a room token. It is used once, at once; a leaked one must die soon.";
+    TOKEN_SECONDS_DEFAULT: u32 = 5 * 60, "seconds",
+        "Life of a room token when the request names none.";
+    CLOCK_SKEW_SECONDS_MAX: u32 = 10, "seconds",
+        "How far a partner's clock may differ from ours when a token's times are compared.";
+    PAGE_SIZE_DEFAULT: u32 = 50, "items",
+        "Items in a page of a list when the request names no number.";
+    PAGE_SIZE_MAX: u32 = 200, "items",
+        "Most items in a page of a list: about 60 kB of JSON.";
+    IDEMPOTENCY_KEY_CHARS_MAX: usize = 128, "characters",
+        "Longest `Idempotency-Key`. A UUID has 36.";
+    IDEMPOTENCY_SECONDS: u32 = 24 * 3600, "seconds",
+        "How long the answer to an `Idempotency-Key` is kept: a day of retries.";
+    REQUESTS_PER_SECOND: u32 = 50, "requests per second",
+        "Sustained REST requests of one API key. A busy partner starts a few rooms per second.";
+    REQUESTS_BURST: u32 = 200, "requests",
+        "REST requests of one API key at once, after a pause.";
+    MESSAGES_PER_SECOND: u32 = 50, "messages per second",
+        "Sustained WebSocket messages of one client. An SDK sends a few per second at most.";
+    MESSAGES_BURST: u32 = 200, "messages",
+        "WebSocket messages of one client at once, after a pause; a resume sends again what was lost.";
+    MESSAGES_RESUMABLE_MAX: usize = 1024, "messages",
+        "Messages kept for a client that is away. One that missed more joins anew.";
+    BYTES_RESUMABLE_MAX: usize = 1024 * 1024, "bytes",
+        "Memory for messages kept for a client that is away.";
+    TRACKS_OFFERED_MAX: usize = 4, "tracks",
+        "Tracks of one participant: one of each source.";
+    TRACKS_WANTED_MAX: usize = 100, "tracks",
+        "Tracks named in one `want`. A page shows fewer; the rest follows in the server's order.";
+    AUDIO_SLOTS_MAX: u32 = 16, "media sections",
+        "Receiving audio sections of one client. The loudest share them; more than a few cannot be told apart by ear.";
+    VIDEO_SLOTS_MAX: u32 = 49, "media sections",
+        "Receiving video sections of one client: a 7 by 7 grid.";
+    SDK_CHARS_MAX: usize = 64, "characters",
+        "Longest SDK name and version in `join`.";
+    OFFER_SECONDS_MAX: u32 = 5, "seconds",
+        "Time in which a media node answers an offer; it takes milliseconds.";
+}
+
+const _: () = {
+    assert!(PARTICIPANTS_MAX_DEFAULT <= PARTICIPANTS_MAX);
+    assert!(EMPTY_TIMEOUT_SECONDS_MIN <= EMPTY_TIMEOUT_SECONDS_DEFAULT);
+    assert!(EMPTY_TIMEOUT_SECONDS_DEFAULT <= EMPTY_TIMEOUT_SECONDS_MAX);
+    assert!(TOKEN_SECONDS_DEFAULT <= TOKEN_SECONDS_MAX);
+    assert!(PAGE_SIZE_DEFAULT <= PAGE_SIZE_MAX);
+    assert!(SDP_BYTES_MAX <= crate::ws::MESSAGE_BYTES_MAX);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_has_a_value_a_unit_and_a_reason() {
+        for limit in ALL {
+            assert!(limit.value > 0, "{}", limit.name);
+            assert!(!limit.unit.is_empty() && limit.reason.len() > 20, "{}", limit.name);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! OpenAPI 3.1 of REST, WHIP and WHEP, from the types of this package.
+//!
+//! The functions below are never called: they carry the description of each operation. That a
+//! server answers exactly these is a test of the server.
+
+#![allow(dead_code, unused_qualifications, reason = "described by utoipa's macros, never called")]
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self, RefOr,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+
+use crate::{
+    limits,
+    problem::{Code, Problem},
+    rest::{CreateRoom, CreateToken, CreatedToken, Page, Room, RoomList},
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Conclave",
+        version = "1",
+        description = "Rooms, room tokens, and media over WHIP and WHEP.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        create_room, list_rooms, read_room, delete_room, create_token,
+        whip, whip_patch, whip_delete, whep, whep_patch, whep_delete,
+    ),
+    components(schemas(Problem)),
+    modifiers(&Security, &Failures),
+    tags(
+        (name = "rooms", description = "For a partner's server, with an API key."),
+        (name = "media", description = "For standard clients, with a room token."),
+    ),
+)]
+struct Api;
+
+/// The document.
+pub fn document() -> openapi::OpenApi {
+    Api::openapi()
+}
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, api: &mut openapi::OpenApi) {
+        let http = |scheme, text| {
+            let mut http = Http::new(scheme);
+            http.description = Some(String::from(text));
+            SecurityScheme::Http(http)
+        };
+        let components = api.components.get_or_insert_default();
+        for (name, scheme) in [
+            ("key", http(HttpAuthScheme::Bearer, "API key, `ck_<id>_<secret>`.")),
+            ("key_basic", http(HttpAuthScheme::Basic, "User `ck_<id>`, password the secret.")),
+            ("room_token", http(HttpAuthScheme::Bearer, "Room token, single use.")),
+        ] {
+            components.add_security_scheme(name, scheme);
+        }
+    }
+}
+
+/// Adds the problems that every operation may answer, and the list of codes and limits.
+struct Failures;
+
+impl Modify for Failures {
+    fn modify(&self, api: &mut openapi::OpenApi) {
+        for item in api.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.post, &mut item.delete, &mut item.patch];
+            for operation in operations.into_iter().flatten() {
+                let mut response = openapi::Response::new("A problem (RFC 9457); see `code`");
+                let schema = openapi::Ref::from_schema_name("Problem");
+                response.content.insert(
+                    String::from(crate::problem::MEDIA_TYPE),
+                    RefOr::T(openapi::ContentBuilder::new().schema(Some(schema)).build()),
+                );
+                operation.responses.responses.insert(String::from("default"), RefOr::T(response));
+            }
+        }
+        api.info.description = Some(description());
+    }
+}
+
+fn description() -> String {
+    let mut text = String::from(
+        "Rooms, room tokens, and media over WHIP and WHEP.\n\nEvery failure is a problem \
+         (RFC 9457). An unknown and a foreign resource have the same answer. `RateLimit` and \
+         `RateLimit-Policy` headers tell what is left; 429 and 503 carry `Retry-After`.\n\n\
+         | code | status | meaning | remedy |\n|---|---|---|---|\n",
+    );
+    for code in Code::ALL {
+        let row = [code.as_str(), &code.status().to_string(), code.title(), code.remedy()];
+        text += &format!("| {} |\n", row.join(" | "));
+    }
+    text += "\n| limit | value | unit | reason |\n|---|---|---|---|\n";
+    for limit in limits::ALL {
+        let row = [limit.name, &limit.value.to_string(), limit.unit, limit.reason];
+        text += &format!("| {} |\n", row.join(" | "));
+    }
+    text
+}
+
+/// Create a room.
+#[utoipa::path(post, path = "/v1/rooms", tag = "rooms", operation_id = "createRoom",
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 128,
+        description = "A retry with the same key and body within 24 h gets the first answer.")),
+    request_body = CreateRoom,
+    responses((status = 201, body = Room, headers(("Location" = String)))),
+    security(("key" = []), ("key_basic" = [])))]
+fn create_room() {}
+
+/// List open rooms, newest first.
+#[utoipa::path(get, path = "/v1/rooms", tag = "rooms", operation_id = "listRooms",
+    params(Page), responses((status = 200, body = RoomList)),
+    security(("key" = []), ("key_basic" = [])))]
+fn list_rooms() {}
+
+/// Read a room.
+#[utoipa::path(get, path = "/v1/rooms/{room}", tag = "rooms", operation_id = "readRoom",
+    params(("room" = String, Path, description = "`rm_…`")),
+    responses((status = 200, body = Room)),
+    security(("key" = []), ("key_basic" = [])))]
+fn read_room() {}
+
+/// Delete a room: everybody in it is removed and it never opens again.
+#[utoipa::path(delete, path = "/v1/rooms/{room}", tag = "rooms", operation_id = "deleteRoom",
+    params(("room" = String, Path, description = "`rm_…`")),
+    responses((status = 204, description = "Gone")),
+    security(("key" = []), ("key_basic" = [])))]
+fn delete_room() {}
+
+/// Mint a room token for one client.
+#[utoipa::path(post, path = "/v1/rooms/{room}/tokens", tag = "rooms",
+    operation_id = "createToken",
+    params(("room" = String, Path, description = "`rm_…`"),
+        ("Idempotency-Key" = Option<String>, Header, max_length = 128,
+        description = "A retry with the same key and body within 24 h gets the first answer.")),
+    request_body = CreateToken, responses((status = 201, body = CreatedToken)),
+    security(("key" = []), ("key_basic" = [])))]
+fn create_token() {}
+
+/// Publish by WHIP (RFC 9725). The first audio section is the microphone, the first video section
+/// the camera.
+#[utoipa::path(post, path = "/v1/whip", tag = "media", operation_id = "whip",
+    request_body(content = String, content_type = "application/sdp"),
+    responses((status = 201, body = String, content_type = "application/sdp",
+        headers(("Location" = String), ("ETag" = String)))),
+    security(("room_token" = [])))]
+fn whip() {}
+
+/// Restart ICE or trickle candidates. Candidates are accepted and not needed: the server learns
+/// the client's addresses from its checks.
+#[utoipa::path(patch, path = "/v1/whip/sessions/{session}", tag = "media",
+    operation_id = "whipPatch",
+    params(("session" = String, Path), ("If-Match" = String, Header,
+        description = "The `ETag` for candidates, `*` for an ICE restart.")),
+    request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
+    responses((status = 200, body = String, content_type = "application/trickle-ice-sdpfrag",
+        description = "ICE restarts", headers(("ETag" = String))), (status = 204)))]
+fn whip_patch() {}
+
+/// End the session.
+#[utoipa::path(delete, path = "/v1/whip/sessions/{session}", tag = "media",
+    operation_id = "whipDelete", params(("session" = String, Path)),
+    responses((status = 200, description = "Ended")))]
+fn whip_delete() {}
+
+/// Watch and listen by WHEP.
+#[utoipa::path(post, path = "/v1/whep", tag = "media", operation_id = "whep",
+    request_body(content = String, content_type = "application/sdp"),
+    responses((status = 201, body = String, content_type = "application/sdp",
+        headers(("Location" = String), ("ETag" = String)))),
+    security(("room_token" = [])))]
+fn whep() {}
+
+/// Restart ICE or trickle candidates.
+#[utoipa::path(patch, path = "/v1/whep/sessions/{session}", tag = "media",
+    operation_id = "whepPatch",
+    params(("session" = String, Path), ("If-Match" = String, Header,
+        description = "The `ETag` for candidates, `*` for an ICE restart.")),
+    request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
+    responses((status = 200, body = String, content_type = "application/trickle-ice-sdpfrag",
+        description = "ICE restarts", headers(("ETag" = String))), (status = 204)))]
+fn whep_patch() {}
+
+/// End the session.
+#[utoipa::path(delete, path = "/v1/whep/sessions/{session}", tag = "media",
+    operation_id = "whepDelete", params(("session" = String, Path)),
+    responses((status = 200, description = "Ended")))]
+fn whep_delete() {}

@@ -1,0 +1,66 @@
+//! The committed documents are what the code generates.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+
+fn committed(name: &str) -> Value {
+    let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+const HINT: &str = "run `cargo run -p sdk-spec --bin generate`";
+
+#[test]
+fn openapi_json_is_current() {
+    let generated = serde_json::to_value(sdk_spec::openapi::document()).unwrap();
+    assert!(committed("openapi.json") == generated, "{HINT}");
+    assert_eq!(generated["openapi"], "3.1.0");
+}
+
+#[test]
+fn asyncapi_json_is_current() {
+    assert!(committed("asyncapi.json") == sdk_spec::asyncapi::document(), "{HINT}");
+}
+
+/// Every `$ref` of a document points at something.
+fn check_references(root: &Value, at: &Value) {
+    match at {
+        Value::Object(map) => {
+            if let Some(Value::String(target)) = map.get("$ref") {
+                let pointer = target.strip_prefix('#').unwrap();
+                assert!(root.pointer(pointer).is_some(), "dangling {target}");
+            }
+            map.values().for_each(|v| check_references(root, v));
+        }
+        Value::Array(list) => list.iter().for_each(|v| check_references(root, v)),
+        _ => {}
+    }
+}
+
+#[test]
+fn references_resolve() {
+    for name in ["openapi.json", "asyncapi.json"] {
+        let document = committed(name);
+        check_references(&document, &document);
+    }
+}
+
+#[test]
+fn asyncapi_names_every_message_both_ways() {
+    let document = sdk_spec::asyncapi::document();
+    let names = |operation: &str| -> BTreeSet<String> {
+        let list = document["operations"][operation]["messages"].as_array().unwrap();
+        let last = |v: &Value| v["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        list.iter().map(last).collect()
+    };
+    let client = names("fromClient");
+    for name in ["join", "resume", "offer", "mute", "want", "ping", "leave"] {
+        assert!(client.contains(name), "{name}");
+    }
+    let server = names("fromServer");
+    assert_eq!((client.len(), server.len()), (7, 14));
+    let join = &document["components"]["messages"]["join"]["payload"];
+    assert!(join["properties"]["token"].is_object() && join["properties"]["seq"].is_object());
+}
