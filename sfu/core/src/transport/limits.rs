@@ -28,19 +28,38 @@ pub const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 /// From creation to the first validated path. A person may be asked for a camera in between.
 pub const FIRST_BINDING_MAX: Duration = Duration::from_secs(60);
 
+/// Handshakes of one session that run side by side, told apart by the ClientHello's random: the
+/// client's own and forgeries from its 5-tuple, none of which can be told from it yet.
+pub const DTLS_RIVALS_MAX: usize = 3;
+
 /// DTLS engines a session may use up before it is connected. Each costs a forger that holds a
 /// validated 5-tuple at least one datagram; real clients need one.
 pub const DTLS_ATTEMPTS_MAX: u32 = 64;
 
-/// Bytes of DTLS handshake output sent to the peer per byte received, before it is authenticated.
-/// Bounds nothing by itself (the path is validated); kept for documentation of flight size.
+/// Bytes of a DTLS datagram that we send: stays below common path MTUs.
 pub const DTLS_MTU: usize = 1200;
+
+/// First DTLS retransmission. RFC 9147 section 5.8.2 advises less than 1 s for real-time media.
+pub const DTLS_RETRANSMIT_FIRST: Duration = Duration::from_millis(300);
+
+/// DTLS retransmissions of a flight; doubling from the first, they span the handshake's time.
+pub const DTLS_RETRANSMISSIONS_MAX: usize = 6;
+
+/// Bytes of one DTLS output (certificate, record); larger ones end the handshake.
+pub const DTLS_OUTPUT_MAX: usize = 16 * 1024;
 
 /// Quiet time after which media stops. RFC 7675 section 5.1 allows 30 s; clients check every 5 s.
 pub const CONSENT_MAX: Duration = Duration::from_secs(15);
 
 /// Time between `Interrupted` and the end of the session: a network change takes seconds.
 pub const RECOVERY_MAX: Duration = Duration::from_secs(30);
+
+/// A validated path without a binding for this long is dropped; clients check live ones every 5 s.
+pub const PATH_IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// A nomination of lower priority this soon after another is part of an aggressive nomination of
+/// all pairs and ignored; checks of such a round are 20 to 50 ms apart.
+pub const NOMINATION_SETTLE: Duration = Duration::from_millis(300);
 
 /// ICE generations that are accepted at once: the current one and, during a restart, the last.
 pub const GENERATIONS_MAX: usize = 2;

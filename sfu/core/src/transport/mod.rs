@@ -8,6 +8,7 @@
 //!                             └ RTCP  ─ Session::open_rtcp
 //! ```
 
+mod consent;
 pub mod demux;
 pub mod dtls;
 pub mod ice;

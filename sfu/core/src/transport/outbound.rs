@@ -65,12 +65,14 @@ impl TxBatch {
         self.runs.is_empty()
     }
 
-    /// Free bytes to write one datagram into, or `None` when the batch is full: send it first.
-    pub(crate) fn space(&mut self, len_max: usize) -> Option<&mut [u8]> {
-        if self.runs.len() == TX_RUNS_MAX {
-            return None;
-        }
-        self.arena.get_mut(self.used..self.used + len_max)
+    /// Whether a datagram of up to `len_max` bytes fits; if not, the batch has to be sent first.
+    pub(crate) fn has_room(&self, len_max: usize) -> bool {
+        self.runs.len() < TX_RUNS_MAX && self.arena.len() - self.used >= len_max
+    }
+
+    /// The free bytes, to write one datagram at their start.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        &mut self.arena[self.used..]
     }
 
     /// Takes the first `len` bytes of the last [`Self::space`] as a datagram to `path`.
@@ -90,5 +92,49 @@ impl TxBatch {
         }
         self.runs.push(TxRun { path, offset: offset as u32, len: len as u32, segment: len as u16 });
         self.open = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(datagrams: &[(u16, usize)]) -> Vec<(u16, u32, u16)> {
+        let mut batch = TxBatch::new();
+        for (port, len) in datagrams {
+            assert!(batch.has_room(*len));
+            batch.space()[..*len].fill(*port as u8);
+            batch.commit(Path::udp(([127, 0, 0, 1], *port).into()), *len);
+        }
+        for run in batch.runs() {
+            assert!(batch.bytes(run).iter().all(|b| u16::from(*b) == run.path.peer.port()));
+        }
+        batch.runs().iter().map(|run| (run.path.peer.port(), run.len, run.segment)).collect()
+    }
+
+    #[test]
+    fn equal_datagrams_to_one_peer_form_a_run_that_a_shorter_one_closes() {
+        let sent = [(1, 100), (1, 100), (1, 60), (1, 60), (1, 100), (2, 100), (1, 100)];
+        let expected = [(1, 260, 100), (1, 60, 60), (1, 100, 100), (2, 100, 100), (1, 100, 100)];
+        assert_eq!(runs(&sent), expected);
+    }
+
+    #[test]
+    fn runs_stay_within_segments_and_bytes() {
+        assert_eq!(runs(&[(1, 100); 64]), [(1, 6300, 100), (1, 100, 100)]);
+        let long = runs(&[(1, 1240); 60]);
+        assert_eq!(long.iter().map(|run| run.1).sum::<u32>(), 60 * 1240);
+        assert!(long.iter().all(|run| run.1 as usize <= TX_RUN_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_full_batch_says_so() {
+        let mut batch = TxBatch::new();
+        let mut sent = 0;
+        while batch.has_room(1500) {
+            batch.commit(Path::udp(([127, 0, 0, 1], 1).into()), 1500);
+            sent += 1;
+        }
+        assert_eq!(sent, TX_ARENA_BYTES / 1500);
     }
 }

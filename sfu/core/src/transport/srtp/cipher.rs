@@ -292,7 +292,9 @@ pub(super) mod tests {
             let salt = vec![2; profile.salt_len()];
             let cipher = Cipher::new(profile, Kind::Rtp, &key, &salt, auth).unwrap();
             let mut packet = [9; 40];
-            let envelope = |header| Envelope { ssrc: 1, index: 2, header, suffix: [0; 4] };
+            fn envelope(header: &[u8]) -> Envelope<'_> {
+                Envelope { ssrc: 1, index: 2, header, suffix: [0; 4] }
+            }
             let (header, rest) = packet.split_at_mut(12);
             let (body, rest) = rest.split_at_mut(8);
             let tag = &mut rest[..profile.tag_len()];

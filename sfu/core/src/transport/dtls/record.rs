@@ -1,0 +1,101 @@
+//! A look at unencrypted DTLS records (RFC 6347 section 4.1, RFC 9147 section 4), to keep forgeries
+//! from the engine. Trusts nothing, keeps nothing.
+
+use std::borrow::Cow;
+
+/// Type, version, epoch, sequence number, length.
+const RECORD_HEADER_LEN: usize = 13;
+/// Message type, length, message sequence, fragment offset, fragment length.
+const HANDSHAKE_HEADER_LEN: usize = 12;
+const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+/// Bytes of a ClientHello's random, behind two of version.
+pub(super) const RANDOM_LEN: usize = 32;
+
+/// Whether it begins with an unencrypted handshake record: the only thing to begin a handshake.
+pub(super) fn is_plain_handshake(datagram: &[u8]) -> bool {
+    split_plain(datagram).is_some_and(|(record, _)| record[0] == HANDSHAKE && epoch(record) == 0)
+}
+
+/// The random of a ClientHello whose first fragment leads the datagram. All datagrams of one
+/// handshake that begin a ClientHello have the same one, also after a cookie or retry request.
+pub(super) fn client_hello_random(datagram: &[u8]) -> Option<[u8; RANDOM_LEN]> {
+    let (record, _) = split_plain(datagram)?;
+    let message = record.get(RECORD_HEADER_LEN..)?;
+    let (header, body) = message.split_at_checked(HANDSHAKE_HEADER_LEN)?;
+    let is_first = header[6..9] == [0; 3];
+    if record[0] != HANDSHAKE || header[0] != CLIENT_HELLO || !is_first {
+        return None;
+    }
+    body.get(2..2 + RANDOM_LEN)?.try_into().ok()
+}
+
+/// The datagram without unencrypted alerts. Anybody can forge one, and the engine would give up on
+/// a fatal one (SECURITY.md 2.3 A2); a client that really gave up is found by the time-out.
+pub(super) fn without_plain_alerts(datagram: &[u8]) -> Cow<'_, [u8]> {
+    let mut kept = Vec::new();
+    let mut found = false;
+    let mut rest = datagram;
+    while let Some((record, next)) = split_plain(rest) {
+        if record[0] == ALERT && epoch(record) == 0 {
+            found = true;
+        } else {
+            kept.extend_from_slice(record);
+        }
+        rest = next;
+    }
+    if !found {
+        return Cow::Borrowed(datagram);
+    }
+    kept.extend_from_slice(rest);
+    Cow::Owned(kept)
+}
+
+/// First record and what follows, if it has the long header (all of DTLS 1.2, the unencrypted ones
+/// of 1.3). Records in DTLS 1.3's unified header begin with 32 to 63.
+fn split_plain(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let header = datagram.get(..RECORD_HEADER_LEN)?;
+    if !(20..=31).contains(&header[0]) {
+        return None;
+    }
+    let len = usize::from(u16::from_be_bytes([header[11], header[12]]));
+    datagram.split_at_checked(RECORD_HEADER_LEN + len)
+}
+
+/// Epoch 0 is unencrypted.
+fn epoch(record: &[u8]) -> u16 {
+    u16::from_be_bytes([record[3], record[4]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u8, epoch: u8, body: &[u8]) -> Vec<u8> {
+        let mut record = vec![kind, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 0];
+        record.extend_from_slice(&(body.len() as u16).to_be_bytes());
+        record.extend_from_slice(body);
+        record
+    }
+
+    #[test]
+    fn only_plain_alerts_are_cut_out() {
+        let hello = record(HANDSHAKE, 0, &[1; 20]);
+        let (plain, sealed) = (record(ALERT, 0, &[2, 40]), record(ALERT, 1, &[9; 30]));
+        let datagram = [&hello[..], &plain, &sealed].concat();
+        assert_eq!(*without_plain_alerts(&datagram), [hello, sealed].concat());
+        assert!(without_plain_alerts(&plain).is_empty());
+    }
+
+    #[test]
+    fn junk_passes_unchanged_and_has_no_random() {
+        for len in 0..64 {
+            for first in 0..=255 {
+                let junk = vec![first; len];
+                assert_eq!(*without_plain_alerts(&junk), junk);
+                let _ = client_hello_random(&junk);
+            }
+        }
+    }
+}

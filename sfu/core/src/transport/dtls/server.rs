@@ -1,0 +1,275 @@
+//! The DTLS side of one session: several engines until one has completed with the right
+//! certificate, then that one.
+//!
+//! A validated 5-tuple can be spoofed, and before the handshake is complete nothing tells a forged
+//! datagram from the client's. So: an engine that fails is replaced, and ClientHellos with
+//! different randoms get engines of their own. A forger can waste engines, of which there is a
+//! bounded number, but cannot end the session.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use arrayvec::ArrayVec;
+use sfu_proto::sdp::Fingerprint;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::{
+    Identity,
+    dimpl_engine::DimplEngine,
+    engine::{Engine, EngineError, Output},
+    record::{self, RANDOM_LEN},
+};
+use crate::transport::{
+    limits::{DTLS_ATTEMPTS_MAX, DTLS_RIVALS_MAX},
+    session::Drop,
+    srtp::Profile,
+};
+
+/// What the session must act on. No `Debug`: keys.
+pub(in crate::transport) enum ServerEvent {
+    /// To be sent on the session's path.
+    Datagram(Vec<u8>),
+    /// The handshake is complete, the certificate is the expected one: keys may be used.
+    Established(Profile, Zeroizing<Vec<u8>>),
+    /// The handshake is complete, but with the wrong certificate or without SRTP.
+    Refused,
+    /// The peer closed, authenticated.
+    Closed,
+}
+
+/// See the module's header.
+pub(in crate::transport) struct Server {
+    identity: Arc<Identity>,
+    phase: Phase,
+    events: VecDeque<ServerEvent>,
+}
+
+enum Phase {
+    Handshaking {
+        rivals: ArrayVec<Rival, DTLS_RIVALS_MAX>,
+        attempts: u32,
+    },
+    /// The engine is only good for close_notify now; if it fails, media goes on without it.
+    Established(Option<Box<dyn Engine>>),
+    Over,
+}
+
+/// One handshake that may or may not be the client's.
+struct Rival {
+    /// Of its ClientHello; unknown while only a later fragment has arrived.
+    random: Option<[u8; RANDOM_LEN]>,
+    engine: Box<dyn Engine>,
+    certificate: Option<Fingerprint>,
+    keys: Option<(Profile, Zeroizing<Vec<u8>>)>,
+    is_connected: bool,
+}
+
+impl Server {
+    pub(in crate::transport) fn new(identity: Arc<Identity>) -> Self {
+        let phase = Phase::Handshaking { rivals: ArrayVec::new(), attempts: 0 };
+        Self { identity, phase, events: VecDeque::new() }
+    }
+
+    /// A datagram from a validated path. `expected` is the certificate in the client's offer.
+    pub(in crate::transport) fn handle_datagram(
+        &mut self,
+        datagram: &[u8],
+        expected: &Fingerprint,
+        now: Instant,
+    ) -> Result<(), Drop> {
+        let datagram = record::without_plain_alerts(datagram);
+        if datagram.is_empty() {
+            return Err(Drop::Dtls);
+        }
+        match &mut self.phase {
+            Phase::Handshaking { .. } => self.handle_handshake(&datagram, expected, now),
+            Phase::Established(engine) => {
+                let Some(running) = engine else { return Err(Drop::Dtls) };
+                let result = running.handle_datagram(&datagram, now);
+                self.after_established(result)
+            }
+            Phase::Over => Err(Drop::Dtls),
+        }
+    }
+
+    pub(in crate::transport) fn handle_timeout(&mut self, expected: &Fingerprint, now: Instant) {
+        match &mut self.phase {
+            Phase::Handshaking { rivals, .. } => {
+                for at in (0..rivals.len()).rev() {
+                    self.drive(at, expected, |engine| engine.handle_timeout(now));
+                }
+            }
+            Phase::Established(Some(engine)) => {
+                let result = engine.handle_timeout(now);
+                // The time-out of a key update or such: not the peer's word, so not an end.
+                let _ = self.after_established(result);
+            }
+            Phase::Established(None) | Phase::Over => {}
+        }
+    }
+
+    pub(in crate::transport) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Handshaking { rivals, .. } => {
+                rivals.iter().filter_map(|rival| rival.engine.poll_timeout()).min()
+            }
+            Phase::Established(Some(engine)) => engine.poll_timeout(),
+            Phase::Established(None) | Phase::Over => None,
+        }
+    }
+
+    pub(in crate::transport) fn poll_event(&mut self) -> Option<ServerEvent> {
+        self.events.pop_front()
+    }
+
+    /// Queues close_notify if established; nothing is accepted any more.
+    pub(in crate::transport) fn close(&mut self) {
+        if let Phase::Established(Some(engine)) = &mut self.phase {
+            engine.close();
+            while let Some(output) = engine.poll() {
+                if let Output::Datagram(bytes) = output {
+                    self.events.push_back(ServerEvent::Datagram(bytes));
+                }
+            }
+        }
+        self.phase = Phase::Over;
+    }
+
+    /// A ClientHello goes to the handshake with its random, anything else to all of them: wrong
+    /// ones fail or ignore it.
+    fn handle_handshake(
+        &mut self,
+        datagram: &[u8],
+        expected: &Fingerprint,
+        now: Instant,
+    ) -> Result<(), Drop> {
+        let random = record::client_hello_random(datagram);
+        if random.is_some() || record::is_plain_handshake(datagram) {
+            self.admit(random, now)?;
+        }
+        let Phase::Handshaking { rivals, .. } = &self.phase else { return Err(Drop::Dtls) };
+        let (mut accepted, mut refused) = (false, rivals.is_empty());
+        for at in (0..rivals.len()).rev() {
+            let Phase::Handshaking { rivals, .. } = &self.phase else { break };
+            if random.is_some() && rivals[at].random != random {
+                continue;
+            }
+            match self.drive(at, expected, |engine| engine.handle_datagram(datagram, now)) {
+                true => accepted = true,
+                false => refused = true,
+            }
+        }
+        if refused && !accepted { Err(Drop::Dtls) } else { Ok(()) }
+    }
+
+    /// Makes sure that there is a handshake for a ClientHello with this random, or any for a later
+    /// fragment that came first.
+    fn admit(&mut self, random: Option<[u8; RANDOM_LEN]>, now: Instant) -> Result<(), Drop> {
+        let Phase::Handshaking { rivals, attempts } = &mut self.phase else { return Ok(()) };
+        let is_known = match random {
+            Some(_) => rivals.iter().any(|rival| rival.random == random),
+            None => !rivals.is_empty(),
+        };
+        if is_known {
+            return Ok(());
+        }
+        if random.is_some()
+            && let Some(waiting) = rivals.iter_mut().find(|rival| rival.random.is_none())
+        {
+            waiting.random = random;
+            return Ok(());
+        }
+        if rivals.is_full() || *attempts >= DTLS_ATTEMPTS_MAX {
+            return Err(Drop::Limit);
+        }
+        let engine = DimplEngine::new(&self.identity, now).map_err(|_| Drop::Dtls)?;
+        *attempts += 1;
+        rivals.push(Rival {
+            random,
+            engine: Box::new(engine),
+            certificate: None,
+            keys: None,
+            is_connected: false,
+        });
+        Ok(())
+    }
+
+    /// Lets one handshake act, drops it if it failed, and concludes if it is complete. Whether it
+    /// took the input.
+    fn drive(
+        &mut self,
+        at: usize,
+        expected: &Fingerprint,
+        act: impl FnOnce(&mut dyn Engine) -> Result<(), EngineError>,
+    ) -> bool {
+        let Phase::Handshaking { rivals, .. } = &mut self.phase else { return false };
+        let rival = &mut rivals[at];
+        if act(&mut *rival.engine).is_err() {
+            rivals.remove(at);
+            return false;
+        }
+        rival.drain(&mut self.events);
+        if rival.is_connected {
+            let winner = rivals.remove(at);
+            self.conclude(winner, expected);
+        }
+        true
+    }
+
+    /// The peer has proven that it owns its certificate; only now is a mismatch its own doing.
+    fn conclude(&mut self, winner: Rival, expected: &Fingerprint) {
+        let is_expected = winner
+            .certificate
+            .is_some_and(|certificate| bool::from(certificate.0.ct_eq(&expected.0)));
+        match winner.keys {
+            Some((profile, keys)) if is_expected => {
+                self.phase = Phase::Established(Some(winner.engine));
+                self.events.push_back(ServerEvent::Established(profile, keys));
+            }
+            Some(_) | None => {
+                self.phase = Phase::Over;
+                self.events.push_back(ServerEvent::Refused);
+            }
+        }
+    }
+
+    /// Outputs and errors of the established engine. A fatal alert is authenticated here, as plain
+    /// ones are cut out; any other failure costs the engine only.
+    fn after_established(&mut self, result: Result<(), EngineError>) -> Result<(), Drop> {
+        let Phase::Established(slot) = &mut self.phase else { return Err(Drop::Dtls) };
+        let mut is_closed = result == Err(EngineError::Alert);
+        if let (Ok(()), Some(engine)) = (result, &mut *slot) {
+            while let Some(output) = engine.poll() {
+                match output {
+                    Output::Datagram(bytes) => {
+                        self.events.push_back(ServerEvent::Datagram(bytes));
+                    }
+                    Output::Closed => is_closed = true,
+                    Output::PeerCertificate(_) | Output::Keys(..) | Output::Connected => {}
+                }
+            }
+        }
+        if result.is_err() {
+            *slot = None;
+        }
+        if is_closed {
+            self.phase = Phase::Over;
+            self.events.push_back(ServerEvent::Closed);
+        }
+        result.map_err(|_| Drop::Dtls)
+    }
+}
+
+impl Rival {
+    fn drain(&mut self, events: &mut VecDeque<ServerEvent>) {
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Datagram(bytes) => events.push_back(ServerEvent::Datagram(bytes)),
+                Output::PeerCertificate(fingerprint) => self.certificate = Some(fingerprint),
+                Output::Keys(profile, keys) => self.keys = Some((profile, keys)),
+                Output::Connected => self.is_connected = true,
+                Output::Closed => {}
+            }
+        }
+    }
+}
