@@ -3,13 +3,21 @@
 //! Text is parsed and written by `rtc-sdp` (RFC 8866); this module bounds it first, then maps it
 //! to and from our own model. A client's text is never forwarded: what is not modelled is dropped.
 
-use std::net::SocketAddr;
+mod accept;
+mod answer;
+mod error;
+mod format;
+mod mid;
+mod offer;
+mod section;
+
+use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-/// `a=mid` (RFC 9143): at most 16 visible token characters, which one-byte RTP extensions carry.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Mid(pub(crate) String);
+pub use accept::{accept_extensions, accept_formats};
+pub use error::SdpError;
+pub use mid::Mid;
 
 /// Audio or video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -126,15 +134,25 @@ pub struct IceCredentials {
     pub pwd: String,
 }
 
-impl std::fmt::Debug for IceCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for IceCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IceCredentials(..)")
     }
 }
 
-/// SHA-256 certificate fingerprint (RFC 8122).
+/// SHA-256 certificate fingerprint (RFC 8122). Displayed as `AB:CD:…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            let colon = if i == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
 
 /// One offered m-section. Bundled ones only differ in media.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +162,8 @@ pub struct OfferedMedia {
     /// What it carries. `None`: something we do not speak (data channel, unknown kind); it is
     /// answered with port 0 and its m-line's text is kept below for that.
     pub kind: Option<Kind>,
-    /// `m=` protocol and formats of a section to be refused, empty otherwise.
+    /// The `m=` line without its port: media, protocol, formats. An answer repeats it for a refused
+    /// section, and takes the protocol from it for an accepted one (RFC 8829 section 5.3.1).
     pub refused_line: String,
     /// Whether the port was 0 without `bundle-only`: stopped by the client.
     pub stopped: bool,
@@ -180,7 +199,7 @@ pub struct AnsweredMedia {
     pub mid: Mid,
     /// As offered.
     pub kind: Option<Kind>,
-    /// As offered, for a refused section.
+    /// As offered.
     pub refused_line: String,
     /// Refused: written with port 0 and outside the bundle.
     pub refused: bool,

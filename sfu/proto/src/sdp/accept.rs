@@ -1,0 +1,55 @@
+//! Our capabilities: which offered formats and extensions an answer takes.
+
+use super::{
+    Codec, Extension, ExtensionMap, Kind, OfferedMedia, PayloadFormat,
+    format::{H264Profile, h264_profile},
+};
+
+/// The formats that an answer takes from a section, in the client's order, except that among
+/// H.264 formats packetization mode 1 comes before mode 0 (mode 0 cannot split a NAL unit, so it
+/// cannot carry larger pictures).
+///
+/// Each keeps its payload type, RTX, feedback and parameters: what we forward is another client's
+/// stream, so the parameters are between the clients.
+pub fn accept_formats(offered: &OfferedMedia) -> Vec<PayloadFormat> {
+    let accepted = |format: &&PayloadFormat| is_accepted(&format.codec);
+    let mut formats: Vec<PayloadFormat> =
+        offered.formats.iter().filter(accepted).cloned().collect();
+    let is_h264 = |format: &PayloadFormat| matches!(format.codec, Codec::H264 { .. });
+    let mut h264: Vec<PayloadFormat> = formats.iter().filter(|f| is_h264(f)).cloned().collect();
+    h264.sort_by_key(|format| std::cmp::Reverse(packetization_mode(&format.codec)));
+    // Put them back, sorted, into the places that H.264 has in the client's order.
+    let places = formats.iter_mut().filter(|format| is_h264(format));
+    places.zip(h264).for_each(|(place, format)| *place = format);
+    formats
+}
+
+fn is_accepted(codec: &Codec) -> bool {
+    match codec {
+        Codec::Opus | Codec::Vp8 => true,
+        Codec::Vp9 { profile } | Codec::Av1 { profile } => *profile == 0,
+        Codec::H264 { profile, .. } => matches!(
+            h264_profile(*profile),
+            Some(H264Profile::ConstrainedBaseline | H264Profile::Baseline | H264Profile::Main)
+        ),
+    }
+}
+
+fn packetization_mode(codec: &Codec) -> u8 {
+    match codec {
+        Codec::H264 { packetization_mode, .. } => *packetization_mode,
+        _ => 0,
+    }
+}
+
+/// The extensions that an answer takes from a section. RIDs are left out as long as simulcast is
+/// not answered.
+pub fn accept_extensions(offered: &OfferedMedia) -> Vec<ExtensionMap> {
+    let accepted = |map: &&ExtensionMap| match map.extension {
+        Extension::Mid | Extension::AbsSendTime | Extension::TransportSequence => true,
+        Extension::AudioLevel => offered.kind == Some(Kind::Audio),
+        Extension::DependencyDescriptor => offered.kind == Some(Kind::Video),
+        Extension::RtpStreamId | Extension::RepairedRtpStreamId => false,
+    };
+    offered.extensions.iter().filter(accepted).copied().collect()
+}
