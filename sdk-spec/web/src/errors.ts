@@ -1,0 +1,178 @@
+/**
+ * Errors that an application sees: what happened, and what to do about it.
+ *
+ * @module
+ */
+
+import type { ErrorInfo, LeaveReason, ServerErrorCode, Source } from './protocol.js';
+
+/** Codes that arise in the client. */
+export type ClientErrorCode =
+  | 'unreachable'
+  | 'connection_lost'
+  | 'insecure_page'
+  | 'permission_denied'
+  | 'device_missing'
+  | 'device_busy'
+  | 'capture_failed'
+  | 'already_published'
+  | 'unpublished'
+  | 'not_supported'
+  | 'left';
+
+/** Any error code. */
+export type ConclaveErrorCode = ServerErrorCode | ClientErrorCode;
+
+/** Base of all errors of this SDK. */
+export class ConclaveError extends Error {
+  /** Machine-readable code. */
+  readonly code: ConclaveErrorCode;
+  /** What to do about it, in a sentence. */
+  readonly remedy: string;
+
+  /** @internal */
+  constructor(code: ConclaveErrorCode, message: string, remedy: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = new.target.name;
+    this.code = code;
+    this.remedy = remedy;
+  }
+}
+
+/** The server could not be reached, or the connection was lost for good. */
+export class ConnectionError extends ConclaveError {
+  /** @internal */
+  static unreachable(): ConnectionError {
+    return new ConnectionError(
+      'unreachable',
+      'the server cannot be reached',
+      'Check the network and the server URL, then join again.',
+    );
+  }
+
+  /** @internal */
+  static lost(cause?: unknown): ConnectionError {
+    return new ConnectionError(
+      'connection_lost',
+      'the connection was lost and could not be resumed',
+      'Join again with a fresh token, or pass `refreshToken` so that the SDK does.',
+      cause,
+    );
+  }
+}
+
+/** The server refused to let the client in. */
+export class JoinRefusedError extends ConclaveError {}
+
+/** A message or an offer was refused by the server, or the server broke the protocol. */
+export class ProtocolError extends ConclaveError {}
+
+/** A track could not be published. */
+export class PublishError extends ConclaveError {
+  /** @internal */
+  static notPermitted(source: Source): PublishError {
+    return new PublishError(
+      'not_permitted',
+      `the token does not permit publishing ${source}`,
+      `Mint the token with "${source}" in grants.publish.`,
+    );
+  }
+
+  /** @internal */
+  static duplicate(source: Source): PublishError {
+    return new PublishError(
+      'already_published',
+      `${source} is published already`,
+      'Unpublish the present track first, or replace its media with replaceMedia().',
+    );
+  }
+
+  /** @internal */
+  static unpublished(source: Source): PublishError {
+    return new PublishError(
+      'unpublished',
+      `${source} was unpublished before the server had accepted it`,
+      'Publish it again if it is still wanted.',
+    );
+  }
+
+  /** @internal */
+  static refused(source: Source): PublishError {
+    return new PublishError(
+      'offer_refused',
+      `the server did not accept ${source}`,
+      'Check the grants of the token and the codec preference.',
+    );
+  }
+}
+
+/** A camera, microphone or screen cannot be used. */
+export class CaptureError extends ConclaveError {
+  /** @internal Turns what `getUserMedia` and `getDisplayMedia` throw into a typed error. */
+  static from(cause: unknown): CaptureError {
+    const name = cause instanceof Error ? cause.name : '';
+    const [code, message, remedy] = CAPTURE_ERRORS[name] ?? CAPTURE_UNKNOWN;
+    return new CaptureError(code, message, remedy, cause);
+  }
+
+  /** @internal */
+  static insecurePage(): CaptureError {
+    return new CaptureError(
+      'insecure_page',
+      'this page may not use cameras and microphones',
+      'Serve the page over HTTPS, or from localhost.',
+    );
+  }
+}
+
+/** The room was left; the call came too late. */
+export class LeftError extends ConclaveError {
+  /** Why the room was left. */
+  readonly reason: LeaveReason;
+
+  /** @internal */
+  constructor(reason: LeaveReason) {
+    super('left', `the room was left (${reason})`, 'Join again with a fresh token.');
+    this.reason = reason;
+  }
+}
+
+type CaptureEntry = [ClientErrorCode, string, string];
+
+const CAPTURE_UNKNOWN: CaptureEntry = [
+  'capture_failed',
+  'the device could not be opened',
+  'Try another device.',
+];
+
+const CAPTURE_ERRORS: Record<string, CaptureEntry> = {
+  NotAllowedError: [
+    'permission_denied',
+    'permission was not given',
+    'Allow access in the address bar of the browser and in the system settings.',
+  ],
+  NotFoundError: ['device_missing', 'no such device was found', 'Connect a device and try again.'],
+  OverconstrainedError: [
+    'device_missing',
+    'no device fits the constraints',
+    'Ask for less, for example with `ideal` instead of `exact`.',
+  ],
+  NotReadableError: [
+    'device_busy',
+    'the device is in use or failed',
+    'Close other programs that use the device and try again.',
+  ],
+};
+
+const JOIN_CODES: readonly ConclaveErrorCode[] = [
+  'token_refused',
+  'resume_refused',
+  'room_full',
+  'no_media_node',
+];
+
+/** @internal Turns an error report of the server into a typed error. */
+export function fromServer(info: ErrorInfo): ConclaveError {
+  const Type = JOIN_CODES.includes(info.code) ? JoinRefusedError : ProtocolError;
+  return new Type(info.code, info.message, info.remedy);
+}

@@ -1,0 +1,322 @@
+/**
+ * The peer connection of one session: publications in sending m-sections, slots in receiving ones.
+ *
+ * @module
+ */
+
+import { ConclaveError, PublishError } from './errors.js';
+import {
+  AUDIO_SLOTS_START,
+  CAMERA_BITRATE_MAX,
+  SCREEN_BITRATE_MAX,
+  VIDEO_SLOTS_START,
+} from './limits.js';
+import { Negotiation } from './negotiation.js';
+import type {
+  AnswerMessage,
+  ClientLimits,
+  OfferedTrack,
+  PublishedTrack,
+  SlotsMessage,
+  Source,
+} from './protocol.js';
+import { growth, type SlotChange, SlotMap } from './slots.js';
+import { kindOf, type LocalTrack } from './tracks.js';
+
+/** Video codecs that can be preferred. */
+export type VideoCodec = 'VP8' | 'VP9' | 'H264' | 'AV1';
+
+/** What a {@link MediaSession} needs and tells. */
+export interface MediaHost {
+  /** Sends an offer. */
+  sendOffer(offer: { id: number; sdp: string; tracks: OfferedTrack[] }): void;
+  /** Tells the server of a mute that came between an offer and its answer. */
+  sendMute(track: string, muted: boolean): void;
+  /** A receiving section exists; its media starts with the first slot assignment. */
+  slotOpened(kind: 'audio' | 'video', media: MediaStreamTrack): void;
+  /** A negotiation failed that nobody waits for. */
+  failed(error: ConclaveError): void;
+  /** `connectionState` of the peer connection or its ICE state changed. */
+  transportChanged(): void;
+}
+
+/** What to set up. */
+export interface MediaOptions {
+  /** Codec to prefer when sending video. */
+  videoCodec?: VideoCodec | undefined;
+  /** Most video slots. */
+  videoSlotsMax?: number | undefined;
+  /** Audio slots. */
+  audioSlots?: number | undefined;
+}
+
+interface Publication {
+  local: LocalTrack;
+  transceiver: RTCRtpTransceiver;
+  /** Set until the server has answered. */
+  waiting: { resolve(): void; reject(error: unknown): void } | null;
+}
+
+/** Media of one session. */
+export class MediaSession {
+  /** The browser's peer connection. */
+  readonly pc: RTCPeerConnection;
+  /** Which track is in which slot. */
+  readonly slots = new SlotMap();
+  readonly #negotiation: Negotiation;
+  readonly #publications = new Map<Source, Publication>();
+  readonly #idle: RTCRtpTransceiver[] = [];
+  readonly #videoSlots: RTCRtpTransceiver[] = [];
+  #videoCeiling = Infinity;
+
+  constructor(
+    readonly host: MediaHost,
+    private readonly limits: ClientLimits,
+    private readonly options: MediaOptions,
+  ) {
+    this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers: [] });
+    this.pc.onconnectionstatechange = () => host.transportChanged();
+    this.pc.oniceconnectionstatechange = () => host.transportChanged();
+    this.#negotiation = new Negotiation(this.pc, {
+      offeredTracks: () => this.#offeredTracks(),
+      sendOffer: (offer) => host.sendOffer(offer),
+      answered: (tracks, offered) => this.#answered(tracks, offered),
+      refused: (error, offered) => this.#refused(error, offered),
+    });
+  }
+
+  /** Offers the first slots. */
+  openSlots(): void {
+    const audio = Math.min(
+      this.options.audioSlots ?? AUDIO_SLOTS_START,
+      this.limits.audio_slots_max,
+    );
+    for (let i = 0; i < audio; i += 1) this.#openSlot('audio');
+    this.#growVideo(Math.min(VIDEO_SLOTS_START, this.#videoSlotsMax()));
+    this.#negotiation.request();
+  }
+
+  /** Publishes a track. Resolves when the server has accepted it. */
+  publish(local: LocalTrack): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const transceiver = this.#sendingTransceiver(local);
+      const waiting = { resolve, reject };
+      this.#publications.set(local.source, { local, transceiver, waiting });
+      this.#negotiation.request();
+    });
+  }
+
+  /** Ends a publication. Its m-section is kept for the next one of its kind. */
+  unpublish(local: LocalTrack): void {
+    const publication = this.#publications.get(local.source);
+    if (publication?.local !== local) return;
+    this.#release(publication);
+    publication.waiting?.reject(PublishError.unpublished(local.source));
+    this.#negotiation.request();
+  }
+
+  /** Sends other media in a publication, or none, without negotiating. */
+  async replace(local: LocalTrack, media: MediaStreamTrack | null): Promise<void> {
+    await this.#publications.get(local.source)?.transceiver.sender.replaceTrack(media);
+  }
+
+  /** An answer arrived. */
+  handleAnswer({ id, sdp, tracks }: AnswerMessage): void {
+    this.#negotiation.handleAnswer(id, sdp, tracks);
+  }
+
+  /** An offer was refused. */
+  handleRefusal(id: number, error: ConclaveError): void {
+    this.#negotiation.handleRefusal(id, error);
+  }
+
+  /** Takes a slot state over, and offers more slots when tracks wait. */
+  handleSlots(message: SlotsMessage): SlotChange[] {
+    const changes = this.slots.apply(message);
+    if (!changes) return [];
+    const known = new Set(message.slots.map(({ mid }) => mid));
+    const more = growth(message.waiting, {
+      offered: this.#videoSlots.length,
+      known: this.#videoSlots.filter(({ mid }) => mid !== null && known.has(mid)).length,
+      max: this.#videoSlotsMax(),
+    });
+    if (more > 0) {
+      this.#growVideo(more);
+      this.#negotiation.request();
+    }
+    return changes;
+  }
+
+  /** The browser's track of a slot. */
+  mediaOf(mid: string): MediaStreamTrack | null {
+    const slot = this.pc.getTransceivers().find((each) => each.mid === mid);
+    return slot?.receiver.track ?? null;
+  }
+
+  /** Finds new network paths. */
+  restartIce(): void {
+    this.#negotiation.request({ iceRestart: true });
+  }
+
+  /** Whether anything was negotiated, so that a transport is to be expected. */
+  get active(): boolean {
+    return this.pc.getTransceivers().length > 0;
+  }
+
+  /** Ends everything. */
+  close(): void {
+    this.#negotiation.close();
+    this.pc.onconnectionstatechange = this.pc.oniceconnectionstatechange = null;
+    this.pc.close();
+    for (const { local, waiting } of this.#publications.values()) {
+      waiting?.reject(PublishError.unpublished(local.source));
+    }
+    this.#publications.clear();
+  }
+
+  #videoSlotsMax(): number {
+    const { videoSlotsMax = Infinity } = this.options;
+    return Math.min(videoSlotsMax, this.limits.video_slots_max, this.#videoCeiling);
+  }
+
+  #growVideo(count: number): void {
+    for (let i = 0; i < count; i += 1) this.#videoSlots.push(this.#openSlot('video'));
+  }
+
+  #openSlot(kind: 'audio' | 'video'): RTCRtpTransceiver {
+    const slot = this.pc.addTransceiver(kind, { direction: 'recvonly' });
+    this.host.slotOpened(kind, slot.receiver.track);
+    return slot;
+  }
+
+  #sendingTransceiver(local: LocalTrack): RTCRtpTransceiver {
+    const media = local.mediaStreamTrack;
+    const at = this.#idle.findIndex((each) => each.receiver.track.kind === local.kind);
+    const [idle] = at < 0 ? [] : this.#idle.splice(at, 1);
+    const transceiver =
+      idle ??
+      this.pc.addTransceiver(media ?? local.kind, {
+        direction: 'sendonly',
+        sendEncodings: [encoding(local.source)],
+      });
+    if (idle) {
+      idle.direction = 'sendonly';
+      void idle.sender.replaceTrack(media).catch(() => undefined);
+      void adjust(idle.sender, encoding(local.source));
+    }
+    if (local.kind === 'video') preferCodec(transceiver, this.options.videoCodec);
+    return transceiver;
+  }
+
+  #offeredTracks(): OfferedTrack[] {
+    const offered: OfferedTrack[] = [];
+    for (const { local, transceiver } of this.#publications.values()) {
+      const { mid } = transceiver;
+      if (mid !== null) offered.push({ mid, source: local.source, muted: local.muted });
+    }
+    return offered;
+  }
+
+  #answered(tracks: PublishedTrack[], offered: OfferedTrack[]): void {
+    const ids = new Map(tracks.map(({ mid, id }) => [mid, id]));
+    for (const publication of this.#offeredOf(offered)) {
+      const id = ids.get(publication.transceiver.mid ?? '');
+      if (id === undefined) {
+        this.#giveUp(publication, PublishError.refused(publication.local.source));
+        continue;
+      }
+      this.#accepted(publication, id, offered);
+    }
+  }
+
+  #accepted(publication: Publication, id: string, offered: OfferedTrack[]): void {
+    const { local, waiting } = publication;
+    local.setId(id);
+    const told = offered.find(({ source }) => source === local.source)?.muted;
+    if (waiting && told !== local.muted) this.host.sendMute(id, local.muted);
+    waiting?.resolve();
+    publication.waiting = null;
+  }
+
+  /** New publications of a refused offer are to blame; without any, the session has to know. */
+  #refused(error: unknown, offered: OfferedTrack[] | null): void {
+    const suspects = offered ? this.#offeredOf(offered) : [...this.#publications.values()];
+    const blamed = suspects.filter(({ waiting }) => waiting !== null);
+    for (const publication of blamed) this.#giveUp(publication, error);
+    if (blamed.length > 0) return this.#negotiation.request();
+    this.#dropUnansweredSlots();
+    this.host.failed(asConclaveError(error));
+  }
+
+  /** Takes slots back that the server did not want, or they would spoil every later offer. */
+  #dropUnansweredSlots(): void {
+    const unanswered = this.#videoSlots.filter(({ currentDirection }) => currentDirection === null);
+    for (const slot of unanswered) {
+      slot.stop();
+      this.#videoSlots.splice(this.#videoSlots.indexOf(slot), 1);
+    }
+    if (unanswered.length > 0) this.#videoCeiling = this.#videoSlots.length;
+  }
+
+  /** Publications of an offer that are still wanted. */
+  #offeredOf(offered: OfferedTrack[]): Publication[] {
+    const mids = new Map(offered.map(({ mid, source }) => [source, mid]));
+    return [...this.#publications.values()].filter(
+      ({ local, transceiver }) =>
+        mids.has(local.source) && isAt(transceiver, mids.get(local.source)),
+    );
+  }
+
+  #giveUp(publication: Publication, error: unknown): void {
+    this.#release(publication);
+    if (publication.waiting) publication.waiting.reject(error);
+    else this.host.failed(asConclaveError(error));
+  }
+
+  #release({ local, transceiver }: Publication): void {
+    this.#publications.delete(local.source);
+    local.setId(null);
+    transceiver.direction = 'inactive';
+    void transceiver.sender.replaceTrack(null).catch(() => undefined);
+    this.#idle.push(transceiver);
+  }
+}
+
+/** A rollback takes the mid away; the transceiver is still the one of the offer. */
+function isAt(transceiver: RTCRtpTransceiver, mid: string | undefined): boolean {
+  return transceiver.mid === null || transceiver.mid === mid;
+}
+
+function asConclaveError(error: unknown): ConclaveError {
+  if (error instanceof ConclaveError) return error;
+  const remedy = 'Report this with the browser version; leaving and joining again may help.';
+  return new ConclaveError('internal', 'the browser could not negotiate media', remedy, error);
+}
+
+function encoding(source: Source): RTCRtpEncodingParameters {
+  if (kindOf(source) === 'audio') return {};
+  return { maxBitrate: source === 'screen' ? SCREEN_BITRATE_MAX : CAMERA_BITRATE_MAX };
+}
+
+async function adjust(sender: RTCRtpSender, wanted: RTCRtpEncodingParameters): Promise<void> {
+  const parameters = sender.getParameters();
+  if (!parameters.encodings.length) return;
+  for (const each of parameters.encodings) Object.assign(each, wanted);
+  await sender.setParameters(parameters).catch(() => undefined);
+}
+
+/** Puts a codec first. Without it, or when the browser has not got it, its own order stays. */
+function preferCodec(transceiver: RTCRtpTransceiver, codec: VideoCodec | undefined): void {
+  const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
+  const preferred = (each: { mimeType: string }): boolean =>
+    each.mimeType.toUpperCase() === `VIDEO/${codec}`;
+  if (!codec || !codecs.some(preferred)) return;
+  try {
+    transceiver.setCodecPreferences([
+      ...codecs.filter(preferred),
+      ...codecs.filter((each) => !preferred(each)),
+    ]);
+  } catch {
+    // A preference is a wish: some browsers refuse codecs that they only send.
+  }
+}

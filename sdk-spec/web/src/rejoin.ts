@@ -1,0 +1,42 @@
+/**
+ * Joining anew, with fresh tokens, after a session was lost.
+ *
+ * @module
+ */
+
+import { backoff } from './backoff.js';
+import { ConclaveError, ConnectionError, JoinRefusedError } from './errors.js';
+import { REJOIN_MS, REJOIN_REFUSALS_MAX } from './limits.js';
+
+/** A join attempt that may be repeated. */
+export interface Rejoin<T> {
+  /** Fetches a fresh token. */
+  refreshToken: () => Promise<string>;
+  /** Joins with it. */
+  join: (token: string) => Promise<T>;
+  /** Whether the application has left meanwhile. */
+  cancelled: () => boolean;
+}
+
+/**
+ * Tries until it works, the time is over, the server refuses several tokens, or the application
+ * leaves.
+ *
+ * @throws ConclaveError - the last failure
+ */
+export async function rejoin<T>({ refreshToken, join, cancelled }: Rejoin<T>): Promise<T> {
+  const since = Date.now();
+  let refusals = 0;
+  let last: unknown;
+  for (let attempt = 0; Date.now() - since < REJOIN_MS && !cancelled(); attempt += 1) {
+    try {
+      return await join(await refreshToken());
+    } catch (error) {
+      last = error;
+      if (error instanceof JoinRefusedError) refusals += 1;
+      if (refusals >= REJOIN_REFUSALS_MAX) break;
+    }
+    await new Promise((resolve) => setTimeout(resolve, backoff(attempt)));
+  }
+  throw last instanceof ConclaveError ? last : ConnectionError.lost(last);
+}
