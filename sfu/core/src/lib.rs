@@ -13,4 +13,6 @@ pub mod limits;
 pub mod path;
 pub mod shard;
 pub mod stats;
+#[cfg(feature = "test-support")]
+pub mod test_support;
 pub mod transport;
