@@ -28,3 +28,10 @@ pub const SDP_SSRCS_PER_SECTION_MAX: usize = 32;
 pub const FMTP_LEN_MAX: usize = 256;
 
 const _: () = assert!(SDP_LINE_LEN_MAX < SDP_LEN_MAX);
+
+/// Most packets read from one RTCP compound. Browsers put two to six into one; the rest of a longer
+/// one is not read.
+pub const RTCP_PACKETS_MAX: usize = 64;
+/// Most packet statuses in one transport-wide feedback: 8 s at 1000 packets/s, more than any sender
+/// remembers. Two bytes can claim 8191 lost packets, so this bounds the work per byte received.
+pub const TRANSPORT_STATUSES_MAX: usize = 8192;
