@@ -51,12 +51,9 @@ pub(crate) struct Overrides {
     /// Address and port of REST and WebSocket [http.listen].
     #[arg(long, env = "CONCLAVE_LISTEN", value_name = "ADDRESS:PORT", global = true)]
     pub(crate) listen: Option<SocketAddr>,
-    /// First UDP port of media [media.udp_port].
-    #[arg(long, env = "CONCLAVE_UDP_PORT", value_name = "PORT", global = true)]
-    pub(crate) udp_port: Option<u16>,
-    /// First TCP port of media, 0 for none [media.tcp_port].
-    #[arg(long, env = "CONCLAVE_TCP_PORT", value_name = "PORT", global = true)]
-    pub(crate) tcp_port: Option<u16>,
+    /// First UDP and TCP port of media [media.port].
+    #[arg(long, env = "CONCLAVE_MEDIA_PORT", value_name = "PORT", global = true)]
+    pub(crate) media_port: Option<u16>,
     /// Worker threads for media, 0 for one per processor [media.workers].
     #[arg(long, env = "CONCLAVE_WORKERS", value_name = "COUNT", global = true)]
     pub(crate) workers: Option<usize>,
@@ -133,8 +130,7 @@ impl Config {
         }
         set(&mut self.storage.data_dir, overrides.data_dir);
         set(&mut self.http.listen, overrides.listen);
-        set(&mut self.media.udp_port, overrides.udp_port);
-        set(&mut self.media.tcp_port, overrides.tcp_port);
+        set(&mut self.media.port, overrides.media_port);
         set(&mut self.media.workers, overrides.workers);
         set(&mut self.log.format, overrides.log_format);
         set(&mut self.log.level, overrides.log_level);

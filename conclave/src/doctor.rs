@@ -17,12 +17,12 @@ pub(crate) fn run(config: &Config) -> bool {
     report.add("data directory", host::data_dir(&config.storage.data_dir));
     report.add("http port", network::http(config.http.listen));
     report.add("certificate", certificate::check(&config.http));
-    report.add("udp ports", network::udp_ports(config));
-    report.add("tcp ports", network::tcp_ports(config));
-    report.add("udp buffers", network::buffers());
+    report.add("udp ports", network::udp_ports(&config.media));
+    report.add("tcp ports", network::tcp_ports(&config.media));
+    report.add("udp buffers", network::buffers(config.media.socket_buffer_bytes as u64));
     report.add("udp batches", network::segmentation());
     report.add("announced addresses", network::announced(&config.media));
-    report.add("open files", host::open_files(config.workers()));
+    report.add("open files", host::open_files());
     report.add("clock", host::clock());
     report.print();
     report.sound()

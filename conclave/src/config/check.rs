@@ -1,26 +1,13 @@
 //! Checks across values, after flags have been applied.
 
-use std::net::IpAddr;
-
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Mistakes, file};
 
-/// Most worker threads: more than any machine has processors for one process.
-const WORKERS_MAX: usize = 256;
-
 impl Config {
-    /// How many worker threads there will be.
-    pub(crate) fn workers(&self) -> usize {
-        match self.media.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        }
-    }
-
     pub(super) fn check(&self, mistakes: &mut Mistakes) {
         check_http(&self.http, mistakes);
-        check_media(&self.media, self.workers(), mistakes);
+        check_media(&self.media, mistakes);
         if let Err(error) = EnvFilter::builder().parse(&self.log.level) {
             mistakes.add("log.level", format!("{:?}: {error}", self.log.level));
         }
@@ -61,20 +48,13 @@ fn is_origin(text: &str) -> bool {
     !host.is_empty() && !host.contains(|c: char| c == '/' || c == '*' || c.is_whitespace())
 }
 
-fn check_media(media: &file::Media, workers: usize, mistakes: &mut Mistakes) {
-    if media.workers > WORKERS_MAX {
-        mistakes.add("media.workers", format!("at most {WORKERS_MAX}"));
-    }
-    for (key, port) in [("media.udp_port", media.udp_port), ("media.tcp_port", media.tcp_port)] {
-        if port != 0 && usize::from(port) + workers - 1 > usize::from(u16::MAX) {
-            let problem = format!("{workers} workers need the ports {port} and up; choose lower");
-            mistakes.add(key, problem);
+/// The media node knows its own ranges; its mistakes begin with the name of the setting.
+fn check_media(media: &file::Media, mistakes: &mut Mistakes) {
+    for error in media.node(false).validate().err().into_iter().flatten() {
+        let text = error.to_string();
+        match text.split_once(": ") {
+            Some((key, problem)) => mistakes.add(format!("media.{key}"), problem),
+            None => mistakes.add("media", text),
         }
-    }
-    for address in media.announce.iter().filter(|a| a.is_unspecified() || a.is_multicast()) {
-        mistakes.add("media.announce", format!("{address} is not an address to send to"));
-    }
-    if media.bind.iter().any(IpAddr::is_multicast) {
-        mistakes.add("media.bind", "a multicast address cannot be bound");
     }
 }

@@ -48,17 +48,58 @@ section! {
 section! {
     /// Media over UDP, and over TCP for networks without UDP.
     Media = "media" {
-        /// First UDP port. Each worker takes the next one: with 4 workers 7882 to 7885.
-        udp_port: u16 = 7882;
-        /// First TCP port for ICE-TCP, one per worker. 0 turns ICE-TCP off.
-        tcp_port: u16 = 7982;
-        /// Worker threads; 0 means one per processor.
-        workers: usize = 0;
-        /// Addresses to bind. Empty means every IPv4 and IPv6 address of the machine.
-        bind: Vec<IpAddr> = Vec::new();
-        /// Addresses told to clients. Set it behind NAT (the public address). Empty means the
-        /// addresses of the network interfaces.
-        announce: Vec<IpAddr> = Vec::new();
+        /// Address to listen on. Left out: every IPv6 and IPv4 address of the machine.
+        bind: Option<IpAddr> = None, example "\"192.0.2.1\"";
+        /// UDP and TCP port of the first worker; each worker takes the next one: with 4 workers
+        /// 7882 to 7885. Open them in the firewall. 0 lets the system choose.
+        port: u16 = defaults().port;
+        /// Whether clients may connect over TCP when their network blocks UDP.
+        tcp: bool = defaults().tcp;
+        /// Worker threads. 0: one per processor.
+        workers: usize = defaults().workers;
+        /// Addresses that clients are told to reach. Empty: those of the network interfaces. Set
+        /// the public address when the machine is behind a NAT.
+        announce: Vec<IpAddr> = defaults().announce;
+        /// Whether 127.0.0.1 is told too, for browsers on this machine. It always is when there is
+        /// no other address, and with `serve --demo`.
+        announce_loopback: bool = defaults().announce_loopback;
+        /// Most rooms per worker.
+        rooms_max: usize = defaults().rooms_max;
+        /// Most sessions (participants) per worker.
+        sessions_max: usize = defaults().sessions_max;
+        /// Packets that a worker keeps for retransmission, 1.5 kB of memory each.
+        cache_packets: usize = defaults().cache_packets;
+        /// Socket buffers to ask for, in bytes. The system may grant less: see `conclave doctor`.
+        socket_buffer_bytes: usize = defaults().socket_buffer_bytes;
+        /// Most TCP connections per worker.
+        tcp_connections_max: usize = defaults().tcp_connections_max;
+        /// Most TCP connections per worker from one address.
+        tcp_connections_per_peer_max: usize = defaults().tcp_connections_per_peer_max;
+    }
+}
+
+fn defaults() -> sfu::config::Config {
+    sfu::config::Config::default()
+}
+
+impl Media {
+    /// The media node's own settings; `local` adds 127.0.0.1 for browsers on this machine.
+    pub(crate) fn node(&self, local: bool) -> sfu::config::Config {
+        sfu::config::Config {
+            node: None,
+            bind: self.bind,
+            port: self.port,
+            workers: self.workers,
+            announce: self.announce.clone(),
+            announce_loopback: self.announce_loopback || local,
+            tcp: self.tcp,
+            rooms_max: self.rooms_max,
+            sessions_max: self.sessions_max,
+            cache_packets: self.cache_packets,
+            socket_buffer_bytes: self.socket_buffer_bytes,
+            tcp_connections_max: self.tcp_connections_max,
+            tcp_connections_per_peer_max: self.tcp_connections_per_peer_max,
+        }
     }
 }
 

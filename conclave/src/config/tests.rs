@@ -21,8 +21,10 @@ fn sample_is_the_default_configuration() {
 fn examples_in_the_sample_are_valid_values() {
     let uncommented = Config::sample().replace("# certificate =", "certificate =");
     let uncommented = uncommented.replace("# private_key =", "private_key =");
+    let uncommented = uncommented.replace("# bind =", "bind =");
     let config = read(&uncommented).unwrap();
     assert!(config.http.certificate.is_some() && config.http.private_key.is_some());
+    assert!(config.media.bind.is_some());
 }
 
 #[test]
@@ -34,7 +36,7 @@ fn every_mistake_is_told_at_once() {
         port = 80
         allowed_origins = [\"https://a.example/page\"]
         [media]
-        udp_port = 70000
+        port = 70000
         announce = [\"0.0.0.0\"]
         [log]
         level = \"info,sfu=loud\"
@@ -45,7 +47,7 @@ fn every_mistake_is_told_at_once() {
         "http.listen: an address other than loopback needs",
         "http.port:",
         "http.allowed_origins:",
-        "media.udp_port:",
+        "media.port:",
         "media.announce:",
         "log.level:",
     ] {
@@ -56,7 +58,7 @@ fn every_mistake_is_told_at_once() {
 
 #[test]
 fn syntax_mistakes_carry_their_line_and_do_not_hide_the_rest() {
-    let told = read("[http\nlisten = \"nowhere\"\n\n[media]\nudp_port = \n").unwrap_err();
+    let told = read("[http\nlisten = \"nowhere\"\n\n[media]\nport = \n").unwrap_err();
     assert!(told.contains("line 1:") && told.contains("line 5:"), "{told}");
 }
 
@@ -68,8 +70,8 @@ fn a_certificate_without_its_key_is_a_mistake() {
 
 #[test]
 fn flags_win_over_the_file() {
-    let mut config = read("[http]\nlisten = \"127.0.0.1:1\"\n[media]\nudp_port = 5").unwrap();
+    let mut config = read("[http]\nlisten = \"127.0.0.1:1\"\n[media]\nport = 5").unwrap();
     config
         .apply(Overrides { listen: Some((Ipv4Addr::LOCALHOST, 2).into()), ..Overrides::default() });
-    assert_eq!((config.http.listen.port(), config.media.udp_port), (2, 5));
+    assert_eq!((config.http.listen.port(), config.media.port), (2, 5));
 }

@@ -50,17 +50,16 @@ pub(super) fn data_dir(dir: &Path) -> Finding {
 }
 
 /// The limit of open files.
-pub(super) fn open_files(workers: usize) -> Finding {
+pub(super) fn open_files() -> Finding {
     let remedy = "raise LimitNOFILE= of the service or `ulimit -n`";
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Err(error) => Finding::warn(format!("limit unknown: {error}"), remedy),
         Ok((soft, _)) if soft < OPEN_FILES_MIN => {
             Finding::fail(format!("at most {soft}; at least {OPEN_FILES_MIN} are needed"), remedy)
         }
-        Ok((soft, _)) if soft < OPEN_FILES_GOOD => Finding::warn(
-            format!("at most {soft}; a full machine with {workers} workers can need more"),
-            remedy,
-        ),
+        Ok((soft, _)) if soft < OPEN_FILES_GOOD => {
+            Finding::warn(format!("at most {soft}; a full machine can need more"), remedy)
+        }
         Ok((soft, _)) => Finding::ok(format!("at most {soft}")),
     }
 }

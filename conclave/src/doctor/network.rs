@@ -8,11 +8,8 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::Finding;
-use crate::config::{Config, file::Media};
+use crate::config::file::Media;
 
-/// Bytes of socket buffer for one worker: 100 ms of 320 Mbit/s. The kernel's default of 208 KiB
-/// lost 6 % at 80 Mbit/s when measured.
-const BUFFER_BYTES_GOOD: u64 = 4 * 1024 * 1024;
 /// A common size of one media packet; any works to ask the kernel whether it can cut batches.
 const SEGMENT_BYTES: i32 = 1200;
 
@@ -28,40 +25,33 @@ pub(super) fn http(listen: SocketAddr) -> Finding {
 }
 
 /// One UDP port for each worker.
-pub(super) fn udp_ports(config: &Config) -> Finding {
-    ports(config, config.media.udp_port, "media.udp_port", |address| {
-        UdpSocket::bind(address).map(drop)
-    })
+pub(super) fn udp_ports(media: &Media) -> Finding {
+    ports(media, |address| UdpSocket::bind(address).map(drop))
 }
 
 /// One TCP port for each worker, unless switched off.
-pub(super) fn tcp_ports(config: &Config) -> Finding {
-    if config.media.tcp_port == 0 {
+pub(super) fn tcp_ports(media: &Media) -> Finding {
+    if !media.tcp {
         return Finding::warn(
             "ICE-TCP is off",
-            "set media.tcp_port so that clients in networks without UDP get in",
+            "set media.tcp so that clients in networks without UDP get in",
         );
     }
-    ports(config, config.media.tcp_port, "media.tcp_port", |address| {
-        TcpListener::bind(address).map(drop)
-    })
+    ports(media, |address| TcpListener::bind(address).map(drop))
 }
 
-fn ports(
-    config: &Config,
-    first: u16,
-    key: &str,
-    bind: impl Fn(SocketAddr) -> std::io::Result<()>,
-) -> Finding {
-    let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
-    let addresses = if config.media.bind.is_empty() { &any } else { config.media.bind.as_slice() };
-    let last = first.saturating_add(config.workers().saturating_sub(1) as u16);
-    for address in addresses {
-        for port in first..=last {
-            if let Err(error) = bind(SocketAddr::new(*address, port)) {
-                let remedy = format!("end the program that has it or set {key}");
-                return Finding::fail(format!("{address} port {port}: {error}"), remedy);
-            }
+fn ports(media: &Media, bind: impl Fn(SocketAddr) -> std::io::Result<()>) -> Finding {
+    let address = media.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let workers = media.node(false).worker_count();
+    let (first, last) = (media.port, media.port.saturating_add(workers.saturating_sub(1) as u16));
+    if first == 0 {
+        return Finding::warn("chosen by the system at each start", "set media.port");
+    }
+    for port in first..=last {
+        if let Err(error) = bind(SocketAddr::new(address, port)) {
+            let remedy =
+                "end the program that has it (is Conclave running already?) or set media.port";
+            return Finding::fail(format!("{address} port {port}: {error}"), remedy);
         }
     }
     Finding::ok(if first == last {
@@ -72,7 +62,7 @@ fn ports(
 }
 
 /// How much the kernel lets a socket buffer.
-pub(super) fn buffers() -> Finding {
+pub(super) fn buffers(wanted: u64) -> Finding {
     let limit = |name: &str| {
         let text = fs::read_to_string(format!("/proc/sys/net/core/{name}")).unwrap_or_default();
         text.trim().parse::<u64>().ok()
@@ -80,18 +70,18 @@ pub(super) fn buffers() -> Finding {
     let (Some(receive), Some(send)) = (limit("rmem_max"), limit("wmem_max")) else {
         return Finding::warn("the kernel's limits are unknown", "check net.core.rmem_max by hand");
     };
-    judge_buffers(receive, send)
+    judge_buffers(receive, send, wanted)
 }
 
-fn judge_buffers(receive: u64, send: u64) -> Finding {
+fn judge_buffers(receive: u64, send: u64, wanted: u64) -> Finding {
     let shown = format!("net.core.rmem_max {receive}, net.core.wmem_max {send} bytes");
-    if receive.min(send) >= BUFFER_BYTES_GOOD {
+    if receive.min(send) >= wanted {
         return Finding::ok(shown);
     }
     Finding::warn(
         format!("{shown}: bursts will be lost"),
         format!(
-            "sysctl -w net.core.rmem_max={BUFFER_BYTES_GOOD} net.core.wmem_max={BUFFER_BYTES_GOOD}, \
+            "sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}, \
              and in /etc/sysctl.d/ for the next start"
         ),
     )
@@ -175,16 +165,16 @@ mod tests {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         assert!(matches!(http(taken.local_addr().unwrap()), Finding::Fail(..)));
         let taken = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let mut config = Config::default();
-        config.media.udp_port = taken.local_addr().unwrap().port();
-        config.media.workers = 1;
-        assert!(matches!(udp_ports(&config), Finding::Fail(..)));
+        let port = taken.local_addr().unwrap().port();
+        let media = Media { port, workers: 1, ..Media::default() };
+        assert!(matches!(udp_ports(&media), Finding::Fail(..)));
     }
 
     #[test]
     fn small_kernel_buffers_are_warned_about_with_a_remedy() {
-        assert!(matches!(judge_buffers(BUFFER_BYTES_GOOD, BUFFER_BYTES_GOOD), Finding::Ok(_)));
-        let Finding::Warn(_, remedy) = judge_buffers(212_992, BUFFER_BYTES_GOOD) else {
+        const WANTED: u64 = 4 * 1024 * 1024;
+        assert!(matches!(judge_buffers(WANTED, WANTED, WANTED), Finding::Ok(_)));
+        let Finding::Warn(_, remedy) = judge_buffers(212_992, WANTED, WANTED) else {
             panic!("small buffers were not warned about");
         };
         assert!(remedy.contains("net.core.rmem_max=4194304"), "{remedy}");

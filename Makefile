@@ -1,0 +1,61 @@
+# Conclave. `make` lists what there is.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build web test check fmt lint lint-deny unit web-test fuzz e2e bench setup
+CARGO := cargo
+DATA ?= data
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+run: build ## build everything, start the server, print the URL of the demo page
+	./target/release/conclave serve --data-dir $(DATA) --demo conclave/demo/dist
+
+build: web ## build the SDK, the demo page and the release binary
+	$(CARGO) build --locked --release --bin conclave
+
+web: node_modules/.package-lock.json ## build the web SDK and the demo page
+	npm run build
+
+node_modules/.package-lock.json: package-lock.json
+	npm ci
+
+test: ## everything that .ci/run asks for, from a fresh clone: installs what is missing, then tests
+	.ci/test
+
+check: fmt-check lint unit web-test ## the tests without browsers and fuzzing
+
+fmt: ## format Rust and TypeScript
+	$(CARGO) fmt --all
+	npm run format
+
+.PHONY: fmt-check
+fmt-check:
+	$(CARGO) fmt --all --check
+	npm run lint
+
+lint: ## clippy, warnings are errors
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+lint-deny: ## licences, bans and sources by cargo-deny (installs it: minutes)
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	cargo deny check licenses bans sources
+
+unit: ## Rust tests, the tidy test included
+	$(CARGO) test --locked --workspace
+
+web-test: node_modules/.package-lock.json ## tests of the SDK and the demo page
+	npm test
+
+fuzz: ## every fuzz target for a short time, with its corpus
+	fuzz/run.sh
+
+e2e: web ## browsers and other clients against the release binary
+	$(CARGO) build --locked --release --bin conclave --bin loadtest
+	node --test e2e/run.test.mjs
+
+bench: ## ns per forwarded packet beside the measured floor
+	$(CARGO) bench --locked -p loadtest
+
+setup: ## install what the tests need (apt, npm, pip); needs root or sudo
+	.ci/setup
