@@ -1,0 +1,487 @@
+//! UDP in batches: `recvmmsg` with coalesced datagrams (`UDP_GRO`) in, `sendmmsg` with segmented
+//! runs (`UDP_SEGMENT`, GSO) out.
+//!
+//! Receiving is `quinn-udp`'s, which prepares every header anew for each call (see
+//! `docs/decisions/0010-socket-batches.md` for why `nix`'s `recvmmsg` cannot be used). Sending is
+//! `rustix`'s `sendmmsg`; the segment size is an option of the socket, set only when it changes:
+//!
+//! ```text
+//! runs    A 10×1216 │ B 10×1216 │ C 1×90 │ D 4×700 │ E 1×1200
+//! groups  └ UDP_SEGMENT 1216 ────────────┘└ 700 ───┘└ 0 ─────   one sendmmsg each
+//! ```
+
+use std::{
+    array,
+    io::{self, IoSlice, IoSliceMut},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use arrayvec::ArrayVec;
+use mio::net::UdpSocket;
+use nix::sys::socket::{setsockopt, sockopt};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use rustix::{
+    io::Errno,
+    net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sendto},
+};
+
+use crate::{limits, stats::IoStats};
+
+/// Whether a socket may hold more datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// Something was received; there may be more.
+    Some,
+    /// Nothing is left; wait for readiness.
+    Drained,
+}
+
+/// The receiving half of a worker's socket.
+pub struct Receiver {
+    socket: Arc<UdpSocket>,
+    state: UdpSocketState,
+    slots: Box<[u8]>,
+    metas: [RecvMeta; BATCH_SIZE],
+    filled: usize,
+    stats: Arc<IoStats>,
+}
+
+impl Receiver {
+    /// Switches coalescing on where the kernel has it, and path MTU handling to "never fragment".
+    ///
+    /// # Errors
+    /// The system refused an option that every supported kernel has.
+    pub fn new(socket: Arc<UdpSocket>, stats: Arc<IoStats>) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&*socket))?;
+        let slots = vec![0; BATCH_SIZE * limits::RECEIVE_SLOT_BYTES].into_boxed_slice();
+        let metas = [RecvMeta::default(); BATCH_SIZE];
+        Ok(Self { socket, state, slots, metas, filled: 0, stats })
+    }
+
+    /// Whether the kernel coalesces datagrams.
+    pub fn coalesces(&self) -> bool {
+        self.state.gro_segments() > 1
+    }
+
+    /// Whether the kernel knows `UDP_SEGMENT`.
+    pub fn segments(&self) -> bool {
+        self.state.max_gso_segments() > 1
+    }
+
+    /// Receives one batch, to be read by [`Self::datagrams`].
+    pub fn receive(&mut self) -> Received {
+        let mut slots: ArrayVec<IoSliceMut<'_>, BATCH_SIZE> =
+            self.slots.chunks_exact_mut(limits::RECEIVE_SLOT_BYTES).map(IoSliceMut::new).collect();
+        let socket = UdpSockRef::from(&*self.socket);
+        let result = self.state.recv(socket, &mut slots, &mut self.metas);
+        self.filled = *result.as_ref().unwrap_or(&0);
+        match result {
+            Ok(_) => self.stats.udp_receives.add(1),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Drained,
+            // A pending socket error, reported once and cleared by the call.
+            Err(_) => self.stats.udp_receive_errors.add(1),
+        }
+        Received::Some
+    }
+
+    /// The datagrams of the last batch and their senders, in order of arrival.
+    pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        let slots = self.slots.chunks_exact(limits::RECEIVE_SLOT_BYTES);
+        self.metas.iter().zip(slots).take(self.filled).flat_map(|(meta, slot)| {
+            let all = slot.get(..meta.len).unwrap_or(slot);
+            // `chunks` of nothing is nothing, but an empty datagram is one.
+            let empty = all.is_empty().then_some(all);
+            let whole = all.chunks(meta.stride.max(1));
+            whole.chain(empty).map(move |datagram| (meta.addr, datagram))
+        })
+    }
+}
+
+/// Datagrams of `segment` bytes back to back for one peer, the last may be shorter.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// Where to.
+    pub peer: SocketAddr,
+    /// One or more datagrams.
+    pub bytes: &'a [u8],
+    /// Bytes of each but perhaps the last.
+    pub segment: u16,
+}
+
+impl<'a> Run<'a> {
+    fn is_single(&self) -> bool {
+        self.bytes.len() <= usize::from(self.segment)
+    }
+
+    fn datagrams(&self) -> impl Iterator<Item = Run<'a>> + use<'a> {
+        let Self { peer, segment, .. } = *self;
+        self.bytes.chunks(usize::from(segment.max(1))).map(move |bytes| Run {
+            peer,
+            bytes,
+            segment,
+        })
+    }
+
+    fn count(&self) -> u64 {
+        self.bytes.len().div_ceil(usize::from(self.segment.max(1))) as u64
+    }
+}
+
+/// The sending half of a worker's socket.
+///
+/// Never waits and keeps nothing: when the socket's buffer is full, the rest of the call is
+/// dropped and counted. Late media is worse than lost media, and what matters is sent again.
+pub struct Sender {
+    socket: Arc<UdpSocket>,
+    ipv6: bool,
+    segmentation: Segmentation,
+    stats: Arc<IoStats>,
+}
+
+enum Segmentation {
+    Off,
+    On {
+        /// `UDP_SEGMENT` as the socket has it now; 0 is none.
+        set: u16,
+        /// Runs refused since the last success.
+        refused: u32,
+    },
+}
+
+impl Sender {
+    /// `segmentation`: whether to use `UDP_SEGMENT`, if the kernel has it ([`Receiver::segments`]).
+    pub fn new(
+        socket: Arc<UdpSocket>,
+        ipv6: bool,
+        segmentation: bool,
+        stats: Arc<IoStats>,
+    ) -> Self {
+        let segmentation = match segmentation {
+            true => Segmentation::On { set: 0, refused: 0 },
+            false => Segmentation::Off,
+        };
+        Self { socket, ipv6, segmentation, stats }
+    }
+
+    /// Whether segmentation is in use: it ends when the path refuses it.
+    pub fn segments(&self) -> bool {
+        matches!(self.segmentation, Segmentation::On { .. })
+    }
+
+    /// Sends runs in order.
+    pub fn send<'a>(&mut self, runs: impl IntoIterator<Item = Run<'a>>) {
+        let mut group = Group::default();
+        for run in runs {
+            if self.segments() || run.is_single() {
+                self.push(&mut group, run);
+            } else {
+                run.datagrams().for_each(|single| self.push(&mut group, single));
+            }
+        }
+        self.flush(&group);
+    }
+
+    fn push<'a>(&mut self, group: &mut Group<'a>, run: Run<'a>) {
+        if !group.accepts(&run) {
+            self.flush(group);
+            *group = Group::default();
+        }
+        group.add(run);
+    }
+
+    fn flush(&mut self, group: &Group<'_>) {
+        let mut rest = group.runs.as_slice();
+        while !rest.is_empty() {
+            let result = self.select(group).and_then(|()| self.send_some(rest));
+            let done = match result {
+                Ok(sent) => self.accepted(group.segment, sent),
+                Err(Errno::INTR) => 0,
+                Err(Errno::AGAIN | Errno::NOBUFS) => {
+                    self.stats.udp_send_dropped.add(rest.iter().map(Run::count).sum());
+                    return;
+                }
+                Err(error) => self.refused(group.segment, rest, error),
+            };
+            rest = rest.get(done..).unwrap_or(&[]);
+        }
+    }
+
+    /// Sets the socket's segment size to what `group` needs.
+    fn select(&mut self, group: &Group<'_>) -> Result<(), Errno> {
+        let Segmentation::On { set, .. } = &mut self.segmentation else { return Ok(()) };
+        let wanted = match group.segment {
+            Some(segment) => segment,
+            None if group.single_len_max <= usize::from(*set) => *set,
+            None => 0,
+        };
+        if *set != wanted {
+            setsockopt(&self.socket, sockopt::UdpGsoSegment, &i32::from(wanted))
+                .map_err(|_| Errno::IO)?;
+            *set = wanted;
+        }
+        Ok(())
+    }
+
+    fn send_some(&self, runs: &[Run<'_>]) -> Result<usize, Errno> {
+        const MAX: usize = limits::MESSAGES_PER_SEND_MAX;
+        let mut controls: [SendAncillaryBuffer<'_, '_, '_>; MAX] =
+            array::from_fn(|_| SendAncillaryBuffer::default());
+        let messages: ArrayVec<(SocketAddrAny, [IoSlice<'_>; 1]), MAX> = runs
+            .iter()
+            .map(|run| (self.target(run.peer).into(), [IoSlice::new(run.bytes)]))
+            .collect();
+        let mut headers: ArrayVec<MMsgHdr<'_>, MAX> = messages
+            .iter()
+            .zip(&mut controls)
+            .map(|((peer, bytes), control)| MMsgHdr::new_with_addr(peer, bytes, control))
+            .collect();
+        self.stats.udp_sends.add(1);
+        sendmmsg(&*self.socket, &mut headers, SendFlags::DONTWAIT)
+    }
+
+    /// Returns how many runs are done.
+    fn accepted(&mut self, segment: Option<u16>, runs: usize) -> usize {
+        if let Segmentation::On { refused, .. } = &mut self.segmentation
+            && segment.is_some()
+        {
+            *refused = 0;
+        }
+        runs
+    }
+
+    /// The kernel refused the first of these runs. Returns how many runs are done.
+    fn refused(&mut self, segment: Option<u16>, rest: &[Run<'_>], error: Errno) -> usize {
+        // EIO: the device or a tunnel on the way cannot segment. EINVAL, EMSGSIZE: the segment
+        // does not fit this path, or the kernel dislikes the option for another reason.
+        let doubtful = matches!(error, Errno::IO | Errno::INVAL | Errno::MSGSIZE);
+        let (Segmentation::On { set, refused }, true) = (&mut self.segmentation, doubtful) else {
+            self.stats.udp_send_errors.add(1);
+            return 1;
+        };
+        let _ = setsockopt(&self.socket, sockopt::UdpGsoSegment, &0);
+        *set = 0;
+        *refused += u32::from(segment.is_some());
+        self.stats.gso_fallbacks.add(u64::from(segment.is_some()));
+        if error == Errno::IO || *refused >= limits::GSO_REFUSALS_MAX {
+            tracing::warn!(%error, "UDP segmentation offload does not work here, switched off");
+            self.segmentation = Segmentation::Off;
+        }
+        // Without segmentation the rest of the group cannot go out as it is.
+        let singly = if self.segments() { &rest[..1] } else { rest };
+        singly.iter().for_each(|run| self.singly(run));
+        singly.len()
+    }
+
+    /// Sends a run datagram by datagram.
+    fn singly(&self, run: &Run<'_>) {
+        for single in run.datagrams() {
+            let peer = self.target(run.peer);
+            match sendto(&*self.socket, single.bytes, SendFlags::DONTWAIT, &peer) {
+                Ok(_) => {}
+                Err(Errno::AGAIN | Errno::NOBUFS) => self.stats.udp_send_dropped.add(1),
+                Err(_) => self.stats.udp_send_errors.add(1),
+            }
+        }
+    }
+
+    /// A dual-stack socket reaches IPv4 peers by their mapped addresses (RFC 4291 section 2.5.5.2).
+    fn target(&self, peer: SocketAddr) -> SocketAddr {
+        match peer.ip() {
+            IpAddr::V4(ip) if self.ipv6 => SocketAddr::new(ip.to_ipv6_mapped().into(), peer.port()),
+            _ => peer,
+        }
+    }
+}
+
+/// Runs that one call can carry: all segmented ones have one size, single datagrams fit into it.
+#[derive(Default)]
+struct Group<'a> {
+    runs: ArrayVec<Run<'a>, { limits::MESSAGES_PER_SEND_MAX }>,
+    segment: Option<u16>,
+    single_len_max: usize,
+}
+
+impl<'a> Group<'a> {
+    fn accepts(&self, run: &Run<'_>) -> bool {
+        let fits = match (self.segment, run.is_single()) {
+            (Some(segment), true) => run.bytes.len() <= usize::from(segment),
+            (Some(segment), false) => run.segment == segment,
+            (None, true) => true,
+            (None, false) => self.single_len_max <= usize::from(run.segment),
+        };
+        fits && !self.runs.is_full()
+    }
+
+    fn add(&mut self, run: Run<'a>) {
+        if run.is_single() {
+            self.single_len_max = self.single_len_max.max(run.bytes.len());
+        } else {
+            self.segment = Some(run.segment);
+        }
+        self.runs.push(run);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    struct Pair {
+        receiver: Receiver,
+        sender: Sender,
+        to: SocketAddr,
+    }
+
+    fn socket() -> Arc<UdpSocket> {
+        let sockets = super::super::bind::open(Some([127, 0, 0, 1].into()), 0, false, 4 << 20);
+        Arc::new(UdpSocket::from_std(sockets.unwrap().udp))
+    }
+
+    fn pair(segmentation: bool) -> Pair {
+        let stats = Arc::new(IoStats::default());
+        let to = socket();
+        let receiver = Receiver::new(Arc::clone(&to), Arc::clone(&stats)).unwrap();
+        let segmentation = segmentation && receiver.segments();
+        let sender = Sender::new(socket(), false, segmentation, stats);
+        Pair { receiver, sender, to: to.local_addr().unwrap() }
+    }
+
+    impl Pair {
+        fn collect(&mut self, count: usize) -> Vec<Vec<u8>> {
+            let (mut got, start) = (Vec::new(), Instant::now());
+            while got.len() < count && start.elapsed() < Duration::from_secs(5) {
+                if self.receiver.receive() == Received::Some {
+                    got.extend(self.receiver.datagrams().map(|(_, bytes)| bytes.to_vec()));
+                } else {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            assert_eq!(self.receiver.receive(), Received::Drained);
+            got
+        }
+    }
+
+    /// Datagrams that tell their number, in runs of mixed shapes.
+    fn runs(to: SocketAddr, storage: &mut Vec<(Vec<u8>, u16)>) -> (Vec<Run<'_>>, Vec<Vec<u8>>) {
+        let shapes: [(u16, usize, usize); 9] = [
+            (1216, 10, 500),
+            (1216, 3, 1216),
+            (90, 1, 90),
+            (700, 4, 1),
+            (1200, 1, 1200),
+            (1216, 51, 7),
+            (20, 1, 20),
+            (333, 2, 333),
+            (1400, 1, 1400),
+        ];
+        let (mut expected, mut n) = (Vec::new(), 0u32);
+        for (segment, count, last) in shapes {
+            let mut run = Vec::new();
+            for i in 0..count {
+                let len = if i + 1 == count { last } else { usize::from(segment) };
+                let mut datagram = vec![n as u8; len];
+                let number = n.to_be_bytes();
+                let shown = number.len().min(len);
+                datagram[..shown].copy_from_slice(&number[..shown]);
+                run.extend_from_slice(&datagram);
+                expected.push(datagram);
+                n += 1;
+            }
+            storage.push((run, segment));
+        }
+        let run = |(bytes, segment): &'_ (Vec<u8>, u16)| (bytes.len(), *segment);
+        assert!(storage.iter().map(run).all(|(len, segment)| len > 0 && segment > 0));
+        let runs = storage
+            .iter()
+            .map(|(bytes, segment)| Run { peer: to, bytes, segment: *segment })
+            .collect();
+        (runs, expected)
+    }
+
+    #[test]
+    fn segmented_and_plain_sending_deliver_the_same_datagrams() {
+        for segmentation in [true, false] {
+            let mut pair = pair(segmentation);
+            let mut storage = Vec::new();
+            let (runs, expected) = runs(pair.to, &mut storage);
+            // Several rounds: headers and options must be restored between calls.
+            for _ in 0..5 {
+                pair.sender.send(runs.iter().copied());
+                assert_eq!(pair.collect(expected.len()), expected);
+            }
+            assert_eq!(pair.sender.segments(), segmentation && pair.receiver.segments());
+            assert_eq!(pair.sender.stats.gso_fallbacks.value(), 0);
+            assert_eq!(pair.sender.stats.udp_send_errors.value(), 0);
+        }
+    }
+
+    #[test]
+    fn runs_of_one_size_share_a_call() {
+        let mut pair = pair(true);
+        assert!(pair.sender.segments(), "this kernel has UDP_SEGMENT");
+        let bytes = vec![7; 3 * 1000];
+        let run = Run { peer: pair.to, bytes: &bytes, segment: 1000 };
+        let single = Run { peer: pair.to, bytes: &bytes[..80], segment: 80 };
+        pair.sender.send([run, single, run, single]);
+        assert_eq!(pair.sender.stats.udp_sends.value(), 1);
+        let lens: Vec<_> = pair.collect(8).iter().map(Vec::len).collect();
+        assert_eq!(lens, [1000, 1000, 1000, 80, 1000, 1000, 1000, 80]);
+    }
+
+    #[test]
+    fn more_runs_than_a_call_takes_are_all_sent() {
+        let mut pair = pair(false);
+        let bytes = [1; 10];
+        let run = Run { peer: pair.to, bytes: &bytes, segment: 10 };
+        pair.sender.send(std::iter::repeat_n(run, 200));
+        assert_eq!(pair.collect(200).len(), 200);
+        assert_eq!(pair.sender.stats.udp_sends.value(), 4);
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_segmented_falls_back_and_others_go_on() {
+        let mut pair = pair(true);
+        // 70 segments are more than UDP_MAX_SEGMENTS of older kernels (64); 130 more than of all.
+        let many = vec![3; 130 * 100];
+        let few = vec![4; 3 * 100];
+        let bad = Run { peer: pair.to, bytes: &many, segment: 100 };
+        let good = Run { peer: pair.to, bytes: &few, segment: 100 };
+        pair.sender.send([good, bad, good]);
+        assert_eq!(pair.collect(136).len(), 136);
+        assert_eq!(pair.sender.stats.gso_fallbacks.value(), 1);
+        assert!(pair.sender.segments());
+        for _ in 0..limits::GSO_REFUSALS_MAX {
+            pair.sender.send([bad]);
+            assert_eq!(pair.collect(130).len(), 130);
+        }
+        assert!(!pair.sender.segments(), "given up after refusals in a row");
+        pair.sender.send([good]);
+        assert_eq!(pair.collect(3).len(), 3);
+    }
+
+    #[test]
+    fn a_destination_that_is_refused_costs_only_its_own_datagrams() {
+        let mut pair = pair(true);
+        let bytes = [5; 30];
+        // Port 0 is refused with EINVAL.
+        let nowhere = SocketAddr::new(pair.to.ip(), 0);
+        let bad = Run { peer: nowhere, bytes: &bytes, segment: 30 };
+        let good = Run { peer: pair.to, bytes: &bytes, segment: 30 };
+        pair.sender.send([good, bad, good]);
+        assert_eq!(pair.collect(2).len(), 2);
+        assert_eq!(pair.sender.stats.udp_send_errors.value(), 1);
+    }
+
+    #[test]
+    fn empty_datagrams_are_seen() {
+        let mut pair = pair(true);
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.send_to(&[], pair.to).unwrap();
+        peer.send_to(b"x", pair.to).unwrap();
+        assert_eq!(pair.collect(2), [Vec::new(), b"x".to_vec()]);
+    }
+}

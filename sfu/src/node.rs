@@ -1,0 +1,319 @@
+//! A running media node: [`Node::start`] opens sockets, registers on the bus and spawns workers.
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Instant, SystemTime},
+};
+
+use bus::{Bus, Membership, RegisterError, Registration};
+use mio::{
+    Interest, Poll, Waker,
+    net::{TcpListener, UdpSocket},
+};
+use sfu_core::{
+    config::ShardConfig,
+    shard::Shard,
+    stats::Stats,
+    transport::dtls::{Identity, IdentityError},
+};
+use sfu_proto::{id::NodeId, sdp::Candidate};
+
+use crate::{
+    address,
+    config::{Config, ConfigError},
+    dispatch::{Dispatcher, Route},
+    guard::Guard,
+    io::{
+        bind::{self, Sockets},
+        tcp::{Tcp, TcpLimits},
+        udp::{Receiver, Sender},
+    },
+    mailbox::{Letters, Mailbox, mailbox},
+    metrics::{Metrics, WorkerStats},
+    outbox::Outbox,
+    stats::IoStats,
+    worker::{FIRST_CONNECTION, LISTENER, MAILBOX, Output, Pending, UDP, Worker},
+};
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operator's settings are wrong.
+    #[error("configuration: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Config(Vec<ConfigError>),
+    /// A port could not be opened, typically because it is taken.
+    #[error("cannot open UDP and TCP port {port}: {error}")]
+    Port {
+        /// As asked for.
+        port: u16,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The system refused a thread, a descriptor or randomness.
+    #[error("cannot start a worker: {0}")]
+    System(#[from] io::Error),
+    /// No certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The bus refused the node.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+}
+
+/// What a worker got from the system, for `doctor` and the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// UDP port, and TCP port if `tcp`.
+    pub port: u16,
+    /// Whether ICE-TCP is offered.
+    pub tcp: bool,
+    /// Whether IPv6 peers can be reached.
+    pub ipv6: bool,
+    /// Receive buffer granted, in bytes of the kernel's accounting (twice the usable size).
+    pub receive_buffer_bytes: usize,
+    /// Send buffer granted, in bytes of the kernel's accounting (twice the usable size).
+    pub send_buffer_bytes: usize,
+    /// Whether sent runs are segmented by the kernel or device (GSO).
+    pub segments: bool,
+    /// Whether received datagrams are coalesced (GRO).
+    pub coalesces: bool,
+    /// Announced in every answer.
+    pub candidates: Vec<Candidate>,
+}
+
+/// The media node of this process.
+pub enum Node {}
+
+impl Node {
+    /// Starts a node: sockets, certificate, place on the bus, one thread per worker. When it
+    /// returns, clients can be sent to it.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing stays behind then.
+    pub async fn start(config: Config, bus: &dyn Bus) -> Result<NodeHandle, StartError> {
+        config.validate().map_err(StartError::Config)?;
+        let parts = Parts::open_all(&config)?;
+        let identity = Arc::new(Identity::generate()?);
+        let routes = parts.iter().map(Parts::route).collect();
+        let dispatcher = Arc::new(Dispatcher::new(routes, config.rooms_max, config.sessions_max));
+        let node = config.node.map_or_else(random_id, Ok)?;
+        let inbox: Arc<Dispatcher> = Arc::clone(&dispatcher);
+        let membership = bus.register(node, inbox).await?;
+        let mut handle = NodeHandle {
+            registration: membership.registration(),
+            workers: parts.iter().map(|part| part.info.clone()).collect(),
+            metrics: Metrics::new(parts.iter().map(Parts::stats).collect()),
+            dispatcher: Arc::clone(&dispatcher),
+            threads: Vec::new(),
+        };
+        let epoch = (Instant::now(), SystemTime::now());
+        for (index, part) in parts.into_iter().enumerate() {
+            let shared = Shared { config: &config, identity: &identity, membership: &membership };
+            let worker = part.build(index, shared, &dispatcher, epoch)?;
+            handle.spawn(index, worker)?;
+        }
+        tracing::info!(node = %node, workers = handle.workers.len(), "media node started");
+        Ok(handle)
+    }
+}
+
+/// A running node. Dropping it stops the node.
+pub struct NodeHandle {
+    registration: Registration,
+    workers: Vec<WorkerInfo>,
+    metrics: Metrics,
+    dispatcher: Arc<Dispatcher>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl NodeHandle {
+    /// The node's id.
+    pub fn id(&self) -> NodeId {
+        self.registration.node
+    }
+
+    /// The node's place on the bus.
+    pub fn registration(&self) -> Registration {
+        self.registration
+    }
+
+    /// What each worker got from the system.
+    pub fn workers(&self) -> &[WorkerInfo] {
+        &self.workers
+    }
+
+    /// Counters of all workers, a collector to be registered with Prometheus.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Whether every worker runs: not after another node took this one's id.
+    pub fn is_running(&self) -> bool {
+        !self.threads.is_empty() && self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Ends every session and waits for the workers, some milliseconds.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.dispatcher.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker had panicked outside its shard");
+            }
+        }
+    }
+
+    fn spawn(&mut self, index: usize, worker: Worker) -> io::Result<()> {
+        let name = format!("sfu-worker-{index}");
+        self.threads.push(thread::Builder::new().name(name).spawn(move || worker.run())?);
+        Ok(())
+    }
+}
+
+impl Drop for NodeHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What all workers share.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    config: &'a Config,
+    identity: &'a Arc<Identity>,
+    membership: &'a Arc<dyn Membership>,
+}
+
+/// What a worker is built from: everything that can fail is done before the node registers.
+struct Parts {
+    poll: Poll,
+    mailbox: Mailbox,
+    letters: Letters,
+    receiver: Receiver,
+    sender: Sender,
+    listener: Option<TcpListener>,
+    shard_stats: Arc<Stats>,
+    io_stats: Arc<IoStats>,
+    info: WorkerInfo,
+}
+
+impl Parts {
+    fn open_all(config: &Config) -> Result<Vec<Self>, StartError> {
+        let interfaces = address::interfaces();
+        let open = |index: usize| {
+            // Cannot overflow: `Config::validate` looked at the last port.
+            let port = if config.port == 0 { 0 } else { config.port + index as u16 };
+            let buffer_bytes = config.socket_buffer_bytes;
+            let sockets = bind::open(config.bind, port, config.tcp, buffer_bytes)
+                .map_err(|error| StartError::Port { port, error })?;
+            Ok(Self::new(config, sockets, &interfaces)?)
+        };
+        (0..config.worker_count()).map(open).collect()
+    }
+
+    fn new(config: &Config, sockets: Sockets, interfaces: &[IpAddr]) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let (mailbox, letters) = mailbox(Waker::new(poll.registry(), MAILBOX)?);
+        let mut udp = UdpSocket::from_std(sockets.udp);
+        poll.registry().register(&mut udp, UDP, Interest::READABLE)?;
+        let mut listener = sockets.tcp.map(TcpListener::from_std);
+        if let Some(listener) = &mut listener {
+            poll.registry().register(listener, LISTENER, Interest::READABLE)?;
+        }
+        let (udp, io_stats) = (Arc::new(udp), Arc::<IoStats>::default());
+        let receiver = Receiver::new(Arc::clone(&udp), Arc::clone(&io_stats))?;
+        let sender = Sender::new(udp, sockets.ipv6, receiver.segments(), Arc::clone(&io_stats));
+        let addresses = address::announced(config, interfaces, sockets.ipv6);
+        let tcp_port = listener.is_some().then_some(sockets.port);
+        let info = WorkerInfo {
+            port: sockets.port,
+            tcp: listener.is_some(),
+            ipv6: sockets.ipv6,
+            receive_buffer_bytes: sockets.receive_buffer_bytes,
+            send_buffer_bytes: sockets.send_buffer_bytes,
+            segments: sender.segments(),
+            coalesces: receiver.coalesces(),
+            candidates: address::candidates(&addresses, sockets.port, tcp_port),
+        };
+        let shard_stats = Arc::default();
+        Ok(Self { poll, mailbox, letters, receiver, sender, listener, shard_stats, io_stats, info })
+    }
+
+    fn route(&self) -> Route {
+        Route { mailbox: self.mailbox.clone(), stats: Arc::clone(&self.io_stats) }
+    }
+
+    fn stats(&self) -> WorkerStats {
+        WorkerStats { shard: Arc::clone(&self.shard_stats), io: Arc::clone(&self.io_stats) }
+    }
+
+    fn build(
+        self,
+        index: usize,
+        shared: Shared<'_>,
+        dispatcher: &Arc<Dispatcher>,
+        epoch: (Instant, SystemTime),
+    ) -> io::Result<Worker> {
+        let limits = TcpLimits {
+            connections: shared.config.tcp_connections_max,
+            per_peer: shared.config.tcp_connections_per_peer_max,
+        };
+        let stats = || Arc::clone(&self.io_stats);
+        let tcp = |listener| Tcp::new(listener, limits, FIRST_CONNECTION, stats());
+        Ok(Worker {
+            index,
+            letters: self.letters,
+            receiver: self.receiver,
+            shard: shard(shared, self.info.candidates, self.shard_stats, epoch)?,
+            outbox: Outbox::new(Arc::clone(shared.membership), stats()),
+            stats: stats(),
+            output: Output { udp: self.sender, tcp: self.listener.map(tcp) },
+            dispatcher: Arc::clone(dispatcher),
+            pending: Pending::default(),
+            poll: self.poll,
+        })
+    }
+}
+
+/// A shard that survives its panics.
+fn shard(
+    shared: Shared<'_>,
+    candidates: Vec<Candidate>,
+    stats: Arc<Stats>,
+    epoch: (Instant, SystemTime),
+) -> io::Result<Guard<Shard>> {
+    let config = ShardConfig {
+        rooms_max: shared.config.rooms_max,
+        sessions_max: shared.config.sessions_max,
+        cache_packets: shared.config.cache_packets,
+        ..ShardConfig::new(candidates, epoch)
+    };
+    let identity = Arc::clone(shared.identity);
+    random_seed()?; // So that the system's refusal shows at start, not after a panic.
+    let build = move |now| {
+        // Without randomness there is no secure session: the worker's thread ends.
+        #[expect(clippy::expect_used, reason = "the call above has succeeded once")]
+        let seed = random_seed().expect("the system's randomness");
+        let (identity, stats) = (Arc::clone(&identity), Arc::clone(&stats));
+        Shard::new(config.clone(), identity, stats, seed, now)
+    };
+    Ok(Guard::new(Box::new(build), Shard::handle_panic, epoch.0))
+}
+
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
+}
+
+fn random_id() -> io::Result<NodeId> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(io::Error::other)?;
+    Ok(NodeId::from_bits(u128::from_ne_bytes(bits)))
+}
