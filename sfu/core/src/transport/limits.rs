@@ -32,6 +32,9 @@ pub const FIRST_BINDING_MAX: Duration = Duration::from_secs(60);
 /// client's own and forgeries from its 5-tuple, none of which can be told from it yet.
 pub const DTLS_RIVALS_MAX: usize = 3;
 
+/// Datagrams with later parts of a ClientHello that are kept until the first part comes.
+pub const DTLS_STRAYS_MAX: usize = 4;
+
 /// DTLS engines a session may use up before it is connected. Each costs a forger that holds a
 /// validated 5-tuple at least one datagram; real clients need one.
 pub const DTLS_ATTEMPTS_MAX: u32 = 64;

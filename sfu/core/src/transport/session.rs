@@ -255,8 +255,8 @@ impl Session {
     /// Seals one RTP packet: `out[..header_len]` holds the finished header, `payload` is copied
     /// encrypted behind it, the tag follows. Returns the datagram's length.
     ///
-    /// `None`: no keys, `out` too short, or the index does not lie above all earlier ones of this
-    /// SSRC (a nonce is never used twice).
+    /// `None`: no keys, `out` too short, or the index was used for this SSRC before, or lies
+    /// too far behind its highest one to tell (a nonce is never used twice).
     pub fn seal_rtp(
         &mut self,
         ssrc: u32,

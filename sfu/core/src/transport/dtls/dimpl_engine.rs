@@ -1,7 +1,7 @@
-//! [`Engine`] by `dimpl`: DTLS 1.2 and 1.3, ECDSA certificates on both sides.
+//! [`Engine`] by `dimpl`: DTLS 1.2 and 1.3. Our certificate is ECDSA, the peer's may be RSA.
 //!
-//! SRTP profile: with DTLS 1.3 it takes the first one of the client's list, with 1.2 the first of
-//! AES-256-GCM, AES-128-GCM, SHA1-80; neither can be configured (0.9.0).
+//! Which SRTP profile is taken from the client's list is the library's choice: AES-128-GCM, then
+//! AES-256-GCM, then SHA1-80, by our patch (docs/decisions/0002-dimpl-patched.md).
 
 use std::{sync::Arc, time::Instant};
 

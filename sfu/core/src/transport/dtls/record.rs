@@ -13,22 +13,30 @@ const CLIENT_HELLO: u8 = 1;
 /// Bytes of a ClientHello's random, behind two of version.
 pub(super) const RANDOM_LEN: usize = 32;
 
-/// Whether it begins with an unencrypted handshake record: the only thing to begin a handshake.
-pub(super) fn is_plain_handshake(datagram: &[u8]) -> bool {
-    split_plain(datagram).is_some_and(|(record, _)| record[0] == HANDSHAKE && epoch(record) == 0)
+/// A fragment of a ClientHello that leads a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HelloFragment {
+    /// Bytes of the whole message: equal in all its fragments.
+    pub(super) hello_len: [u8; 3],
+    /// In the first fragment only. All ClientHellos of one handshake have the same random, also
+    /// after a cookie or retry request.
+    pub(super) random: Option<[u8; RANDOM_LEN]>,
 }
 
-/// The random of a ClientHello whose first fragment leads the datagram. All datagrams of one
-/// handshake that begin a ClientHello have the same one, also after a cookie or retry request.
-pub(super) fn client_hello_random(datagram: &[u8]) -> Option<[u8; RANDOM_LEN]> {
+/// The ClientHello fragment that the datagram begins with. `None`: something else, or a first
+/// fragment too short for its random, which no client sends.
+pub(super) fn hello_fragment(datagram: &[u8]) -> Option<HelloFragment> {
     let (record, _) = split_plain(datagram)?;
-    let message = record.get(RECORD_HEADER_LEN..)?;
-    let (header, body) = message.split_at_checked(HANDSHAKE_HEADER_LEN)?;
-    let is_first = header[6..9] == [0; 3];
-    if record[0] != HANDSHAKE || header[0] != CLIENT_HELLO || !is_first {
+    let (header, body) = record[RECORD_HEADER_LEN..].split_at_checked(HANDSHAKE_HEADER_LEN)?;
+    if record[0] != HANDSHAKE || epoch(record) != 0 || header[0] != CLIENT_HELLO {
         return None;
     }
-    body.get(2..2 + RANDOM_LEN)?.try_into().ok()
+    let hello_len = [header[1], header[2], header[3]];
+    let random = match header[6..9] {
+        [0, 0, 0] => Some(body.get(2..2 + RANDOM_LEN)?.try_into().ok()?),
+        _ => None,
+    };
+    Some(HelloFragment { hello_len, random })
 }
 
 /// The datagram without unencrypted alerts. Anybody can forge one, and the engine would give up on
@@ -89,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn junk_passes_unchanged_and_has_no_random() {
+    fn junk_passes_unchanged() {
         for len in 0..64 {
             for first in 0..=255 {
                 let junk = vec![first; len];
                 assert_eq!(*without_plain_alerts(&junk), junk);
-                let _ = client_hello_random(&junk);
+                let _ = hello_fragment(&junk);
             }
         }
     }

@@ -17,10 +17,10 @@ use super::{
     Identity,
     dimpl_engine::DimplEngine,
     engine::{Engine, EngineError, Output},
-    record::{self, RANDOM_LEN},
+    record::{self, HelloFragment, RANDOM_LEN},
 };
 use crate::transport::{
-    limits::{DTLS_ATTEMPTS_MAX, DTLS_RIVALS_MAX},
+    limits::{DTLS_ATTEMPTS_MAX, DTLS_RIVALS_MAX, DTLS_STRAYS_MAX},
     session::Drop,
     srtp::Profile,
 };
@@ -45,19 +45,30 @@ pub(in crate::transport) struct Server {
 }
 
 enum Phase {
-    Handshaking {
-        rivals: ArrayVec<Rival, DTLS_RIVALS_MAX>,
-        attempts: u32,
-    },
+    Handshaking(Box<Handshaking>),
     /// The engine is only good for close_notify now; if it fails, media goes on without it.
     Established(Option<Box<dyn Engine>>),
     Over,
 }
 
+/// Datagrams with a later fragment of a ClientHello, each with the ClientHello's length.
+type Strays = ArrayVec<([u8; 3], Vec<u8>), DTLS_STRAYS_MAX>;
+
+/// Not yet established.
+#[derive(Default)]
+struct Handshaking {
+    rivals: ArrayVec<Rival, DTLS_RIVALS_MAX>,
+    attempts: u32,
+    /// They overtook their first fragment.
+    strays: Strays,
+}
+
 /// One handshake that may or may not be the client's.
 struct Rival {
-    /// Of its ClientHello; unknown while only a later fragment has arrived.
-    random: Option<[u8; RANDOM_LEN]>,
+    /// Of its ClientHello.
+    random: [u8; RANDOM_LEN],
+    /// Of its latest ClientHello; fragments of other lengths are not its own.
+    hello_len: [u8; 3],
     engine: Box<dyn Engine>,
     certificate: Option<Fingerprint>,
     keys: Option<(Profile, Zeroizing<Vec<u8>>)>,
@@ -66,7 +77,7 @@ struct Rival {
 
 impl Server {
     pub(in crate::transport) fn new(identity: Arc<Identity>) -> Self {
-        let phase = Phase::Handshaking { rivals: ArrayVec::new(), attempts: 0 };
+        let phase = Phase::Handshaking(Box::default());
         Self { identity, phase, events: VecDeque::new() }
     }
 
@@ -82,7 +93,7 @@ impl Server {
             return Err(Drop::Dtls);
         }
         match &mut self.phase {
-            Phase::Handshaking { .. } => self.handle_handshake(&datagram, expected, now),
+            Phase::Handshaking(_) => self.handle_handshake(&datagram, expected, now),
             Phase::Established(engine) => {
                 let Some(running) = engine else { return Err(Drop::Dtls) };
                 let result = running.handle_datagram(&datagram, now);
@@ -94,8 +105,8 @@ impl Server {
 
     pub(in crate::transport) fn handle_timeout(&mut self, expected: &Fingerprint, now: Instant) {
         match &mut self.phase {
-            Phase::Handshaking { rivals, .. } => {
-                for at in (0..rivals.len()).rev() {
+            Phase::Handshaking(handshaking) => {
+                for at in (0..handshaking.rivals.len()).rev() {
                     self.drive(at, expected, |engine| engine.handle_timeout(now));
                 }
             }
@@ -110,8 +121,8 @@ impl Server {
 
     pub(in crate::transport) fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Handshaking { rivals, .. } => {
-                rivals.iter().filter_map(|rival| rival.engine.poll_timeout()).min()
+            Phase::Handshaking(handshaking) => {
+                handshaking.rivals.iter().filter_map(|rival| rival.engine.poll_timeout()).min()
             }
             Phase::Established(Some(engine)) => engine.poll_timeout(),
             Phase::Established(None) | Phase::Over => None,
@@ -135,7 +146,7 @@ impl Server {
         self.phase = Phase::Over;
     }
 
-    /// A ClientHello goes to the handshake with its random, anything else to all of them: wrong
+    /// A ClientHello goes to the handshake that it belongs to, anything else to all of them: wrong
     /// ones fail or ignore it.
     fn handle_handshake(
         &mut self,
@@ -143,55 +154,63 @@ impl Server {
         expected: &Fingerprint,
         now: Instant,
     ) -> Result<(), Drop> {
-        let random = record::client_hello_random(datagram);
-        if random.is_some() || record::is_plain_handshake(datagram) {
-            self.admit(random, now)?;
+        let fragment = record::hello_fragment(datagram);
+        let mut overtaken = ArrayVec::new();
+        if let Some(fragment) = &fragment {
+            overtaken = self.admit(fragment, datagram, now)?;
         }
-        let Phase::Handshaking { rivals, .. } = &self.phase else { return Err(Drop::Dtls) };
-        let (mut accepted, mut refused) = (false, rivals.is_empty());
-        for at in (0..rivals.len()).rev() {
-            let Phase::Handshaking { rivals, .. } = &self.phase else { break };
-            if random.is_some() && rivals[at].random != random {
+        let mut is_accepted = false;
+        for at in (0..self.rivals()).rev() {
+            let Phase::Handshaking(handshaking) = &self.phase else { break };
+            if fragment.is_some_and(|fragment| !handshaking.rivals[at].owns(&fragment)) {
                 continue;
             }
-            match self.drive(at, expected, |engine| engine.handle_datagram(datagram, now)) {
-                true => accepted = true,
-                false => refused = true,
-            }
+            is_accepted |= self.drive(at, expected, |engine| {
+                engine.handle_datagram(datagram, now)?;
+                overtaken.drain(..).try_for_each(|(_, stray)| engine.handle_datagram(&stray, now))
+            });
         }
-        if refused && !accepted { Err(Drop::Dtls) } else { Ok(()) }
+        if is_accepted { Ok(()) } else { Err(Drop::Dtls) }
     }
 
-    /// Makes sure that there is a handshake for a ClientHello with this random, or any for a later
-    /// fragment that came first.
-    fn admit(&mut self, random: Option<[u8; RANDOM_LEN]>, now: Instant) -> Result<(), Drop> {
-        let Phase::Handshaking { rivals, attempts } = &mut self.phase else { return Ok(()) };
-        let is_known = match random {
-            Some(_) => rivals.iter().any(|rival| rival.random == random),
-            None => !rivals.is_empty(),
+    fn rivals(&self) -> usize {
+        match &self.phase {
+            Phase::Handshaking(handshaking) => handshaking.rivals.len(),
+            Phase::Established(_) | Phase::Over => 0,
+        }
+    }
+
+    /// Makes sure that there is a handshake for this ClientHello, and returns its fragments that
+    /// came earlier. A later fragment without a first one is kept for then.
+    fn admit(
+        &mut self,
+        fragment: &HelloFragment,
+        datagram: &[u8],
+        now: Instant,
+    ) -> Result<Strays, Drop> {
+        let mut overtaken = ArrayVec::new();
+        let Phase::Handshaking(handshaking) = &mut self.phase else { return Ok(overtaken) };
+        let Some(random) = fragment.random else {
+            if !handshaking.rivals.iter().any(|rival| rival.owns(fragment)) {
+                handshaking.keep(fragment.hello_len, datagram);
+            }
+            return Ok(overtaken);
         };
-        if is_known {
-            return Ok(());
+        let hello_len = fragment.hello_len;
+        if let Some(known) = handshaking.rivals.iter_mut().find(|rival| rival.random == random) {
+            known.hello_len = hello_len;
+            return Ok(overtaken);
         }
-        if random.is_some()
-            && let Some(waiting) = rivals.iter_mut().find(|rival| rival.random.is_none())
-        {
-            waiting.random = random;
-            return Ok(());
-        }
-        if rivals.is_full() || *attempts >= DTLS_ATTEMPTS_MAX {
+        if handshaking.rivals.is_full() || handshaking.attempts >= DTLS_ATTEMPTS_MAX {
             return Err(Drop::Limit);
         }
-        let engine = DimplEngine::new(&self.identity, now).map_err(|_| Drop::Dtls)?;
-        *attempts += 1;
-        rivals.push(Rival {
-            random,
-            engine: Box::new(engine),
-            certificate: None,
-            keys: None,
-            is_connected: false,
-        });
-        Ok(())
+        let engine = Box::new(DimplEngine::new(&self.identity, now).map_err(|_| Drop::Dtls)?);
+        handshaking.attempts += 1;
+        handshaking.rivals.push(Rival::new(random, hello_len, engine));
+        overtaken =
+            handshaking.strays.iter().filter(|stray| stray.0 == hello_len).cloned().collect();
+        handshaking.strays.retain(|stray| stray.0 != hello_len);
+        Ok(overtaken)
     }
 
     /// Lets one handshake act, drops it if it failed, and concludes if it is complete. Whether it
@@ -202,7 +221,8 @@ impl Server {
         expected: &Fingerprint,
         act: impl FnOnce(&mut dyn Engine) -> Result<(), EngineError>,
     ) -> bool {
-        let Phase::Handshaking { rivals, .. } = &mut self.phase else { return false };
+        let Phase::Handshaking(handshaking) = &mut self.phase else { return false };
+        let rivals = &mut handshaking.rivals;
         let rival = &mut rivals[at];
         if act(&mut *rival.engine).is_err() {
             rivals.remove(at);
@@ -260,7 +280,29 @@ impl Server {
     }
 }
 
+impl Handshaking {
+    /// Keeps an early fragment; the oldest makes room.
+    fn keep(&mut self, hello_len: [u8; 3], datagram: &[u8]) {
+        if self.strays.is_full() {
+            self.strays.remove(0);
+        }
+        self.strays.push((hello_len, datagram.to_vec()));
+    }
+}
+
 impl Rival {
+    fn new(random: [u8; RANDOM_LEN], hello_len: [u8; 3], engine: Box<dyn Engine>) -> Self {
+        Self { random, hello_len, engine, certificate: None, keys: None, is_connected: false }
+    }
+
+    /// Whether the fragment may be of this handshake's ClientHello.
+    fn owns(&self, fragment: &HelloFragment) -> bool {
+        match fragment.random {
+            Some(random) => self.random == random,
+            None => self.hello_len == fragment.hello_len,
+        }
+    }
+
     fn drain(&mut self, events: &mut VecDeque<ServerEvent>) {
         while let Some(output) = self.engine.poll() {
             match output {

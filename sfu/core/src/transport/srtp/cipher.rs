@@ -44,7 +44,14 @@ pub(super) struct Cipher {
 
 enum Transform {
     Gcm { key: LessSafeKey, salt: Zeroizing<[u8; 12]> },
-    CmHmac { key: EncryptingKey, salt: Zeroizing<[u8; 14]>, auth: hmac::Key },
+    CmHmac(Box<CmHmac>),
+}
+
+/// Large key schedules, so boxed: this profile is the fall-back.
+struct CmHmac {
+    key: EncryptingKey,
+    salt: Zeroizing<[u8; 14]>,
+    auth: hmac::Key,
 }
 
 impl Cipher {
@@ -65,13 +72,13 @@ impl Cipher {
         let transform = match profile {
             Profile::AeadAes128Gcm => gcm(&AES_128_GCM)?,
             Profile::AeadAes256Gcm => gcm(&AES_256_GCM)?,
-            Profile::AesCm128HmacSha1_80 => Transform::CmHmac {
+            Profile::AesCm128HmacSha1_80 => Transform::CmHmac(Box::new(CmHmac {
                 key: UnboundCipherKey::new(&AES_128, key)
                     .and_then(EncryptingKey::ctr)
                     .map_err(|_| KeyError)?,
                 salt: Zeroizing::new(salt.try_into().map_err(|_| KeyError)?),
                 auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, auth),
-            },
+            })),
         };
         Ok(Self { kind, transform })
     }
@@ -80,7 +87,7 @@ impl Cipher {
     pub(super) const fn tag_len(&self) -> usize {
         match self.transform {
             Transform::Gcm { .. } => Profile::AeadAes128Gcm.tag_len(),
-            Transform::CmHmac { .. } => Profile::AesCm128HmacSha1_80.tag_len(),
+            Transform::CmHmac(_) => Profile::AesCm128HmacSha1_80.tag_len(),
         }
     }
 
@@ -104,7 +111,8 @@ impl Cipher {
                 let aad = Aad::from(self.gcm_aad(envelope, &mut joined)?);
                 key.seal_out_of_place_scatter(nonce, aad, plain, out, &[], tag).ok()
             }
-            Transform::CmHmac { key, salt, auth } => {
+            Transform::CmHmac(keys) => {
+                let CmHmac { key, salt, auth } = &**keys;
                 out.copy_from_slice(plain.get(..out.len())?);
                 cm_apply(key, salt, envelope, out)?;
                 tag.copy_from_slice(mac(auth, envelope, out).as_ref().get(..tag.len())?);
@@ -129,7 +137,8 @@ impl Cipher {
                 let aad = Aad::from(self.gcm_aad(envelope, &mut joined)?);
                 key.open_separate_gather(nonce, aad, sealed, tag, out).ok()
             }
-            Transform::CmHmac { key, salt, auth } => {
+            Transform::CmHmac(keys) => {
+                let CmHmac { key, salt, auth } = &**keys;
                 let expected = mac(auth, envelope, sealed);
                 let expected = expected.as_ref().get(..self.tag_len())?;
                 if !bool::from(expected.ct_eq(tag)) {

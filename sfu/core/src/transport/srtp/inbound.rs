@@ -134,9 +134,16 @@ impl<'a> SrtcpParts<'a> {
 /// RFC 3711 section 3.3.1 and appendix A: the index closest to the highest one with these low
 /// bits. `None`: it would lie before the first rollover, or beyond the 48 bits of an index.
 fn estimate_index(highest: u64, seq: u16) -> Option<u64> {
-    let distance = seq.wrapping_sub(highest as u16).cast_signed();
-    let index = highest.checked_add_signed(i64::from(distance))?;
-    (index < 1 << 48).then_some(index)
+    const HALF: u16 = 1 << 15;
+    let (roc, last) = (highest >> 16, highest as u16);
+    let guess = if last < HALF {
+        if seq > last && seq - last > HALF { roc.checked_sub(1)? } else { roc }
+    } else if last - HALF > seq {
+        roc + 1
+    } else {
+        roc
+    };
+    (guess < 1 << 32).then_some(guess << 16 | u64::from(seq))
 }
 
 /// Replay windows by SSRC, sorted; few and looked up per packet, so no hashing.
@@ -178,7 +185,10 @@ mod tests {
             (0x1_0000, 0xffff, Some(0xffff)),
             (0x1_0000, 0, Some(0x1_0000)),
             (0x1_7fff, 0x8000, Some(0x1_8000)),
-            (0x1_8000, 0x0001, Some(0x2_0001)),
+            (0x1_8000, 0x0000, Some(0x1_0000)),
+            (0x1_8002, 0x0001, Some(0x2_0001)),
+            (0x1_0000, 0x8000, Some(0x1_8000)),
+            (0x1_0000, 0x8001, Some(0x0_8001)),
             (5, 0xfff0, None),
             ((1 << 48) - 1, 0, None),
         ];

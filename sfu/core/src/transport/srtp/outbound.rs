@@ -1,4 +1,5 @@
-//! Sealing what we send. A nonce is used once: indexes of an SSRC only grow, the SRTCP index is
+//! Sealing what we send. A nonce is used once: the used indexes of an SSRC are remembered in a
+//! window (a packet that we got late goes out late), older ones are refused. The SRTCP index is
 //! one counter for all SSRCs.
 
 use sfu_proto::unit::SeqNo;
@@ -7,6 +8,7 @@ use super::{
     KeyError, MasterKey,
     cipher::{Cipher, Envelope, Kind, RTCP_HEADER_LEN},
     kdf::derive,
+    replay::ReplayWindow,
 };
 use crate::transport::limits::OUTBOUND_SSRC_MAX;
 
@@ -19,9 +21,9 @@ const RTCP_INDEX_END: u32 = 1 << 31;
 pub struct Outbound {
     rtp: Cipher,
     rtcp: Cipher,
-    /// Sorted SSRCs and, beside each, the lowest index that is still unused.
+    /// Sorted SSRCs and, beside each, the indexes that are used up.
     ssrcs: Vec<u32>,
-    next_index: Vec<u64>,
+    used: Vec<ReplayWindow>,
     next_rtcp: u32,
 }
 
@@ -35,7 +37,7 @@ impl Outbound {
             rtp: derive(master, Kind::Rtp)?,
             rtcp: derive(master, Kind::Rtcp)?,
             ssrcs: Vec::new(),
-            next_index: Vec::new(),
+            used: Vec::new(),
             next_rtcp: 0,
         })
     }
@@ -45,8 +47,8 @@ impl Outbound {
         self.rtp.tag_len()
     }
 
-    /// Seals one RTP packet, see [`Session::seal_rtp`]. `None`: the index was used or skipped
-    /// before, `out` is too short, or too many SSRCs.
+    /// Seals one RTP packet, see [`Session::seal_rtp`]. `None`: the index was used before
+    /// or lies too far back, `out` is too short, or too many SSRCs.
     ///
     /// [`Session::seal_rtp`]: crate::transport::session::Session::seal_rtp
     pub fn seal_rtp(
@@ -74,15 +76,15 @@ impl Outbound {
             return None;
         }
         match self.ssrcs.binary_search(&ssrc) {
-            Ok(at) if index < self.next_index[at] => None,
+            Ok(at) if !self.used[at].is_fresh(index) => None,
             Ok(at) => {
-                self.next_index[at] = index + 1;
+                self.used[at].accept(index);
                 Some(())
             }
             Err(_) if self.ssrcs.len() >= OUTBOUND_SSRC_MAX => None,
             Err(at) => {
                 self.ssrcs.insert(at, ssrc);
-                self.next_index.insert(at, index + 1);
+                self.used.insert(at, ReplayWindow::starting_at(index));
                 Some(())
             }
         }
