@@ -6,7 +6,7 @@ CARGO := cargo
 DATA ?= data
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 run: build ## build everything, start the server, print the URL of the demo page
 	./target/release/conclave serve --data-dir $(DATA) --demo conclave/demo/dist
