@@ -8,11 +8,17 @@
 //! `router/forward.rs` → `transport/outbound.rs`.
 
 pub mod config;
+pub mod congestion;
 pub mod event;
 pub mod limits;
+pub mod media;
 pub mod path;
+pub mod router;
 pub mod shard;
+pub mod slab;
 pub mod stats;
+pub mod table;
 #[cfg(feature = "test-support")]
 pub mod test_support;
+pub mod timer;
 pub mod transport;

@@ -33,3 +33,94 @@ pub const SPEAKERS_MAX: usize = 8;
 const _: () = assert!(TX_RUN_BYTES_MAX < TX_ARENA_BYTES);
 const _: () = assert!(TX_SEGMENTS_MAX < 64);
 const _: () = assert!(DATAGRAM_BYTES_MAX <= PACKET_BYTES_MAX);
+
+/// Cached packets of a video track: 2 s at 2.5 Mbit/s. A power of two: rings are masked.
+pub const VIDEO_CACHE_PACKETS: usize = 512;
+/// Cached packets of an audio track: more than one input batch can bring.
+pub const AUDIO_CACHE_PACKETS: usize = 128;
+/// Newest outgoing numbers of a slot that may still be used or repeated: as deep as the cache.
+pub const REWRITE_WINDOW: usize = 512;
+/// Changes of offset that a slot remembers for late packets.
+pub const REWRITE_RANGES_MAX: usize = 8;
+/// Packets that may arrive after, though sent before, the first one of a stream.
+pub const REORDER_AT_START_MAX: u64 = 32;
+
+/// Missing packets of one stream that are asked for; beyond it a key frame is cheaper.
+pub const GAPS_MAX: usize = 256;
+/// Reorder tolerance: later than this after the jump, a packet is asked for.
+pub const NACK_AFTER: Duration = Duration::from_millis(10);
+/// Least time between two requests for one packet.
+pub const NACK_RETRY_MIN: Duration = Duration::from_millis(20);
+/// Requests for one packet.
+pub const NACK_TRIES_MAX: u8 = 8;
+/// Age at which a missing packet is given up: receivers' jitter buffers do not wait longer.
+pub const NACK_AGE_MAX: Duration = Duration::from_millis(1_000);
+
+/// Repetitions may be 1/5 of the media sent (SECURITY.md M6: 20 %).
+pub const RESEND_SHARE: u64 = 5;
+/// Bytes per second that may be repeated beyond that share, for thin streams.
+pub const RESEND_FLOOR_PER_SECOND: u64 = 6_250;
+/// Bytes of budget that can be saved up: one lost burst of 50 packets.
+pub const RESEND_BUDGET_MAX: u64 = 64 * 1024;
+/// Repetitions of one packet to one subscriber.
+pub const RESENDS_MAX: u8 = 3;
+
+/// Round trip assumed before one was measured.
+pub const RTT_DEFAULT: Duration = Duration::from_millis(100);
+/// Bounds of a believed round trip.
+pub const RTT_MAX: Duration = Duration::from_millis(1_500);
+
+/// Least time between two key frame requests to one source (SECURITY.md M5).
+pub const KEY_FRAME_INTERVAL_MIN: Duration = Duration::from_millis(500);
+/// Sends of one request that seems unanswered.
+pub const KEY_FRAME_TRIES_MAX: u8 = 3;
+/// Key frames asked for by receivers that lost one may make up 1/10 of a source's bytes.
+pub const KEY_FRAME_SHARE: u64 = 10;
+/// Least time between two heeded key frame requests of one slot.
+pub const KEY_FRAME_PER_SLOT_MIN: Duration = Duration::from_millis(300);
+
+const _: () =
+    assert!(VIDEO_CACHE_PACKETS.is_power_of_two() && AUDIO_CACHE_PACKETS.is_power_of_two());
+const _: () = assert!(REWRITE_WINDOW.is_power_of_two() && REWRITE_WINDOW >= VIDEO_CACHE_PACKETS);
+const _: () = assert!(GAPS_MAX < VIDEO_CACHE_PACKETS);
+const _: () = assert!((REORDER_AT_START_MAX as usize) < REWRITE_WINDOW);
+
+/// M-sections of one session: 100 tracks shown and own ones, stopped ones included.
+pub const SECTIONS_MAX: usize = 128;
+/// Incoming SSRCs of one session that are bound to tracks: four sources with retransmission, and
+/// former ones of them.
+pub const SSRCS_PER_SESSION_MAX: usize = 32;
+/// Least time between two changes of a track's SSRC.
+pub const REBIND_MIN: Duration = Duration::from_millis(500);
+/// Tracks in one wish list.
+pub const WANT_MAX: usize = 256;
+/// Retransmissions waiting for the next turn; all subscribers together.
+pub const RESENDS_QUEUED_MAX: usize = 4_096;
+
+/// Time between transport-wide feedback packets (draft-holmer: 50 to 100 ms serve well).
+pub const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
+/// Arrivals that are remembered between two feedback packets: 200 Mbit/s for 50 ms.
+pub const ARRIVALS_MAX: usize = 1_024;
+/// Time between sender and receiver reports; the RFC 3550 minimum scaled down for video.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(1_000);
+/// A stream without packets for so long is no longer reported on.
+pub const STREAM_IDLE: Duration = Duration::from_secs(5);
+/// Feedback packets to one publisher in one turn: enough for [`ARRIVALS_MAX`].
+pub const FEEDBACK_BURST_MAX: usize = 8;
+/// Sender reports in one compound, so that it fits a datagram: see the relation below.
+pub const REPORT_SLOTS_PER_PACKET: usize = 8;
+/// Packets of one NACK that are looked at: as many as the cache can hold.
+pub const NACKED_PER_PACKET_MAX: usize = VIDEO_CACHE_PACKETS;
+
+/// Formats of one m-section: all that [`sfu_proto::sdp::Codec`] can name, with room.
+pub const FORMATS_MAX: usize = 16;
+/// Packets of one track that wait to be forwarded in one turn; more than a receive batch brings.
+pub const FRESH_MAX: usize = 256;
+/// Bytes of an outgoing header: fixed part, block head, all extensions (a dependency descriptor
+/// of 255 bytes, MID of 16, the rest below 16) in two-byte form.
+pub const HEADER_BYTES_MAX: usize = 320;
+
+// A sender report takes 28 bytes and its CNAME of 16 letters 28; a block takes 24.
+const _: () = assert!(
+    REPORT_SLOTS_PER_PACKET * (28 + 28) + 31 * 24 <= crate::transport::limits::RTCP_COMPOUND_MAX
+);

@@ -171,7 +171,7 @@ const fn drop_index(reason: Drop) -> usize {
 
 impl Stats {
     /// Counts a dropped datagram.
-    pub fn drop(&self, reason: Drop) {
+    pub fn on_drop(&self, reason: Drop) {
         self.drops[drop_index(reason)].add(1);
     }
 
@@ -210,7 +210,7 @@ mod tests {
         let stats = Stats::default();
         for (n, (reason, _)) in DROPS.iter().enumerate() {
             assert_eq!(drop_index(*reason), n);
-            stats.drop(*reason);
+            stats.on_drop(*reason);
         }
         assert!(stats.metrics().filter(|m| m.name == "drops").all(|m| m.value == 1.0));
     }

@@ -1,0 +1,151 @@
+//! RTCP in: reports, requests, feedback. Every reaction is bounded.
+
+use std::time::{Duration, Instant};
+
+use sfu_proto::{
+    rtcp::{LostSeqs, Packet, ReportBlock, packets},
+    unit::Ssrc,
+};
+
+use super::{
+    Peer, Shard,
+    peer::Carries,
+    transmit::Resend,
+};
+use crate::{
+    congestion::loss,
+    limits::{DATAGRAM_BYTES_MAX, KEY_FRAME_PER_SLOT_MIN, NACKED_PER_PACKET_MAX, RESENDS_QUEUED_MAX},
+    media::{keyframe::Want, reception::SenderInfo},
+    router::{forward::cached, track::Track},
+    table::Key,
+    transport::session::Drop,
+};
+
+impl Shard {
+    pub(super) fn on_rtcp(
+        &mut self,
+        key: Key<Peer>,
+        datagram: &[u8],
+        now: Instant,
+    ) -> Result<(), Drop> {
+        let mut plain = [0; DATAGRAM_BYTES_MAX];
+        let peer = self.peers.get_mut(key).ok_or(Drop::UnvalidatedPath)?;
+        let len = peer.transport.open_rtcp(datagram, &mut plain)?;
+        let plain = plain.get(..len).ok_or(Drop::Limit)?;
+        for packet in packets(plain) {
+            match packet {
+                Ok(packet) => self.on_rtcp_packet(key, packet, now),
+                Err(_) => self.stats.on_drop(Drop::Malformed),
+            }
+        }
+        Ok(())
+    }
+
+    fn on_rtcp_packet(&mut self, key: Key<Peer>, packet: Packet<'_>, now: Instant) {
+        match packet {
+            Packet::SenderReport { info, reports } => {
+                let sender = SenderInfo { ntp: info.ntp, rtp: info.timestamp, at: now };
+                if let Some(track) = self.track_by_ssrc(key, info.ssrc) {
+                    track.layer.sender = Some(sender);
+                }
+                reports.for_each(|report| self.on_report(key, &report, now));
+            }
+            Packet::ReceiverReport { reports, .. } => {
+                reports.for_each(|report| self.on_report(key, &report, now));
+            }
+            Packet::Nack { media, lost, .. } => self.on_nack(key, media, lost, now),
+            Packet::Pli { media, .. } => self.on_pli(key, media, now),
+            Packet::Fir { entries, .. } => {
+                // Each slot heeds one request per interval, so a repeated FIR costs nothing.
+                entries.for_each(|entry| self.on_pli(key, entry.media, now));
+            }
+            Packet::TransportFeedback(feedback) => {
+                let Some(peer) = self.peers.get(key) else { return };
+                let reported = loss::count(&feedback, peer.transport_seq);
+                self.stats.feedback_received.add(reported.received);
+                self.stats.feedback_lost.add(reported.lost);
+            }
+            Packet::Bye(ssrcs) => ssrcs.for_each(|ssrc| self.on_bye(key, ssrc)),
+            Packet::SourceDescription | Packet::Remb(_) | Packet::Unknown { .. } => {}
+        }
+    }
+
+    /// The track whose media this session sends with `ssrc`.
+    fn track_by_ssrc(&mut self, key: Key<Peer>, ssrc: Ssrc) -> Option<&mut Track> {
+        let bindings = &self.peers.get(key)?.bindings;
+        let binding =
+            bindings.iter().find(|b| b.ssrc == ssrc.0 && b.carries == Carries::Media)?;
+        self.tracks.get_mut(binding.track)
+    }
+
+    /// A report block about one of our streams: its echo of our sender report gives the round trip
+    /// (RFC 3550 section 6.4.1).
+    fn on_report(&mut self, key: Key<Peer>, report: &ReportBlock, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(slot) = peer.slot_by_ssrc(report.ssrc.0) else { return };
+        if report.last_sr == 0 {
+            return;
+        }
+        let sent = slot.reports.iter().find(|sent| sent.compact_ntp == report.last_sr);
+        let Some(sent) = sent else { return };
+        let held = Duration::from_micros(u64::from(report.delay_since_last_sr) * 1_000_000 / 65_536);
+        // A receiver that claims to have held it longer than we wait is not believed.
+        if let Some(rtt) = now.saturating_duration_since(sent.at).checked_sub(held) {
+            peer.on_rtt(rtt);
+        }
+    }
+
+    /// A subscriber misses packets (RFC 4585 section 6.2.1).
+    fn on_nack(&mut self, key: Key<Peer>, media: Ssrc, lost: LostSeqs<'_>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let rtt = peer.rtt;
+        let Some(number) = peer.slots.iter().position(|s| s.open && s.ssrc == media.0) else {
+            return;
+        };
+        let slot = &mut peer.slots[number];
+        let Some(track) = slot.track.and_then(|track| self.tracks.get(track)) else { return };
+        for wire in lost.take(NACKED_PER_PACKET_MAX) {
+            self.stats.nack_in.add(1);
+            let Some(seq) = slot.rewriter.unwrap(wire.0) else { continue };
+            let Some(entry) = cached(slot, &track.layer, seq) else {
+                self.stats.rtx_refused.add(1);
+                continue;
+            };
+            let bytes = usize::from(entry.packet.len);
+            let allowed = self.resends.len() < RESENDS_QUEUED_MAX
+                && slot.resends.as_mut().is_some_and(|resends| resends.allow(seq, rtt, now))
+                && peer.budget.spend(bytes, now);
+            if !allowed {
+                self.stats.rtx_refused.add(1);
+                continue;
+            }
+            self.resends.push_back(Resend { peer: key, slot: number as u16, number: seq });
+        }
+    }
+
+    /// A subscriber needs a key frame (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1).
+    fn on_pli(&mut self, key: Key<Peer>, media: Ssrc, now: Instant) {
+        let Some(slot) = self.peers.get_mut(key).and_then(|peer| peer.slot_by_ssrc(media.0)) else {
+            return;
+        };
+        self.stats.pli_in.add(1);
+        let recent = |at: Instant| now.saturating_duration_since(at) < KEY_FRAME_PER_SLOT_MIN;
+        if slot.key_frame_at.is_some_and(recent) {
+            return;
+        }
+        let Some(track) = slot.track else { return };
+        slot.key_frame_at = Some(now);
+        self.request_key_frame(track, Want::Loss, now);
+    }
+
+    /// A stream ended (RFC 3550 section 6.6): if it comes back, it begins anew.
+    fn on_bye(&mut self, key: Key<Peer>, ssrc: Ssrc) {
+        if let Some(track) = self.track_by_ssrc(key, ssrc) {
+            track.layer.restart(0);
+            track.bound_at = None;
+        }
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.bindings.retain(|binding| binding.ssrc != ssrc.0);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A session with everything that it owns.
+
+use std::time::{Duration, Instant};
+
+use arrayvec::ArrayVec;
+use rand::{Rng, RngExt, rngs::StdRng};
+use sfu_proto::{
+    control::Permissions,
+    id::{ParticipantId, SessionId, TrackId},
+    sdp::{Fingerprint, IceCredentials, Mid},
+};
+
+use crate::{
+    congestion::feedback::Arrivals,
+    limits::{RTT_DEFAULT, SSRCS_PER_SESSION_MAX},
+    media::resend::Budget,
+    path::Path,
+    router::{
+        room::Room,
+        subscription::{ExtensionIds, Slot},
+        track::{Formats, Track},
+    },
+    table::Key,
+    transport::session::Session,
+};
+
+/// What an m-section is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Port 0: may be recycled under another MID.
+    Refused,
+    /// Neither direction.
+    Inactive,
+    /// Receives a track.
+    Track(Key<Track>),
+    /// Sends from the slot with this number.
+    Slot(u16),
+}
+
+/// One m-section as it was last negotiated.
+pub(crate) struct Section {
+    pub(crate) mid: Mid,
+    pub(crate) role: Role,
+    /// The slot that belongs to this place in the list; kept while the section is used otherwise,
+    /// since its SSRC has used up packet numbers.
+    pub(crate) slot: Option<u16>,
+    pub(crate) formats: Formats,
+    /// SSRCs that the client declared, with their retransmission SSRCs.
+    pub(crate) declared: ArrayVec<(u32, Option<u32>), 4>,
+}
+
+/// What an SSRC of the peer carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// A track's media.
+    Media,
+    /// Its retransmissions.
+    Rtx,
+    /// Once its media; another SSRC took over.
+    Retired,
+}
+
+/// An SSRC and its track. Made only from authenticated packets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Binding {
+    pub(crate) ssrc: u32,
+    pub(crate) carries: Carries,
+    pub(crate) track: Key<Track>,
+}
+
+/// When a session needs attention, by reason.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Deadlines {
+    /// ICE consent, DTLS.
+    pub(crate) transport: Option<Instant>,
+    /// Transport-wide feedback to the peer.
+    pub(crate) feedback: Option<Instant>,
+    /// Sender and receiver reports.
+    pub(crate) report: Option<Instant>,
+    /// Requests for missing packets.
+    pub(crate) nack: Option<Instant>,
+    /// Key frame requests to the peer.
+    pub(crate) key_frame: Option<Instant>,
+}
+
+impl Deadlines {
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let all = [self.transport, self.feedback, self.report, self.nack, self.key_frame];
+        all.into_iter().flatten().min()
+    }
+}
+
+/// One session.
+pub struct Peer {
+    pub(crate) id: SessionId,
+    pub(crate) room: Key<Room>,
+    pub(crate) participant: ParticipantId,
+    pub(crate) permissions: Permissions,
+    pub(crate) transport: Session,
+    pub(crate) connected: bool,
+    pub(crate) local: IceCredentials,
+    pub(crate) remote: Option<(IceCredentials, Fingerprint)>,
+    pub(crate) ufrags: Vec<String>,
+    pub(crate) paths: Vec<Path>,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) tracks: Vec<Key<Track>>,
+    pub(crate) bindings: ArrayVec<Binding, SSRCS_PER_SESSION_MAX>,
+    /// Extension ids of received packets: one set per session, as bundling demands (RFC 8843
+    /// section 9.2: an id means the same in every bundled section).
+    pub(crate) ids: ExtensionIds,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) transport_seq: u16,
+    /// Sender SSRC of feedback.
+    pub(crate) feedback_ssrc: u32,
+    /// Random canonical name (RFC 7022).
+    pub(crate) cname: String,
+    pub(crate) budget: Budget,
+    pub(crate) rtt: Duration,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) want: Vec<TrackId>,
+    pub(crate) slots_version: u64,
+    pub(crate) waiting: (u32, u32),
+    /// Whether the slots must be announced, also if no track moves.
+    pub(crate) announce_slots: bool,
+    /// Whether the session is in the list of those with something to send.
+    pub(crate) talkative: bool,
+}
+
+/// What a new session is told.
+pub(crate) struct Admission {
+    pub(crate) id: SessionId,
+    pub(crate) room: Key<Room>,
+    pub(crate) participant: ParticipantId,
+    pub(crate) permissions: Permissions,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        admission: Admission,
+        transport: Session,
+        local: IceCredentials,
+        rng: &mut StdRng,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id: admission.id,
+            room: admission.room,
+            participant: admission.participant,
+            permissions: admission.permissions,
+            transport,
+            connected: false,
+            local,
+            remote: None,
+            ufrags: Vec::new(),
+            paths: Vec::new(),
+            sections: Vec::new(),
+            slots: Vec::new(),
+            tracks: Vec::new(),
+            bindings: ArrayVec::new(),
+            ids: ExtensionIds::default(),
+            arrivals: Arrivals::new(now),
+            transport_seq: rng.next_u32() as u16 & 0x7fff,
+            feedback_ssrc: rng.next_u32(),
+            cname: random_text(rng, 16),
+            budget: Budget::new(now),
+            rtt: RTT_DEFAULT,
+            deadlines: Deadlines::default(),
+            want: Vec::new(),
+            slots_version: 0,
+            waiting: (0, 0),
+            announce_slots: false,
+            talkative: false,
+        }
+    }
+
+    /// The slot that sends with this SSRC.
+    pub(crate) fn slot_by_ssrc(&mut self, ssrc: u32) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|slot| slot.open && slot.ssrc == ssrc)
+    }
+
+    /// A track is gone: its section stays, without use.
+    pub(crate) fn on_track_ended(&mut self, track: Key<Track>) {
+        for section in &mut self.sections {
+            if section.role == Role::Track(track) {
+                section.role = Role::Inactive;
+            }
+        }
+    }
+
+    /// Takes a measured round trip into the estimate (RFC 6298's weights).
+    pub(crate) fn on_rtt(&mut self, sample: Duration) {
+        let sample = sample.min(crate::limits::RTT_MAX);
+        self.rtt = (self.rtt * 7 + sample) / 8;
+    }
+
+    /// An SSRC that the session does not send with yet.
+    pub(crate) fn fresh_ssrc(&self, rng: &mut StdRng) -> u32 {
+        loop {
+            let ssrc = rng.next_u32();
+            let taken = |slot: &Slot| slot.ssrc == ssrc || slot.rtx_ssrc == ssrc;
+            if ssrc != 0 && ssrc != self.feedback_ssrc && !self.slots.iter().any(taken) {
+                return ssrc;
+            }
+        }
+    }
+}
+
+/// Random letters and digits: valid in ICE credentials, CNAMEs and msids; 5.95 bits each.
+pub(crate) fn random_text(rng: &mut StdRng, len: usize) -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    (0..len).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+}
+
+/// Fresh ICE credentials: 95 and 190 bits (RFC 8445 section 5.3 asks for 24 and 128).
+pub(crate) fn random_credentials(rng: &mut StdRng) -> IceCredentials {
+    IceCredentials { ufrag: random_text(rng, 16), pwd: random_text(rng, 32) }
+}
