@@ -7,7 +7,9 @@ export default tseslint.config(
   {
     files: ['sdk-spec/web/{src,test}/**/*.ts', 'conclave/demo/{src,test}/**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
-    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
     rules: {
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       'max-lines-per-function': ['error', { max: 50, skipComments: true, skipBlankLines: true }],

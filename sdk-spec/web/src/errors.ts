@@ -65,7 +65,16 @@ export class ConnectionError extends ConclaveError {
 export class JoinRefusedError extends ConclaveError {}
 
 /** A message or an offer was refused by the server, or the server broke the protocol. */
-export class ProtocolError extends ConclaveError {}
+export class ProtocolError extends ConclaveError {
+  /** @internal */
+  static gap(): ProtocolError {
+    return new ProtocolError(
+      'unexpected_message',
+      'the server skipped a message',
+      'Report this with the versions of server and SDK; joining again helps.',
+    );
+  }
+}
 
 /** A track could not be published. */
 export class PublishError extends ConclaveError {

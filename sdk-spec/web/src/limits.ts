@@ -38,3 +38,5 @@ export const QUALITY_MS = 2_000;
 export const CAMERA_BITRATE_MAX = 1_700_000;
 /** Screen bit rate, in bits per second: sharp text at up to 1080p. */
 export const SCREEN_BITRATE_MAX = 2_500_000;
+/** Tracks named in one `want`; the server refuses more. */
+export const TRACKS_WANTED_MAX = 100;

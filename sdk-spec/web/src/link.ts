@@ -14,13 +14,14 @@
  */
 
 import { backoff } from './backoff.js';
-import { type ConclaveError, ConnectionError, fromServer } from './errors.js';
+import { type ConclaveError, ConnectionError, fromServer, ProtocolError } from './errors.js';
 import { JOIN_MS, PROBE_MS, RESEND_MESSAGES_MAX, RESUME_ATTEMPT_MS } from './limits.js';
 import {
   type ClientMessage,
   DEAD_MS,
+  FINAL_CLOSE_CODES,
   type FirstMessage,
-  type Incoming,
+  isKnown,
   type JoinedMessage,
   parseServerMessage,
   PING_MS,
@@ -130,24 +131,24 @@ export class Link {
     socket.onmessage = (event) => {
       if (current() && typeof event.data === 'string') this.#hear(event.data);
     };
-    socket.onclose = () => current() && this.#gone();
+    socket.onclose = ({ code }) => current() && this.#gone(code);
   }
 
   #hear(text: string): void {
     this.#heardAt = Date.now();
     const incoming = parseServerMessage(text);
     if (!incoming) return;
-    if (incoming.ack !== undefined) this.#sequence.acknowledge(incoming.ack);
-    const { message } = incoming;
-    // The reply to the first message opens the socket. `resumed` is about the sequence, not in it.
-    if (message.type === 'resumed') return this.#resumed(message.received, message.ticket);
-    if (incoming.seq !== undefined && !this.#sequence.accept(incoming.seq)) return;
-    if (message.type === 'joined') return this.#joined(message);
-    this.#deliver(incoming);
+    this.#sequence.acknowledge(incoming.ack);
+    // Outside the sequence stand only `resumed` and the refusal of a join or resume.
+    const order = incoming.seq === null ? 'new' : this.#sequence.accept(incoming.seq);
+    if (order === 'gap') return this.#fail(ProtocolError.gap());
+    if (order === 'new') this.#take(incoming.message);
   }
 
-  #deliver({ message }: Incoming): void {
-    if (message.type === 'pong') return;
+  #take(message: ServerMessage): void {
+    if (message.type === 'joined') return this.#joined(message);
+    if (message.type === 'resumed') return this.#resumed(message.received, message.ticket);
+    if (message.type === 'pong' || !isKnown(message)) return;
     if (message.type === 'error' && (message.fatal || this.#phase !== 'open')) {
       return this.#fail(fromServer(message.error));
     }
@@ -185,8 +186,9 @@ export class Link {
   }
 
   /** The socket closed by itself. */
-  #gone(): void {
+  #gone(code?: number): void {
     if (this.#phase === 'joining') this.#fail(ConnectionError.unreachable());
+    else if (code && FINAL_CLOSE_CODES.includes(code)) this.#fail(ConnectionError.lost());
     else if (this.#phase === 'open') this.#cut();
     else if (this.#phase === 'resuming') this.#retry();
   }

@@ -7,6 +7,7 @@
 import { openCamera, openMicrophone, openScreen } from './capture.js';
 import { Emitter } from './emitter.js';
 import { type ConclaveError, ConnectionError, LeftError, PublishError } from './errors.js';
+import { TRACKS_WANTED_MAX } from './limits.js';
 import type { RoomStats } from './monitor.js';
 import type { ConnectionState, JoinOptions, PublishOptions, RoomEvents } from './options.js';
 import { Participant } from './participant.js';
@@ -185,7 +186,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Names the tracks to receive first, most wanted first. Others follow in the server's order. */
   want(trackIds: string[]): void {
-    this.#session?.link.send({ type: 'want', tracks: trackIds });
+    this.#session?.link.send({ type: 'want', tracks: trackIds.slice(0, TRACKS_WANTED_MAX) });
   }
 
   /**

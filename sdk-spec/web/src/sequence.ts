@@ -46,16 +46,12 @@ export class Sequence {
     this.#unacknowledged = this.#unacknowledged.filter(({ seq }) => seq > ack);
   }
 
-  /**
-   * Notes a received number. The socket keeps order, so a number that is not above the last one
-   * is a repetition after a resume.
-   *
-   * @returns whether the message is new
-   */
-  accept(seq: number): boolean {
-    if (seq <= this.#received) return false;
+  /** Judges and notes a received number: numbers come without gaps, repeated after a resume. */
+  accept(seq: number): 'new' | 'repeated' | 'gap' {
+    if (seq <= this.#received) return 'repeated';
+    if (seq > this.#received + 1) return 'gap';
     this.#received = seq;
-    return true;
+    return 'new';
   }
 
   /** Messages after `received`, with present acks, to send again after a resume. */

@@ -41,7 +41,7 @@ export class SlotMap {
     if (message.version < this.#version) return null;
     this.#version = message.version;
     const next = new Map<string, string>();
-    for (const { mid, track } of message.slots) if (track !== null) next.set(track, mid);
+    for (const { mid, track } of message.slots) if (track) next.set(track, mid);
     const before = this.#midOf;
     this.#midOf = next;
     const gone = [...before.keys()].filter((track) => !next.has(track));

@@ -3,7 +3,7 @@ export class FakeSocket {
   static all: FakeSocket[] = [];
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
-  onclose: (() => void) | null = null;
+  onclose: ((event: { code: number }) => void) | null = null;
   readonly sent: Record<string, unknown>[] = [];
   closed = false;
 
@@ -34,8 +34,8 @@ export class FakeSocket {
   }
 
   /** The network closes the socket. */
-  break(): void {
-    this.onclose?.();
+  break(code = 1006): void {
+    this.onclose?.({ code });
   }
 
   /** Types of what was sent. */

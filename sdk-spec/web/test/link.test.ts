@@ -52,7 +52,7 @@ describe('joining', () => {
     const link = new Link('wss://x', spies(), fakeSocket);
     const promise = link.join('bad', 'sdk');
     const error = { code: 'token_refused', message: 'no', remedy: 'mint a token' };
-    FakeSocket.last.say({ type: 'error', error, fatal: true });
+    FakeSocket.last.say({ type: 'error', error, fatal: true, seq: 0, ack: 0 });
     await expect(promise).rejects.toMatchObject({
       name: 'JoinRefusedError',
       code: 'token_refused',
@@ -142,6 +142,21 @@ describe('a cut', () => {
     expect(handlers.lost.mock.calls[0]?.[0].code).toBe('resume_refused');
   });
 
+  it.each([1003, 1008, 1009, 4001])('with close code %i is not resumed', async (code) => {
+    const { handlers, socket } = await joined();
+    socket.break(code);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(handlers.lost).toHaveBeenCalledOnce();
+    expect(FakeSocket.all.length).toBe(1);
+  });
+
+  it.each([1000, 1001, 1006, 1011, 4000])('with close code %i is resumed', async (code) => {
+    const { socket } = await joined();
+    socket.break(code);
+    await vi.advanceTimersByTimeAsync(300);
+    expect(FakeSocket.all.length).toBe(2);
+  });
+
   it('is resumed at once when the network comes back', async () => {
     const { link, socket } = await joined();
     socket.break();
@@ -176,6 +191,17 @@ describe('an open link', () => {
     }
     expect(handlers.message).not.toHaveBeenCalled();
     expect(handlers.lost).not.toHaveBeenCalled();
+  });
+
+  it('treats a gap as a defect, a repetition as nothing, an unknown type as counted', async () => {
+    const { handlers, socket } = await joined();
+    socket.say({ type: 'of_a_later_version', seq: 2, ack: 0 });
+    socket.say({ type: 'speakers', participants: [], seq: 3, ack: 0 });
+    socket.say({ type: 'speakers', participants: [], seq: 3, ack: 0 });
+    expect(handlers.message).toHaveBeenCalledOnce();
+    expect(handlers.lost).not.toHaveBeenCalled();
+    socket.say({ type: 'speakers', participants: [], seq: 5, ack: 0 });
+    expect(handlers.lost.mock.calls[0]?.[0].name).toBe('ProtocolError');
   });
 
   it('says leave and then is silent', async () => {

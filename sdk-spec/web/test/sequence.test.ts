@@ -15,10 +15,12 @@ describe('Sequence', () => {
   it('acknowledges what it received, also in repeated messages', () => {
     const sequence = new Sequence(10);
     sequence.wrap({ type: 'ping' });
-    expect(sequence.accept(1)).toBe(true);
-    expect(sequence.accept(2)).toBe(true);
-    expect(sequence.accept(2)).toBe(false);
-    expect(sequence.accept(1)).toBe(false);
+    expect(sequence.accept(1)).toBe('new');
+    expect(sequence.accept(2)).toBe('new');
+    expect(sequence.accept(2)).toBe('repeated');
+    expect(sequence.accept(1)).toBe('repeated');
+    expect(sequence.accept(4)).toBe('gap');
+    expect(sequence.received).toBe(2);
     expect(sequence.resend(0)).toEqual([{ seq: 1, ack: 2, type: 'ping' }]);
   });
 

@@ -1,0 +1,246 @@
+/** The call: bar, tiles, controls. */
+
+import { type LeaveReason, LocalTrack, type Quality, type Room } from '@conclave/web';
+import { byId, icon } from './dom.js';
+import { generatedPicture, generatedTone } from './generated.js';
+import { Grid } from './grid.js';
+import { inviteLink } from './params.js';
+import { describe, type Choice } from './setup.js';
+import { toast } from './toast.js';
+
+const QUALITY_TEXT: Record<Quality, string> = { good: 'Good', fair: 'Fair', poor: 'Poor' };
+
+/** A call in progress. */
+export class Call {
+  readonly #root = byId('call');
+  readonly #grid: Grid;
+  readonly #abort = new AbortController();
+  #media: Pick<Choice, 'picture' | 'sound'>;
+  #busy = new Set<string>();
+  #soundBlocked = false;
+
+  /** @param ended - called once when the call is over */
+  constructor(
+    private readonly room: Room,
+    private readonly choice: Choice,
+    ended: (reason: LeaveReason) => void,
+  ) {
+    this.#grid = new Grid(room);
+    this.#media = {
+      picture: choice.picture === 'off' ? 'camera' : choice.picture,
+      sound: choice.sound === 'off' ? 'microphone' : choice.sound,
+    };
+    this.#listen(ended);
+    this.#wire();
+    this.#root.hidden = false;
+    byId('call-room').textContent = choice.room;
+    this.#update();
+    room.playAudio();
+  }
+
+  /** Publishes what was chosen on the first screen. What fails is told and can be tried again. */
+  async start(): Promise<void> {
+    const { picture, sound } = this.choice;
+    await Promise.all([
+      sound === 'off' ? null : this.#try('mic', () => this.#publishSound()),
+      picture === 'off' ? null : this.#try('cam', () => this.#publishPicture()),
+    ]);
+  }
+
+  #listen(ended: (reason: LeaveReason) => void): void {
+    const { room } = this;
+    const update = (): void => this.#update();
+    room.on('participantJoined', update);
+    room.on('participantLeft', update);
+    room.on('trackPublished', update);
+    room.on('trackUnpublished', update);
+    room.on('trackSubscribed', update);
+    room.on('trackUnsubscribed', update);
+    room.on('trackMuted', update);
+    room.on('localTrackPublished', update);
+    room.on('localTrackUnpublished', update);
+    room.on('connectionState', update);
+    room.on('quality', update);
+    room.on('reconnected', update);
+    room.on('activeSpeakers', () => this.#onSpeakers());
+    room.on('playbackBlocked', () => this.#setSoundBlocked(true));
+    room.on('error', (error) => toast(describe(error)));
+    room.on('left', (reason) => {
+      this.#close();
+      ended(reason);
+    });
+  }
+
+  #wire(): void {
+    const on = (id: string, act: () => void): void =>
+      byId(id).addEventListener('click', act, { signal: this.#abort.signal });
+    on('control-mic', () => void this.#toggleMic());
+    on('control-cam', () => void this.#toggleCam());
+    on('control-screen', () => void this.#toggleScreen());
+    on('control-leave', () => this.room.leave());
+    on('call-invite', () => void this.#copyInvite());
+    on('banner-button', () => {
+      this.#setSoundBlocked(false);
+      this.room.playAudio();
+    });
+    document.addEventListener('keydown', (event) => this.#onKey(event), {
+      signal: this.#abort.signal,
+    });
+  }
+
+  #onKey(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.key === 'm') void this.#toggleMic();
+    if (event.key === 'v') void this.#toggleCam();
+    if (event.key === 's') void this.#toggleScreen();
+  }
+
+  async #toggleMic(): Promise<void> {
+    const track = this.room.localTracks.get('microphone');
+    await this.#try('mic', () =>
+      track ? this.room.setMuted(track, !track.muted) : this.#publishSound(),
+    );
+  }
+
+  async #toggleCam(): Promise<void> {
+    const track = this.room.localTracks.get('camera');
+    await this.#try('cam', () =>
+      track ? this.room.setMuted(track, !track.muted) : this.#publishPicture(),
+    );
+  }
+
+  async #toggleScreen(): Promise<void> {
+    const track = this.room.localTracks.get('screen');
+    await this.#try('screen', () =>
+      track ? Promise.resolve(this.room.unpublish(track)) : this.room.publishScreen(),
+    );
+  }
+
+  #publishSound(): Promise<LocalTrack> {
+    if (this.#media.sound === 'microphone') return this.room.publishMicrophone();
+    return this.room.publishTrack(generatedTone(this.choice.handle), 'microphone');
+  }
+
+  #publishPicture(): Promise<LocalTrack> {
+    if (this.#media.picture === 'camera') return this.room.publishCamera();
+    return this.room.publishTrack(generatedPicture(this.choice.handle), 'camera');
+  }
+
+  /** Runs one action of a button at a time; a failure is told. */
+  async #try(button: string, act: () => Promise<unknown>): Promise<void> {
+    if (this.#busy.has(button)) return;
+    this.#busy.add(button);
+    this.#update();
+    try {
+      await act();
+    } catch (error) {
+      // Closing the browser's screen picker is an answer, not a failure.
+      if (button !== 'screen' || !isDenied(error)) toast(describe(error));
+    } finally {
+      this.#busy.delete(button);
+      this.#update();
+    }
+  }
+
+  #onSpeakers(): void {
+    this.#update();
+    const hidden = [...this.room.tracks.values()].some(
+      (each) => each.kind === 'video' && !each.subscribed,
+    );
+    if (!hidden) return;
+    const cameras = this.room.activeSpeakers.flatMap(({ tracks }) => [...tracks]);
+    const wanted = cameras.filter((each) => !(each instanceof LocalTrack) && each.kind === 'video');
+    this.room.want(wanted.map((track) => track.id ?? '').filter(Boolean));
+  }
+
+  async #copyInvite(): Promise<void> {
+    const link = inviteLink(location.href, this.choice);
+    try {
+      await navigator.clipboard.writeText(link);
+      toast('Invite link copied. Whoever opens it gets in.');
+    } catch {
+      window.prompt('Copy this invite link:', link);
+    }
+  }
+
+  #setSoundBlocked(blocked: boolean): void {
+    this.#soundBlocked = blocked;
+    this.#update();
+  }
+
+  #update(): void {
+    if (this.room.connectionState === 'left') return;
+    this.#grid.update();
+    const people = this.room.participants.size + 1;
+    byId('call-count').textContent = people === 1 ? 'only you' : `${people} people`;
+    this.#updateControls();
+    this.#updateQuality();
+    this.#updateBanner();
+  }
+
+  #updateControls(): void {
+    const { localTracks, grants } = this.room;
+    const live = (source: 'microphone' | 'camera'): boolean =>
+      localTracks.get(source)?.muted === false;
+    this.#control('mic', live('microphone'), ['Mute', 'Unmute'], ['mic', 'mic-off']);
+    this.#control('cam', live('camera'), ['Camera off', 'Camera on'], ['cam', 'cam-off']);
+    const sharing = localTracks.has('screen');
+    const screen = byId<HTMLButtonElement>('control-screen');
+    fill(screen, 'screen', sharing ? 'Stop sharing' : 'Share');
+    screen.dataset.on = String(sharing);
+    const can = typeof navigator.mediaDevices?.getDisplayMedia === 'function';
+    screen.disabled = !can || !grants.publish?.includes('screen') || this.#busy.has('screen');
+    fill(byId('control-leave'), 'leave', 'Leave');
+  }
+
+  #control(name: string, on: boolean, text: [string, string], icons: [string, string]): void {
+    const button = byId<HTMLButtonElement>(`control-${name}`);
+    fill(button, on ? icons[0] : icons[1], on ? text[0] : text[1]);
+    button.setAttribute('aria-pressed', String(on));
+    // Not `disabled`: the focus would be lost while a device opens.
+    button.setAttribute('aria-busy', String(this.#busy.has(name)));
+  }
+
+  #updateQuality(): void {
+    const shown = byId('call-quality');
+    const { connectionState, quality } = this.room;
+    const connected = connectionState === 'connected';
+    shown.dataset.level = connected ? quality : 'none';
+    const text = connected ? QUALITY_TEXT[quality] : 'Connecting';
+    byId('call-quality-text').textContent = text;
+    shown.setAttribute('aria-label', connected ? `Connection: ${text}` : text);
+  }
+
+  #updateBanner(): void {
+    const banner = byId('banner');
+    const reconnecting = this.room.connectionState === 'reconnecting';
+    banner.hidden = !reconnecting && !this.#soundBlocked;
+    banner.dataset.kind = reconnecting ? 'reconnecting' : 'sound';
+    byId('banner-text').textContent = reconnecting
+      ? 'The connection was interrupted. Reconnecting…'
+      : 'The browser holds the sound back.';
+    const button = byId('banner-button');
+    button.hidden = reconnecting;
+    button.textContent = 'Play sound';
+  }
+
+  #close(): void {
+    this.#abort.abort();
+    this.#grid.close();
+    this.#root.hidden = true;
+  }
+}
+
+/** Sets icon and label, touching the page only when they change: focus and clicks survive. */
+function fill(button: HTMLElement, name: string, label: string): void {
+  if (button.dataset.icon === name && button.title === label) return;
+  button.dataset.icon = name;
+  button.title = label;
+  const text = document.createElement('span');
+  text.textContent = label;
+  button.replaceChildren(icon(name), text);
+}
+
+function isDenied(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'permission_denied';
+}

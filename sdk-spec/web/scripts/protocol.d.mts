@@ -1,0 +1,2 @@
+/** The generated file as text. */
+export function generate(): Promise<string>;
