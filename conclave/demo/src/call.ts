@@ -10,6 +10,15 @@ import { toast } from './toast.js';
 
 const QUALITY_TEXT: Record<Quality, string> = { good: 'Good', fair: 'Fair', poor: 'Poor' };
 
+type BannerKind = 'reconnecting' | 'sound' | 'alone';
+
+/** Text and button. */
+const BANNERS: Record<BannerKind, [string, string]> = {
+  reconnecting: ['The connection was interrupted. Reconnecting…', ''],
+  sound: ['The browser holds the sound back.', 'Play sound'],
+  alone: ['Nobody else is here yet.', 'Copy invite link'],
+};
+
 /** A call in progress. */
 export class Call {
   readonly #root = byId('call');
@@ -79,10 +88,7 @@ export class Call {
     on('control-screen', () => void this.#toggleScreen());
     on('control-leave', () => this.room.leave());
     on('call-invite', () => void this.#copyInvite());
-    on('banner-button', () => {
-      this.#setSoundBlocked(false);
-      this.room.playAudio();
-    });
+    on('banner-button', () => this.#onBanner());
     document.addEventListener('keydown', (event) => this.#onKey(event), {
       signal: this.#abort.signal,
     });
@@ -213,15 +219,27 @@ export class Call {
 
   #updateBanner(): void {
     const banner = byId('banner');
-    const reconnecting = this.room.connectionState === 'reconnecting';
-    banner.hidden = !reconnecting && !this.#soundBlocked;
-    banner.dataset.kind = reconnecting ? 'reconnecting' : 'sound';
-    byId('banner-text').textContent = reconnecting
-      ? 'The connection was interrupted. Reconnecting…'
-      : 'The browser holds the sound back.';
-    const button = byId('banner-button');
-    button.hidden = reconnecting;
-    button.textContent = 'Play sound';
+    const kind = this.#bannerKind();
+    banner.hidden = kind === null;
+    if (kind === null || banner.dataset.kind === kind) return;
+    banner.dataset.kind = kind;
+    const [text, action] = BANNERS[kind];
+    byId('banner-text').textContent = text;
+    byId('banner-button').hidden = action === '';
+    byId('banner-button').textContent = action;
+  }
+
+  /** The most pressing one. */
+  #bannerKind(): BannerKind | null {
+    if (this.room.connectionState === 'reconnecting') return 'reconnecting';
+    if (this.#soundBlocked) return 'sound';
+    return this.room.participants.size === 0 ? 'alone' : null;
+  }
+
+  #onBanner(): void {
+    if (this.#bannerKind() === 'alone') return void this.#copyInvite();
+    this.#setSoundBlocked(false);
+    this.room.playAudio();
   }
 
   #close(): void {

@@ -129,6 +129,7 @@ export class Setup {
     }
     byId('preview-note').textContent = note;
     this.#video.hidden = this.#preview === null;
+    byId('preview-off').hidden = this.#preview !== null;
     this.#video.classList.toggle('mirrored', picture === 'camera');
     this.#video.srcObject = this.#preview && new MediaStream([this.#preview]);
   }
