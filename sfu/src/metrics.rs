@@ -129,7 +129,7 @@ mod tests {
     fn every_worker_appears_in_the_exposition() {
         let metrics = metrics();
         metrics.workers()[1].shard.packets_in.add(5);
-        Stats::drop(&metrics.workers()[0].shard, Drop::Replay);
+        metrics.workers()[0].shard.on_drop(Drop::Replay);
         metrics.workers()[0].io.tcp_connections.add(2);
         let registry = Registry::new();
         registry.register(Box::new(metrics.clone())).unwrap();
