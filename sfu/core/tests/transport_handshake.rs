@@ -77,7 +77,28 @@ fn parts_of_a_client_hello_may_swap_or_get_lost() {
                 world.deliver(address(1), part);
             }
         }
+        let start = world.now;
         world.connect();
+        // Swapped parts cost no retransmission (300 ms), lost ones one.
+        assert_eq!(world.now - start < Duration::from_millis(200), lose.is_none());
+        world.assert_media_flows(1);
+    }
+}
+
+/// Fragments of another length do not get between the parts of the genuine ClientHello.
+#[test]
+fn a_cut_client_hello_survives_forged_fragments_between_its_parts() {
+    let forged = record(22, 0, 99, &handshake(1, 0, 900, 300, &[0x5a; 600]));
+    for place in 0..3 {
+        let mut world = World::new(1, Link::GOOD, |config| config.split_hello_at = Some(700));
+        let mut hello = hello_of(&mut world);
+        hello.insert(place, forged.clone());
+        let start = world.now;
+        for part in &hello {
+            world.deliver(address(1), part);
+        }
+        world.connect();
+        assert!(world.now - start < Duration::from_millis(200));
         world.assert_media_flows(1);
     }
 }

@@ -210,6 +210,22 @@ fn lost_consent_interrupts_and_a_check_brings_it_back() {
     world.assert_media_flows(1);
 }
 
+/// Consent is for the path that media takes, not for the client as such (RFC 7675 section 5).
+#[test]
+fn checks_on_another_path_are_no_consent() {
+    let mut world = connected();
+    world.client.set_checking(false, world.now);
+    for _ in 0..20 {
+        world.session.handle_stun(&request(1, false), Path::udp(address(9)), world.now).unwrap();
+        world.run_for(Duration::from_secs(1));
+    }
+    assert_eq!(world.session_events, [SessionEvent::Connected, SessionEvent::Interrupted]);
+    world.session.handle_stun(&request(1, true), Path::udp(address(9)), world.now).unwrap();
+    world.settle();
+    assert_eq!(world.session_events.last(), Some(&SessionEvent::Connected));
+    assert!(world.session.selected_path() == Some(Path::udp(address(9))));
+}
+
 #[test]
 fn consent_lost_for_good_ends_the_session() {
     let mut world = connected();
