@@ -95,7 +95,10 @@ impl KeyFrames {
         self.budget = (self.budget + (bytes as u64 / KEY_FRAME_SHARE) as i64).min(BUDGET_MAX);
         if self.frame.0 != timestamp {
             let last = self.frame.1;
-            self.average = self.average - (self.average >> AVERAGE_SHIFT) + (last >> AVERAGE_SHIFT);
+            self.average = match self.average {
+                0 => last,
+                average => average - (average >> AVERAGE_SHIFT) + (last >> AVERAGE_SHIFT),
+            };
             self.frame = (timestamp, 0);
         }
         self.frame.1 = self.frame.1.saturating_add(bytes as u32);

@@ -25,19 +25,18 @@ impl Level {
     /// A packet declared `minus_dbov` (0 is loudest, 127 silence).
     pub fn on_packet(&mut self, minus_dbov: u8, now: Instant) {
         let since = self.at.map_or(PACKET_MAX, |at| now.saturating_duration_since(at));
-        self.score = self.score(now);
-        self.at = Some(now);
+        let before = self.score(now);
         let heard = f32::from(SILENCE.saturating_sub(minus_dbov));
-        if heard > self.score {
-            let weight = since.min(PACKET_MAX).as_secs_f32() / ATTACK.as_secs_f32();
-            self.score += (heard - self.score) * weight;
-        }
+        let time = if heard > before { ATTACK } else { RELEASE };
+        let weight = since.min(PACKET_MAX).as_secs_f32() / time.as_secs_f32();
+        self.score = before + (heard - before) * weight;
+        self.at = Some(now);
     }
 
-    /// The score now: 0 for silence to 70 for a long full-scale tone.
+    /// The score now: 0 for silence to 70 for a long full-scale tone. Without packets it falls.
     pub fn score(&self, now: Instant) -> f32 {
         let Some(at) = self.at else { return 0.0 };
-        let quiet = now.saturating_duration_since(at).as_secs_f32();
+        let quiet = now.saturating_duration_since(at).saturating_sub(PACKET_MAX).as_secs_f32();
         self.score * (-quiet / RELEASE.as_secs_f32()).exp()
     }
 

@@ -173,15 +173,15 @@ mod tests {
             stopped,
         ]);
         let publish = [wish("0", Source::Camera)];
-        let purposes = |permissions| -> Vec<_> {
-            let decided = decide(&[], &offer, &publish, permissions).unwrap();
+        let purposes = |permissions: Permissions| -> Vec<_> {
+            let decided = decide(&[], &offer, &publish, &permissions).unwrap();
             decided.into_iter().map(|d| d.purpose).collect()
         };
         let slot = Use::Slot(Kind::Audio);
         let rest = [Use::Inactive, Use::Refused];
-        assert_eq!(purposes(&all()), [[Use::Track(&publish[0]), slot], rest].concat());
+        assert_eq!(purposes(all()), [[Use::Track(&publish[0]), slot], rest].concat());
         let deaf = Permissions { subscribe: false, ..all() };
-        assert_eq!(purposes(&deaf)[1], Use::Inactive);
+        assert_eq!(purposes(deaf)[1], Use::Inactive);
     }
 
     #[test]
