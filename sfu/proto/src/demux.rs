@@ -145,8 +145,10 @@ fn frame_len(stream: &[u8]) -> Result<Option<usize>, FrameError> {
     if len > DATAGRAM_LEN_MAX { Err(FrameError::TooLong { len }) } else { Ok(Some(len)) }
 }
 
-/// The first whole frame and what follows it.
-fn split_frame(stream: &[u8]) -> Result<Option<(&[u8], &[u8])>, FrameError> {
+/// A whole frame and what follows it.
+type Split<'a> = Option<(&'a [u8], &'a [u8])>;
+
+fn split_frame(stream: &[u8]) -> Result<Split<'_>, FrameError> {
     let Some(len) = frame_len(stream)? else { return Ok(None) };
     Ok(stream[FRAME_HEADER_LEN..].split_at_checked(len))
 }

@@ -129,7 +129,7 @@ impl<'a> MessageWriter<'a> {
     /// # Errors
     /// [`NoRoom`].
     pub fn error_code(&mut self, code: u16) -> Result<&mut Self, NoRoom> {
-        let (class, number) = (code / 100 & 0x07, code % 100);
+        let (class, number) = ((code / 100) & 0x07, code % 100);
         self.attribute(attribute::ERROR_CODE, &[0, 0, class as u8, number as u8])
     }
 
