@@ -1,0 +1,149 @@
+//! How many requests an API key has left: a token bucket per key, bounded in memory.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use sdk_spec::{
+    limits::{REQUESTS_BURST, REQUESTS_PER_SECOND},
+    problem::Code,
+};
+
+use super::Failure;
+use crate::limits::RATED_KEYS_MAX;
+
+/// A token bucket that counts in time: full at `full_at`, one token each `period`.
+///
+/// Generic cell rate algorithm: one instant is all the state there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bucket {
+    full_at: Instant,
+}
+
+/// Rate and size of a bucket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) per_second: u32,
+    pub(crate) burst: u32,
+}
+
+impl Rate {
+    fn period(self) -> Duration {
+        Duration::from_secs(1) / self.per_second
+    }
+}
+
+impl Bucket {
+    pub(crate) fn full(now: Instant) -> Self {
+        Self { full_at: now }
+    }
+
+    /// Takes one token. `Err` says how long until there is one.
+    pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let full_at = self.full_at.max(now) + rate.period();
+        let ahead = full_at - now;
+        let most = rate.period() * rate.burst;
+        if ahead > most {
+            return Err(ahead - most);
+        }
+        self.full_at = full_at;
+        Ok(())
+    }
+
+    fn remaining(&self, rate: Rate, now: Instant) -> u32 {
+        let used = self.full_at.saturating_duration_since(now).div_duration_f64(rate.period());
+        rate.burst.saturating_sub(used.ceil() as u32)
+    }
+}
+
+/// What became of a request's token.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    pub(crate) granted: bool,
+    remaining: u32,
+    wait: Duration,
+}
+
+/// The buckets of all keys in use.
+pub(crate) struct Rates {
+    buckets: Mutex<HashMap<String, Bucket>>,
+    rate: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        let rate = Rate { per_second: REQUESTS_PER_SECOND, burst: REQUESTS_BURST };
+        Self { buckets: Mutex::default(), rate }
+    }
+}
+
+impl Rates {
+    /// Takes a token of `key`, which must be authenticated: guesses take no memory.
+    pub(crate) fn take(&self, key: &str) -> Allowance {
+        let now = Instant::now();
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= RATED_KEYS_MAX && !buckets.contains_key(key) {
+            // Full buckets are as good as forgotten ones.
+            buckets.retain(|_, bucket| bucket.full_at > now);
+            if buckets.len() >= RATED_KEYS_MAX {
+                buckets.clear();
+            }
+        }
+        let bucket = buckets.entry(key.to_owned()).or_insert_with(|| Bucket::full(now));
+        let taken = bucket.take(self.rate, now);
+        Allowance {
+            granted: taken.is_ok(),
+            remaining: bucket.remaining(self.rate, now),
+            wait: taken.err().unwrap_or_default(),
+        }
+    }
+}
+
+/// The answer to a request above the rate.
+pub(super) fn refusal(allowance: &Allowance) -> Failure {
+    let seconds = allowance.wait.as_secs() + 1;
+    Failure::new(Code::RateLimited).header(header::RETRY_AFTER, &seconds.to_string())
+}
+
+/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+pub(super) fn write_headers(allowance: &Allowance, headers: &mut HeaderMap) {
+    let window = REQUESTS_BURST / REQUESTS_PER_SECOND;
+    let policy = format!("\"key\";q={REQUESTS_BURST};w={window}");
+    let left = format!("\"key\";r={};t={window}", allowance.remaining);
+    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_then_its_rate() {
+        let rate = Rate { per_second: 10, burst: 5 };
+        let start = Instant::now();
+        let mut bucket = Bucket::full(start);
+        assert_eq!((0..20).filter(|_| bucket.take(rate, start).is_ok()).count(), 5);
+        assert_eq!(bucket.remaining(rate, start), 0);
+        assert_eq!(bucket.take(rate, start), Err(Duration::from_millis(100)));
+        let later = start + Duration::from_millis(300);
+        assert_eq!((0..20).filter(|_| bucket.take(rate, later).is_ok()).count(), 3);
+        let much_later = start + Duration::from_secs(60);
+        assert_eq!((0..20).filter(|_| bucket.take(rate, much_later).is_ok()).count(), 5);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_number_of_keys() {
+        let rates = Rates::default();
+        for i in 0..RATED_KEYS_MAX + 10 {
+            assert!(rates.take(&i.to_string()).granted);
+        }
+        assert!(rates.buckets.lock().expect("not poisoned").len() <= RATED_KEYS_MAX);
+    }
+}

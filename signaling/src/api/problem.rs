@@ -1,0 +1,203 @@
+//! Every failure as a problem (RFC 9457), and extractors whose rejections are problems too.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use sdk_spec::{
+    problem::{Code, FieldError, MEDIA_TYPE, Problem},
+    token::personal_claim,
+};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::{
+    domain::Refusal,
+    store::StoreError,
+    token::{MintError, TokenError},
+};
+
+/// A problem and the headers that go with it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    problem: Box<Problem>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code) -> Self {
+        let failure = Self { problem: Box::new(Problem::new(code)), headers: Vec::new() };
+        match code {
+            // RFC 9110 section 11.6.1.
+            Code::Unauthorized | Code::TokenRefused => {
+                failure.header(header::WWW_AUTHENTICATE, "Bearer")
+            }
+            Code::NoMediaNode | Code::Unavailable => failure.header(header::RETRY_AFTER, "2"),
+            _ => failure,
+        }
+    }
+
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.problem.detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.problem.errors = errors;
+        self
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status);
+        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
+        let mut response =
+            (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.extend(self.headers);
+        response
+    }
+}
+
+impl From<Vec<FieldError>> for Failure {
+    fn from(errors: Vec<FieldError>) -> Self {
+        Self::new(Code::InvalidField).errors(errors)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "store");
+        Self::new(Code::Unavailable)
+    }
+}
+
+impl From<MintError> for Failure {
+    fn from(error: MintError) -> Self {
+        tracing::error!(%error, "mint");
+        Self::new(Code::Internal)
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Refused(_) => Self::new(Code::TokenRefused),
+            TokenError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::RoomFull => Self::new(Code::RoomFull),
+            Refusal::NotPermitted => Self::new(Code::NotPermitted),
+            Refusal::NotFound => Self::new(Code::NotFound),
+            Refusal::PreconditionRequired => Self::new(Code::PreconditionRequired),
+            Refusal::PreconditionFailed => Self::new(Code::PreconditionFailed),
+            Refusal::Busy => Self::new(Code::OfferRefused).detail("an offer is being answered"),
+            Refusal::Offer(reason) => Self::new(Code::OfferRefused).detail(reason.to_string()),
+            Refusal::MediaTimeout => Self::new(Code::MediaTimeout),
+            Refusal::NoMediaNode => Self::new(Code::NoMediaNode),
+            Refusal::Gone => Self::new(Code::Unavailable),
+        }
+    }
+}
+
+/// A JSON body, and its bytes.
+pub(crate) struct Json<T> {
+    pub(crate) value: T,
+    pub(crate) bytes: Bytes,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        if media_type(request.headers().get(header::CONTENT_TYPE)) != "application/json" {
+            return Err(Failure::new(Code::UnsupportedMediaType));
+        }
+        let bytes = body(request, state).await?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| refuse_json(&bytes, &error))?;
+        Ok(Self { value, bytes })
+    }
+}
+
+/// A body within its limit.
+pub(crate) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::new(Code::PayloadTooLarge),
+        _ => Failure::new(Code::MalformedRequest).detail("the body ended early"),
+    })
+}
+
+/// `type/subtype` in lower case, without parameters.
+pub(crate) fn media_type(value: Option<&HeaderValue>) -> String {
+    let text = value.and_then(|v| v.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn refuse_json(bytes: &[u8], error: &serde_json::Error) -> Failure {
+    if error.classify() != Category::Data {
+        return Failure::new(Code::MalformedRequest).detail(format!("not JSON: {error}"));
+    }
+    let text = error.to_string();
+    if let Some(claim) = personal_key(bytes) {
+        return Failure::new(Code::PersonalDataRefused)
+            .detail(format!("`{claim}` is personal data; the platform does not take it"));
+    }
+    let code = if text.starts_with("handle refused") && text.contains("only you can resolve") {
+        Code::PersonalDataRefused
+    } else {
+        Code::InvalidField
+    };
+    Failure::new(code).detail(text)
+}
+
+/// A member of the body's object, or of an object in it, that is a claim about a person.
+fn personal_key(bytes: &[u8]) -> Option<&'static str> {
+    fn search(value: &serde_json::Value) -> Option<&'static str> {
+        let map = value.as_object()?;
+        map.iter().find_map(|(key, value)| personal_claim(key).or_else(|| search(value)))
+    }
+    search(&serde_json::from_slice(bytes).ok()?)
+}
+
+/// Parameters of the query.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(error) => Err(Failure::new(Code::MalformedRequest).detail(error.body_text())),
+        }
+    }
+}
+
+/// The last part of the path as an id. Anything else names nothing.
+pub(crate) struct PathId<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: std::str::FromStr> FromRequestParts<S> for PathId<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let id = text.ok().and_then(|Path(text)| text.parse().ok());
+        id.map(Self).ok_or_else(|| Failure::new(Code::NotFound))
+    }
+}

@@ -1,0 +1,309 @@
+//! The WebSocket of `conclave.v1`: bytes to inputs of a room, outputs to bytes.
+//!
+//! ```text
+//!  upgrade ─▶ first message (5 s) ─▶ token or ticket ─▶ session ─▶ close
+//! ```
+
+use std::time::Instant;
+
+use axum::{
+    extract::{
+        State,
+        ws::{
+            CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+        },
+    },
+    http::{HeaderMap, header},
+    response::Response,
+};
+use sdk_spec::{
+    limits::{MESSAGES_BURST, MESSAGES_PER_SECOND, SDK_CHARS_MAX},
+    problem::Code,
+    ws::{ClientMessage, Envelope, MESSAGE_BYTES_MAX, SUBPROTOCOL, ServerMessage},
+};
+use serde::Deserialize;
+use sfu_proto::{id::RoomId, sdp::Offer};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_tungstenite::tungstenite;
+
+use super::{
+    App, Failure, Shared,
+    limit::{Bucket, Rate},
+};
+use crate::{
+    clock,
+    domain::{self, Body, ClientInput, Close, ConnectionId, Fault, Proof},
+    limits,
+    rooms::{Hello, Input, Outgoing},
+    secret::Capability,
+    token::{self, TokenError},
+};
+
+/// Close codes; the table is in [`sdk_spec::ws`].
+mod code {
+    pub(super) const DONE: u16 = 1000;
+    pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const BINARY: u16 = 1003;
+    pub(super) const REFUSED: u16 = 1008;
+    pub(super) const TOO_LARGE: u16 = 1009;
+    pub(super) const INTERNAL: u16 = 1011;
+    pub(super) const SLOW_OR_SILENT: u16 = 4000;
+    pub(super) const SUPERSEDED: u16 = 4001;
+}
+
+/// `GET /v1/ws`.
+pub(super) async fn upgrade(
+    State(app): State<Shared>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Failure> {
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    if origin.is_some_and(|origin| !app.config.allows_origin(origin)) {
+        return Err(Failure::new(Code::NotPermitted).detail("pages of this origin may not connect"));
+    }
+    let malformed = |detail: &str| Failure::new(Code::MalformedRequest).detail(detail);
+    let upgrade = upgrade.map_err(|error| malformed(&error.body_text()))?.protocols([SUBPROTOCOL]);
+    if upgrade.selected_protocol().is_none() {
+        return Err(malformed("the WebSocket must offer the subprotocol conclave.v1"));
+    }
+    let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
+    Ok(upgrade.on_upgrade(move |socket| serve(app, socket)))
+}
+
+async fn serve(app: Shared, mut socket: WebSocket) {
+    app.metrics.websockets.inc();
+    let mut stopping = app.stopping.subscribe();
+    let close = tokio::select! {
+        close = session(&app, &mut socket) => close,
+        () = stopped(&mut stopping) => code::GOING_AWAY,
+    };
+    let frame = CloseFrame { code: close, reason: "".into() };
+    let goodbye = async {
+        if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = socket.recv().await {} // Until the peer closes too.
+        }
+    };
+    // A peer that does not answer the closing handshake is cut off.
+    let _ = timeout(limits::SOCKET_CLOSE, goodbye).await;
+    app.metrics.websockets.dec();
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    if stopping.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// From the first message to the close code.
+async fn session(app: &Shared, socket: &mut WebSocket) -> u16 {
+    let first = timeout(limits::FIRST_MESSAGE, next(socket));
+    let read = match first.await {
+        Ok(read) => read,
+        Err(_) => return refuse(socket, domain::NO_FIRST_MESSAGE, code::REFUSED).await,
+    };
+    let text = match read {
+        Read::Text(text) => text,
+        Read::Binary => return refuse(socket, domain::MALFORMED, code::BINARY).await,
+        Read::TooLarge => return refuse(socket, domain::TOO_LARGE, code::TOO_LARGE).await,
+        Read::Over => return code::DONE,
+    };
+    let (room, hello) = match hello(app, &text).await {
+        Ok(found) => found,
+        Err(fault) => return refuse(socket, fault, code::REFUSED).await,
+    };
+    let connection = app.rooms.connection();
+    let (sender, outgoing) = mpsc::channel(limits::SOCKET_QUEUE_MAX);
+    let fault = match &hello {
+        Hello::Join(_) => domain::TOKEN_REFUSED,
+        Hello::Resume { .. } => domain::RESUME_REFUSED,
+    };
+    if !app.rooms.send(room, Input::Hello { connection, hello, socket: sender }).await {
+        return refuse(socket, fault, code::REFUSED).await;
+    }
+    let mut session = Session { app, room, connection, outgoing };
+    let close = session.run(socket).await;
+    app.rooms.send(room, Input::Detach { connection }).await;
+    close
+}
+
+/// What the first message asks for.
+async fn hello(app: &App, text: &str) -> Result<(RoomId, Hello), Fault> {
+    match serde_json::from_str::<ClientMessage>(text) {
+        Ok(ClientMessage::Join { token, sdk }) => {
+            if sdk.is_some_and(|sdk| sdk.len() > SDK_CHARS_MAX) {
+                return Err(domain::MALFORMED);
+            }
+            let (room, admission) = admit(app, &token).await?;
+            Ok((room, Hello::Join(admission)))
+        }
+        Ok(ClientMessage::Resume { ticket, received }) => {
+            app.metrics.resumes.inc();
+            let ticket = Capability::parse(&ticket).ok_or(domain::RESUME_REFUSED)?;
+            let proof = Proof { participant: ticket.participant, secret: ticket.secret };
+            Ok((ticket.room, Hello::Resume { proof, received }))
+        }
+        Ok(_) => Err(domain::NOT_FIRST),
+        Err(_) => Err(domain::MALFORMED),
+    }
+}
+
+async fn admit(app: &App, text: &str) -> Result<(RoomId, domain::Admission), Fault> {
+    let admitted = match token::verify(&app.store, text, clock::now_ms()).await {
+        Ok(verified) => verified.redeem(&app.store).await,
+        Err(error) => Err(error),
+    };
+    admitted.map_err(|error| match error {
+        TokenError::Refused(reason) => {
+            app.metrics.tokens_refused.with_label_values(&[reason]).inc();
+            domain::TOKEN_REFUSED
+        }
+        TokenError::Store(error) => {
+            tracing::error!(%error, "store");
+            domain::INTERNAL
+        }
+    })
+}
+
+/// Tells a fault outside of the sequence.
+async fn refuse(socket: &mut WebSocket, fault: Fault, close: u16) -> u16 {
+    let message: ServerMessage = domain::error(fault, None, true);
+    let text = serde_json::to_string(&message).unwrap_or_default();
+    let _ = timeout(limits::SOCKET_WRITE, socket.send(Message::text(text))).await;
+    close
+}
+
+/// What came off a socket.
+enum Read {
+    Text(String),
+    Binary,
+    TooLarge,
+    Over,
+}
+
+/// The next message that means something. Pings of the WebSocket itself are answered by the
+/// library.
+async fn next(socket: &mut WebSocket) -> Read {
+    loop {
+        match socket.recv().await {
+            Some(Ok(Message::Text(text))) => return Read::Text(text.as_str().to_owned()),
+            Some(Ok(Message::Binary(_))) => return Read::Binary,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Err(error)) => return broken(error),
+            Some(Ok(Message::Close(_))) | None => return Read::Over,
+        }
+    }
+}
+
+/// The library refuses a frame by its header, before it allocates.
+fn broken(error: axum::Error) -> Read {
+    match error.into_inner().downcast::<tungstenite::Error>() {
+        Ok(error) if matches!(*error, tungstenite::Error::Capacity(_)) => Read::TooLarge,
+        _ => Read::Over,
+    }
+}
+
+/// An open connection of a participant, or of one who is being refused.
+struct Session<'a> {
+    app: &'a App,
+    room: RoomId,
+    connection: ConnectionId,
+    outgoing: mpsc::Receiver<Outgoing>,
+}
+
+impl Session<'_> {
+    async fn run(&mut self, socket: &mut WebSocket) -> u16 {
+        let rate = Rate { per_second: MESSAGES_PER_SECOND, burst: MESSAGES_BURST };
+        let mut bucket = Bucket::full(Instant::now());
+        // After input that cannot be gone on from, only the room's last words are awaited.
+        let mut close = None;
+        loop {
+            tokio::select! {
+                outgoing = self.outgoing.recv() => match outgoing {
+                    Some(Outgoing::Text(text)) => {
+                        let sent = timeout(limits::SOCKET_WRITE, socket.send(Message::text(text)));
+                        match sent.await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(_)) => return code::INTERNAL,
+                            Err(_) => return code::SLOW_OR_SILENT,
+                        }
+                    }
+                    Some(Outgoing::Close(reason)) => return close.unwrap_or(close_code(reason)),
+                    None => return code::SLOW_OR_SILENT,
+                },
+                read = next(socket), if close.is_none() => {
+                    let input = match read {
+                        _ if bucket.take(rate, Instant::now()).is_err() => body(Body::TooMany),
+                        Read::Text(text) => parse(&text),
+                        Read::Binary => {
+                            close = Some(code::BINARY);
+                            body(Body::Malformed)
+                        }
+                        Read::TooLarge => {
+                            close = Some(code::TOO_LARGE);
+                            body(Body::TooLarge)
+                        }
+                        Read::Over => return code::DONE,
+                    };
+                    if matches!(input.body, Body::TooMany) {
+                        close = Some(code::REFUSED);
+                    }
+                    self.tell(input).await;
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, input: ClientInput) {
+        if matches!(input.body, Body::Offer { .. }) {
+            self.app.metrics.offers.with_label_values(&["websocket"]).inc();
+        }
+        let connection = self.connection;
+        self.app.rooms.send(self.room, Input::Client { connection, input }).await;
+    }
+}
+
+fn close_code(close: Close) -> u16 {
+    match close {
+        Close::Done => code::DONE,
+        Close::Refused => code::REFUSED,
+        Close::Silent => code::SLOW_OR_SILENT,
+        Close::Superseded => code::SUPERSEDED,
+    }
+}
+
+fn body(body: Body) -> ClientInput {
+    ClientInput { seq: 0, ack: 0, body }
+}
+
+/// A message of an open session. What is at least an envelope keeps its place in the sequence.
+fn parse(text: &str) -> ClientInput {
+    #[derive(Deserialize)]
+    struct Place {
+        seq: u64,
+        ack: u64,
+    }
+    match serde_json::from_str::<Envelope<ClientMessage>>(text) {
+        Ok(Envelope { seq, ack, message }) => ClientInput { seq, ack, body: translate(message) },
+        Err(_) => match serde_json::from_str::<Place>(text) {
+            Ok(Place { seq, ack }) => ClientInput { seq, ack, body: Body::Unknown },
+            Err(_) => body(Body::Malformed),
+        },
+    }
+}
+
+fn translate(message: ClientMessage) -> Body {
+    match message {
+        ClientMessage::Join { .. } | ClientMessage::Resume { .. } => Body::Repeated,
+        ClientMessage::Offer { id, sdp, tracks } => {
+            let sdp = Offer::parse(&sdp).map(Box::new).map_err(|error| error.to_string());
+            Body::Offer { id, sdp, tracks }
+        }
+        ClientMessage::Mute { track, muted } => Body::Mute { track, muted },
+        ClientMessage::Want { tracks } => Body::Want { tracks },
+        ClientMessage::Ping {} => Body::Ping,
+        ClientMessage::Leave {} => Body::Leave,
+    }
+}

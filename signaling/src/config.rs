@@ -1,0 +1,134 @@
+//! Configuration of the server.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// How signaling is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port of REST, WebSocket, WHIP and WHEP. Without a certificate only a loopback
+    /// address is served. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How clients reach the server, `https://conclave.example`; for the `ws_url` of tokens.
+    /// Without it the listen address is told.
+    pub public_url: Option<String>,
+    /// Certificate for TLS. The files are read again when they change.
+    pub tls: Option<Tls>,
+    /// Web origins that may use WebSocket, WHIP and WHEP; `*` allows all.
+    pub allowed_origins: Vec<String>,
+    /// Open TCP connections at most.
+    pub connections_max: u32,
+    /// Open TCP connections from one address at most; loopback (a proxy) has no such limit.
+    pub connections_per_address_max: u32,
+}
+
+/// Where the certificate is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub private_key: PathBuf,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Plain HTTP to the world.
+    #[error(
+        "listen: plain HTTP is served on a loopback address only; name a certificate \
+         or listen on 127.0.0.1"
+    )]
+    PlainHttp,
+    /// Not a URL that clients can use.
+    #[error("public_url: must be http(s)://host[:port] without a path")]
+    PublicUrl,
+    /// A cap of nothing.
+    #[error("connections_max and connections_per_address_max must be at least 1")]
+    Connections,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7880)),
+            public_url: None,
+            tls: None,
+            allowed_origins: vec![String::from("*")],
+            connections_max: 20_000,
+            connections_per_address_max: 500,
+        }
+    }
+}
+
+impl Config {
+    /// Finds every mistake.
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn validate(&self) -> Result<(), Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        if self.tls.is_none() && !self.listen.ip().is_loopback() {
+            errors.push(ConfigError::PlainHttp);
+        }
+        if self.public_url.as_deref().is_some_and(|url| !is_origin(url)) {
+            errors.push(ConfigError::PublicUrl);
+        }
+        if self.connections_max == 0 || self.connections_per_address_max == 0 {
+            errors.push(ConfigError::Connections);
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Where clients open their WebSocket, given the address that was bound.
+    pub(crate) fn ws_url(&self, bound: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        let base = match &self.public_url {
+            Some(url) => url.replacen("http", "ws", 1),
+            None => format!("{scheme}://{bound}"),
+        };
+        format!("{base}/v1/ws")
+    }
+
+    /// Whether pages of `origin` may use the interfaces for clients.
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
+        self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+    }
+}
+
+fn is_origin(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|h| !h.is_empty() && !h.contains(['/', '?', '#', '@', ' ']))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid_and_plain_http_to_the_world_is_not() {
+        let mut config = Config::default();
+        assert_eq!(config.validate(), Ok(()));
+        config.listen = "0.0.0.0:80".parse().unwrap();
+        config.public_url = Some(String::from("ftp://x"));
+        let errors = config.validate().unwrap_err();
+        assert_eq!(errors, [ConfigError::PlainHttp, ConfigError::PublicUrl]);
+    }
+
+    #[test]
+    fn the_websocket_url_follows_the_public_one() {
+        let bound = "127.0.0.1:80".parse().unwrap();
+        let mut config = Config::default();
+        assert_eq!(config.ws_url(bound), "ws://127.0.0.1:80/v1/ws");
+        config.public_url = Some(String::from("https://c.example"));
+        assert_eq!(config.ws_url(bound), "wss://c.example/v1/ws");
+    }
+}

@@ -1,0 +1,108 @@
+//! A participant of a room and how it is connected.
+
+use std::time::Instant;
+
+use sdk_spec::ws::{Grants, Participant, Source};
+use sfu_proto::{
+    id::{SessionId, TrackId},
+    sdp,
+};
+
+use super::{
+    input::{ConnectionId, RequestId, Standard},
+    outbox::Outbox,
+};
+use crate::secret::SecretHash;
+
+/// A participant, from join to leave.
+pub(crate) struct Member {
+    pub(crate) info: Participant,
+    pub(crate) grants: Grants,
+    pub(crate) session: SessionId,
+    pub(crate) tracks: Vec<MemberTrack>,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) client: Client,
+}
+
+/// A track that the participant publishes.
+#[derive(Clone)]
+pub(crate) struct MemberTrack {
+    pub(crate) id: TrackId,
+    pub(crate) mid: String,
+    pub(crate) source: Source,
+    pub(crate) muted: bool,
+}
+
+/// An offer that the media node has not answered yet. At most one per participant.
+pub(crate) struct Pending {
+    /// `request` of the command, to tell a late answer from the right one.
+    pub(crate) request: u64,
+    pub(crate) deadline: Instant,
+    pub(crate) tracks: Vec<MemberTrack>,
+    pub(crate) asker: Asker,
+}
+
+/// Who waits for the answer.
+#[derive(Clone, Copy)]
+pub(crate) enum Asker {
+    Sdk { offer: u64 },
+    Open(RequestId),
+    Restart(RequestId),
+}
+
+/// How the participant talks to us.
+pub(crate) enum Client {
+    Sdk(Sdk),
+    Standard(StandardClient),
+}
+
+/// `conclave.v1` over a WebSocket that may be cut and resumed.
+///
+/// ```text
+///          detach, silence             30 s
+///  Live ────────────────────▶ Cut ──────────▶ leaves (timeout)
+///   ▲                          │
+///   └──────── resume ──────────┘
+/// ```
+pub(crate) struct Sdk {
+    pub(crate) link: Link,
+    pub(crate) outbox: Outbox,
+    /// Highest `seq` received.
+    pub(crate) heard: u64,
+    pub(crate) ticket: SecretHash,
+}
+
+/// The connection of an SDK client.
+#[derive(Clone, Copy)]
+pub(crate) enum Link {
+    Live { connection: ConnectionId, heard_at: Instant },
+    Cut { since: Instant },
+}
+
+/// WHIP or WHEP: HTTP requests only.
+pub(crate) struct StandardClient {
+    pub(crate) kind: Standard,
+    pub(crate) secret: SecretHash,
+    /// The offer as answered, which an ICE restart repeats.
+    pub(crate) offer: Box<sdp::Offer>,
+    /// Counts ICE sessions; the entity tag.
+    pub(crate) generation: u64,
+}
+
+impl Member {
+    /// The SDK side, if it is one.
+    pub(crate) fn sdk(&mut self) -> Option<&mut Sdk> {
+        match &mut self.client {
+            Client::Sdk(sdk) => Some(sdk),
+            Client::Standard(_) => None,
+        }
+    }
+
+    /// The open connection, if there is one.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        match &self.client {
+            Client::Sdk(Sdk { link: Link::Live { connection, .. }, .. }) => Some(*connection),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Participants that speak WHIP (RFC 9725) or WHEP: open, trickle, ICE restart, end.
+
+use std::time::Instant;
+
+use sdk_spec::ws::{LeaveReason, Source};
+use sfu_proto::{
+    id::{ParticipantId, TrackId},
+    sdp,
+};
+
+use super::{
+    Admission, Ask, Proof, Refusal, Reply, RequestId, Room, Standard, Tag,
+    member::{Asker, Client, Member, MemberTrack, StandardClient},
+    offer::sends,
+};
+use crate::secret::Capability;
+
+impl Room {
+    pub(super) fn on_ask(&mut self, request: RequestId, ask: Ask, now: Instant) {
+        let refused = match ask {
+            Ask::Open { kind, admission, offer } => {
+                self.on_open(request, kind, admission, offer, now)
+            }
+            Ask::Patch { kind, proof, tag, ice } => {
+                self.on_patch(request, (kind, proof), tag, ice, now)
+            }
+            Ask::End { kind, proof } => self.on_end(request, (kind, proof), now),
+        };
+        if let Err(refusal) = refused {
+            self.reply(request, Err(refusal));
+        }
+    }
+
+    fn on_open(
+        &mut self,
+        request: RequestId,
+        kind: Standard,
+        who: Admission,
+        offer: Box<sdp::Offer>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if self.is_full() {
+            return Err(Refusal::RoomFull);
+        }
+        let sections = match kind {
+            Standard::Whip => published(&offer, &who.grants.publish),
+            Standard::Whep => Vec::new(),
+        };
+        let permitted = match kind {
+            Standard::Whip => !sections.is_empty(),
+            Standard::Whep => who.grants.subscribe,
+        };
+        if !permitted {
+            return Err(Refusal::NotPermitted);
+        }
+        let tracks = sections
+            .into_iter()
+            .map(|(source, mid)| {
+                let id = TrackId::from_bits(self.draw_bits());
+                MemberTrack { id, mid, source, muted: false }
+            })
+            .collect();
+        // The secret is drawn when the answer is there; until then no text matches.
+        let (_, secret) = self.draw_secret();
+        let client = StandardClient { kind, secret, offer: offer.clone(), generation: 0 };
+        let id = self.admit(who, Client::Standard(client));
+        self.send_offer(id, offer, tracks, Asker::Open(request), now);
+        Ok(())
+    }
+
+    pub(super) fn reply_opened(
+        &mut self,
+        participant: ParticipantId,
+        to: RequestId,
+        answer: Box<sdp::Answer>,
+    ) {
+        let (secret, hash) = self.draw_secret();
+        let Some(client) = self.standard(participant) else { return };
+        client.secret = hash;
+        client.generation = 1;
+        let resource = Capability { room: self.id, participant, secret }.encode();
+        self.reply(to, Ok(Reply::Opened { answer, resource, generation: 1 }));
+    }
+
+    pub(super) fn reply_restarted(
+        &mut self,
+        participant: ParticipantId,
+        to: RequestId,
+        answer: Box<sdp::Answer>,
+    ) {
+        let Some(client) = self.standard(participant) else { return };
+        client.generation += 1;
+        let generation = client.generation;
+        self.reply(to, Ok(Reply::Restarts { answer, generation }));
+    }
+
+    /// RFC 9725 section 4.3: candidates name the entity tag, an ICE restart names `*`.
+    fn on_patch(
+        &mut self,
+        request: RequestId,
+        whose: (Standard, Proof),
+        tag: Option<Tag>,
+        ice: Option<sdp::IceCredentials>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let id = whose.1.participant;
+        let member = self.authorized(whose)?;
+        let pending = member.pending.is_some();
+        let tracks = member.tracks.clone();
+        let Client::Standard(client) = &mut member.client else { return Err(Refusal::NotFound) };
+        let tag = tag.ok_or(Refusal::PreconditionRequired)?;
+        let restart = ice.filter(|ice| *ice != client.offer.ice);
+        match (restart, tag) {
+            (None, Tag::Any) => self.reply(request, Ok(Reply::Accepted)),
+            (None, Tag::Generation(g)) if g == client.generation => {
+                self.reply(request, Ok(Reply::Accepted));
+            }
+            (Some(_), Tag::Any) if pending => return Err(Refusal::Busy),
+            (Some(ice), Tag::Any) => {
+                client.offer.ice = ice;
+                let offer = client.offer.clone();
+                self.send_offer(id, offer, tracks, Asker::Restart(request), now);
+            }
+            (_, Tag::Generation(_) | Tag::Foreign) => return Err(Refusal::PreconditionFailed),
+        }
+        Ok(())
+    }
+
+    fn on_end(
+        &mut self,
+        request: RequestId,
+        whose: (Standard, Proof),
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.authorized(whose)?;
+        self.end(whose.1.participant, LeaveReason::Left, now);
+        self.reply(request, Ok(Reply::Ended));
+        Ok(())
+    }
+
+    fn authorized(&mut self, (kind, proof): (Standard, Proof)) -> Result<&mut Member, Refusal> {
+        let member = self.members.get_mut(&proof.participant).ok_or(Refusal::NotFound)?;
+        let Client::Standard(client) = &member.client else { return Err(Refusal::NotFound) };
+        let right = client.kind == kind && client.secret.matches(&proof.secret);
+        if right { Ok(member) } else { Err(Refusal::NotFound) }
+    }
+
+    fn standard(&mut self, id: ParticipantId) -> Option<&mut StandardClient> {
+        match &mut self.members.get_mut(&id)?.client {
+            Client::Standard(client) => Some(client),
+            Client::Sdk(_) => None,
+        }
+    }
+}
+
+/// The first sending audio section is the microphone, the first sending video section the camera,
+/// as far as granted; the rest is answered inactive.
+fn published(offer: &sdp::Offer, granted: &[Source]) -> Vec<(Source, String)> {
+    let first = |kind: sdp::Kind, source: Source| {
+        let section = offer.media.iter().find(|m| m.kind == Some(kind) && sends(m))?;
+        granted.contains(&source).then(|| (source, section.mid.as_str().to_owned()))
+    };
+    let both =
+        [first(sdp::Kind::Audio, Source::Microphone), first(sdp::Kind::Video, Source::Camera)];
+    both.into_iter().flatten().collect()
+}

@@ -1,0 +1,55 @@
+//! Bounds of signaling that are not part of the public contract ([`sdk_spec::limits`] are).
+
+use std::time::Duration;
+
+use sdk_spec::{limits as public, ws};
+
+/// Silence after which a socket is given up.
+pub const DEAD: Duration = Duration::from_secs(ws::DEAD_SECONDS);
+/// How long a cut session can be resumed.
+pub const RESUME: Duration = Duration::from_secs(ws::RESUME_SECONDS);
+/// How long the first message may take.
+pub const FIRST_MESSAGE: Duration = Duration::from_secs(ws::FIRST_MESSAGE_SECONDS);
+/// How long a media node may take to answer an offer.
+pub const OFFER: Duration = Duration::from_secs(public::OFFER_SECONDS_MAX as u64);
+
+/// Commands waiting for one room. A room takes some microseconds for each; senders wait, so a
+/// flood slows down its own connection.
+pub const ROOM_QUEUE_MAX: usize = 1024;
+/// Messages waiting for one socket. A slower reader is cut and resumes; more than this would be
+/// seconds of news for a client that cannot follow anyway. A join or resume may send as many as
+/// [`public::MESSAGES_RESUMABLE_MAX`] at once.
+pub const SOCKET_QUEUE_MAX: usize = public::MESSAGES_RESUMABLE_MAX + 64;
+/// How long one write to a socket may block before its reader counts as too slow.
+pub const SOCKET_WRITE: Duration = Duration::from_secs(10);
+/// How long a closing handshake of a WebSocket may take.
+pub const SOCKET_CLOSE: Duration = Duration::from_secs(2);
+
+/// How long a request may take to be answered, body included. Longer than [`OFFER`].
+pub const REQUEST: Duration = Duration::from_secs(15);
+/// How long the head of a request may take (slowloris).
+pub const REQUEST_HEAD: Duration = Duration::from_secs(5);
+/// Headers of a request. Browsers send about twenty.
+pub const HEADERS_MAX: usize = 64;
+/// Streams of one HTTP/2 connection: browsers open 100 at most.
+pub const STREAMS_MAX: u32 = 100;
+/// How long a TLS handshake may take.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long open connections get to finish when the server stops.
+pub const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// API keys whose rate is remembered: 200 bytes each. Only accepted keys are counted, so this is
+/// reached by a partner with as many keys, not by guessing.
+pub const RATED_KEYS_MAX: usize = 10_000;
+
+/// How often expired rows are deleted.
+pub const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// How long a closed room's row is kept.
+pub const CLOSED_ROOM_MS: u64 = 24 * 3600 * 1000;
+/// Connections to the database that read at the same time; SQLite has one writer beside them.
+pub const STORE_READERS: u32 = 4;
+/// How long a statement waits for a connection or a lock of the database.
+pub const STORE_WAIT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(REQUEST.as_secs() > OFFER.as_secs());
+const _: () = assert!(DEAD.as_secs() > ws::PING_SECONDS);

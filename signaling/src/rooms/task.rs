@@ -1,0 +1,235 @@
+//! The task of one room: feeds the domain, carries out its effects.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use bus::{Registration, SendError};
+use sfu_proto::{control, id::RoomId};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
+
+use super::{Hello, Input, Outgoing, Rooms};
+use crate::clock;
+use crate::domain::{
+    self, Command, ConnectionId, Effect, Refusal, Reply, RequestId, Room, refusal,
+};
+
+struct Task {
+    rooms: Arc<Rooms>,
+    id: RoomId,
+    room: Room,
+    sockets: HashMap<ConnectionId, mpsc::Sender<Outgoing>>,
+    replies: HashMap<RequestId, oneshot::Sender<Result<Reply, Refusal>>>,
+    requests: u64,
+    /// The node that carries the room while somebody is in it.
+    node: Option<Registration>,
+    participants: Arc<AtomicU32>,
+    over: bool,
+}
+
+/// Lives until the room is over. Dropping it (also in a panic) takes the room out of the table.
+pub(super) async fn run(
+    rooms: Arc<Rooms>,
+    id: RoomId,
+    room: Room,
+    mut queue: mpsc::Receiver<Input>,
+    participants: Arc<AtomicU32>,
+) {
+    let mut task = Task {
+        rooms,
+        id,
+        room,
+        sockets: HashMap::new(),
+        replies: HashMap::new(),
+        requests: 0,
+        node: None,
+        participants,
+        over: false,
+    };
+    while !task.over {
+        let deadline = task.room.deadline();
+        tokio::select! {
+            input = queue.recv() => match input {
+                Some(input) => task.on_input(input),
+                None => break,
+            },
+            () = sleep_until(deadline) => task.apply(Command::Tick),
+        }
+    }
+    let result = task.rooms.store.close_room(id, clock::now_ms()).await;
+    if result.is_err() {
+        // The room is gone from memory; the start of the server or the next deletion mends this.
+        tracing::error!(room = %id, "the end of a room could not be stored");
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Task {
+    fn on_input(&mut self, input: Input) {
+        match input {
+            Input::Hello { connection, hello, socket } => self.on_hello(connection, hello, socket),
+            Input::Client { connection, input } => {
+                self.apply(Command::Client { connection, input });
+            }
+            Input::Detach { connection } => {
+                self.sockets.remove(&connection);
+                self.apply(Command::Detach { connection });
+            }
+            Input::Ask { ask, reply } => self.on_ask(ask, reply),
+            Input::Media { from, event } if self.node == Some(from) => {
+                self.apply(Command::Media(event));
+            }
+            Input::NodeDown(node) if self.node == Some(node) => self.lose_node(),
+            // News of a node that does not carry this room (any more).
+            Input::Media { .. } | Input::NodeDown(_) => {}
+            Input::Missed => self.on_missed(),
+            Input::Close => self.apply(Command::Close),
+        }
+    }
+
+    fn on_hello(&mut self, connection: ConnectionId, hello: Hello, socket: mpsc::Sender<Outgoing>) {
+        self.sockets.insert(connection, socket);
+        match hello {
+            Hello::Join(_) if !self.place() => {
+                let effects = refusal(connection, domain::NO_MEDIA_NODE);
+                self.carry_out(effects);
+            }
+            Hello::Join(admission) => {
+                self.rooms.metrics.joins.with_label_values(&["websocket"]).inc();
+                self.apply(Command::Join { connection, admission });
+            }
+            Hello::Resume { proof, received } => {
+                self.apply(Command::Resume { connection, proof, received });
+            }
+        }
+    }
+
+    fn on_ask(&mut self, ask: domain::Ask, reply: oneshot::Sender<Result<Reply, Refusal>>) {
+        if matches!(ask, domain::Ask::Open { .. }) {
+            if !self.place() {
+                let _ = reply.send(Err(Refusal::NoMediaNode)); // The client may be gone.
+                return;
+            }
+            self.rooms.metrics.joins.with_label_values(&["http"]).inc();
+        }
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.replies.insert(request, reply);
+        self.apply(Command::Standard { request, ask });
+    }
+
+    /// Events were lost: a node may have gone unseen, and answers will not come.
+    fn on_missed(&mut self) {
+        match self.node {
+            Some(node) if !self.rooms.media.is_up(node) => self.lose_node(),
+            _ => self.apply(Command::MediaMissed),
+        }
+    }
+
+    /// Makes sure that a media node carries the room.
+    fn place(&mut self) -> bool {
+        if self.node.is_none() {
+            self.node = self.rooms.media.place();
+        }
+        self.node.is_some()
+    }
+
+    fn lose_node(&mut self) {
+        self.apply(Command::MediaLost);
+        self.node = None;
+    }
+
+    fn apply(&mut self, command: Command) {
+        let effects = self.room.handle(command, Instant::now());
+        self.carry_out(effects);
+        let (now, metrics) = (self.room.participants(), &self.rooms.metrics);
+        let before = self.participants.swap(now, Relaxed);
+        metrics.participants.add(i64::from(now) - i64::from(before));
+        if now == 0 {
+            self.node = None; // Placed anew by the next who joins.
+        }
+    }
+
+    /// Effects in order. Slow sockets found on the way are detached afterwards, which gives more.
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut queue = VecDeque::from(effects);
+        while let Some(effect) = queue.pop_front() {
+            match effect {
+                Effect::Send { to, seq, ack, body } => {
+                    if !self.send(to, seq, ack, &body) {
+                        queue.extend(self.detach(to));
+                    }
+                }
+                Effect::Disconnect { connection, close } => {
+                    if let Some(socket) = self.sockets.remove(&connection) {
+                        let _ = socket.try_send(Outgoing::Close(close)); // Full: closes as too slow.
+                    }
+                }
+                Effect::Media(command) => queue.extend(self.command(command)),
+                Effect::Reply { to, result } => {
+                    if let Some(reply) = self.replies.remove(&to) {
+                        let _ = reply.send(result); // The client may be gone.
+                    }
+                }
+                Effect::Ended => self.over = true,
+            }
+        }
+    }
+
+    fn detach(&mut self, connection: ConnectionId) -> Vec<Effect> {
+        self.sockets.remove(&connection);
+        self.room.handle(Command::Detach { connection }, Instant::now())
+    }
+
+    /// `false` when the socket is gone or its queue is full.
+    fn send(&self, to: ConnectionId, seq: u64, ack: u64, body: &str) -> bool {
+        let Some(socket) = self.sockets.get(&to) else { return true };
+        // The body is a JSON object of its own; the envelope's fields go in front of its first.
+        let text = format!("{{\"seq\":{seq},\"ack\":{ack},{}", body.get(1..).unwrap_or("}"));
+        match socket.try_send(Outgoing::Text(text)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
+                self.rooms.metrics.slow_sockets.inc();
+                false
+            }
+        }
+    }
+
+    fn command(&mut self, command: control::Command) -> Vec<Effect> {
+        self.rooms.media.note(self.id, &command);
+        let Some(node) = self.node else { return Vec::new() };
+        match self.rooms.media.send(node, command) {
+            Ok(()) => Vec::new(),
+            // An offer that is lost here runs into its deadline and is told to the client.
+            Err(SendError::Busy) => {
+                self.rooms.metrics.commands_dropped.inc();
+                Vec::new()
+            }
+            Err(SendError::Gone) => {
+                self.node = None;
+                self.room.handle(Command::MediaLost, Instant::now())
+            }
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.rooms.remove(self.id);
+        self.rooms.metrics.participants.sub(i64::from(self.participants.load(Relaxed)));
+    }
+}

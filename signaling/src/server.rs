@@ -1,0 +1,234 @@
+//! The server: builds the parts, listens, serves, stops.
+
+mod connections;
+mod tls;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use axum_server::{Handle, accept::DefaultAcceptor};
+use bus::Bus;
+use hyper_util::rt::TokioTimer;
+use prometheus::Registry;
+use sdk_spec::limits::HEADER_BYTES_MAX;
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+use self::connections::Capped;
+use crate::{
+    api::{self, App, Rates},
+    clock,
+    config::{Config, ConfigError},
+    limits,
+    media::{self, Media},
+    metrics::Metrics,
+    rooms::{self, Rooms},
+    store::{Store, StoreError},
+};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Caller: mistakes in the configuration.
+    #[error("configuration: {}", list(.0))]
+    Config(Vec<ConfigError>),
+    /// Environment: the address cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Environment or caller: certificate or key.
+    #[error("certificate: {0}")]
+    Tls(String),
+    /// Environment: the database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Caller: a metric's name is taken in the registry.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+fn list(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// A server that runs. Dropping it lets it run on; [`Server::shutdown`] stops it.
+pub struct Server {
+    address: SocketAddr,
+    handle: Handle<SocketAddr>,
+    app: Arc<App>,
+    serving: JoinHandle<io::Result<()>>,
+    background: JoinSet<()>,
+}
+
+/// Starts signaling and returns when it listens.
+///
+/// `registry` is what `/metrics` shows, together with what others registered there. `extra_router`
+/// adds routes of the binary (a demo page); it must have no fallback. Open rooms of the store are
+/// open again, empty, with their time-outs running from now.
+///
+/// # Errors
+/// [`StartError`] with everything that is wrong.
+pub async fn serve(
+    config: Config,
+    store: Store,
+    bus: Arc<dyn Bus>,
+    registry: Registry,
+    extra_router: Option<Router>,
+) -> Result<Server, StartError> {
+    serve_with(config, store, bus, registry, |_| extra_router).await
+}
+
+/// As [`serve`], for routes that use the public API themselves, in process: `extra` gets it.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    config: Config,
+    store: Store,
+    bus: Arc<dyn Bus>,
+    registry: Registry,
+    extra: impl FnOnce(Router) -> Option<Router>,
+) -> Result<Server, StartError> {
+    config.validate().map_err(StartError::Config)?;
+    let tls = config.tls.as_ref().map(tls::load).transpose()?;
+    let listen = |source| StartError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).map_err(listen)?;
+    listener.set_nonblocking(true).map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let app = assemble(config, address, store, bus, registry).await?;
+    let mut background = start_background(&app);
+    if let (Some(config), Some(files)) = (&tls, app.config.tls.clone()) {
+        background.spawn(tls::watch(config.clone(), files));
+    }
+    let router = api::router(Arc::clone(&app), extra(api::router(Arc::clone(&app), None)));
+    let handle = Handle::new();
+    let serving = tokio::spawn(accept(listener, tls, Arc::clone(&app), handle.clone(), router));
+    Ok(Server { address, handle, app, serving, background })
+}
+
+async fn assemble(
+    config: Config,
+    address: SocketAddr,
+    store: Store,
+    bus: Arc<dyn Bus>,
+    registry: Registry,
+) -> Result<Arc<App>, StartError> {
+    let metrics = Arc::new(Metrics::new(&registry)?);
+    let rooms = Rooms::new(Media::new(bus), store.clone(), Arc::clone(&metrics));
+    for row in store.open_rooms().await? {
+        rooms.open(row.id, rooms::rules(&row));
+    }
+    Ok(Arc::new(App {
+        ws_url: config.ws_url(address),
+        config,
+        store,
+        rooms,
+        metrics,
+        registry,
+        rates: Rates::default(),
+        stopping: watch::Sender::new(false),
+    }))
+}
+
+fn start_background(app: &Arc<App>) -> JoinSet<()> {
+    let mut background = JoinSet::new();
+    let notices = app.rooms.media().subscribe();
+    background.spawn(media::pump(Arc::clone(&app.rooms), notices));
+    let store = app.store.clone();
+    background.spawn(async move {
+        let mut ticks = tokio::time::interval(limits::PURGE_EVERY);
+        loop {
+            ticks.tick().await;
+            match store.purge(clock::now_ms()).await {
+                Ok(rows) => tracing::debug!(rows, "expired rows deleted"),
+                Err(error) => tracing::error!(%error, "expired rows could not be deleted"),
+            }
+        }
+    });
+    background
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<axum_server::tls_rustls::RustlsConfig>,
+    app: Arc<App>,
+    handle: Handle<SocketAddr>,
+    router: Router,
+) -> io::Result<()> {
+    let service = router.into_make_service();
+    let plain = Capped::new(DefaultAcceptor::new(), &app);
+    match tls {
+        None => {
+            let mut server = axum_server::from_tcp(listener)?.acceptor(plain).handle(handle);
+            bound(server.http_builder());
+            server.serve(service).await
+        }
+        Some(config) => {
+            let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(config)
+                .handshake_timeout(limits::TLS_HANDSHAKE);
+            let capped = Capped::new(acceptor, &app);
+            let mut server = axum_server::from_tcp(listener)?.acceptor(capped).handle(handle);
+            bound(server.http_builder());
+            server.serve(service).await
+        }
+    }
+}
+
+/// Bounds in time and size what a connection may do before a handler sees it.
+fn bound(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::REQUEST_HEAD)
+        .max_headers(limits::HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX as u32)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(limits::REQUEST_HEAD);
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the server ends by itself, which is an error.
+    pub async fn wait(&mut self) -> io::Result<()> {
+        match (&mut self.serving).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::other("the server's task failed")),
+        }
+    }
+
+    /// Stops: no new connections, WebSockets are told to go (close code 1001), requests get some
+    /// seconds to finish. Rooms stay open in the store.
+    pub async fn shutdown(self) {
+        self.app.stopping.send_replace(true);
+        self.handle.graceful_shutdown(Some(limits::SHUTDOWN));
+        let _ = tokio::time::timeout(limits::SHUTDOWN * 2, self.serving).await;
+        let websockets = async {
+            while self.app.metrics.websockets.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(limits::SOCKET_CLOSE * 2, websockets).await;
+        drop(self.background);
+        self.app.store.close().await;
+    }
+}
