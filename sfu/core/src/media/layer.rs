@@ -7,7 +7,10 @@ use std::time::Instant;
 use sfu_proto::unit::{RtpSeq, RtpTimestamp, SeqNo};
 
 use crate::{
-    media::{gaps::Gaps, reception::{Reception, SenderInfo}},
+    media::{
+        gaps::Gaps,
+        reception::{Reception, SenderInfo},
+    },
     slab::SlotId,
 };
 
@@ -118,6 +121,7 @@ impl Layer {
     pub fn resume(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.gaps = Gaps::default();
+        self.highest = None;
     }
 
     /// The full number of a retransmitted packet.
@@ -180,7 +184,8 @@ mod tests {
         let mut slab = Slab::new(9);
         let mut layer = Layer::new(1, slab.reserve(8).unwrap().collect::<Vec<_>>().into_iter());
         let mut spare = slab.reserve(1).unwrap().next().unwrap();
-        let mut commit = |layer: &mut Layer, n| layer.commit(SeqNo(n), Packet::default(), &mut spare);
+        let mut commit =
+            |layer: &mut Layer, n| layer.commit(SeqNo(n), Packet::default(), &mut spare);
         assert_eq!(commit(&mut layer, 100), None);
         assert_eq!(commit(&mut layer, 103), Some(SeqNo(101)));
         assert_eq!(layer.admit(SeqNo(103)), Admission::Duplicate);

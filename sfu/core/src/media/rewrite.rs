@@ -83,8 +83,7 @@ impl Rewriter {
         self.source_highest = seq.0;
         if let Some(last) = self.last {
             let ticks = ticks(now.saturating_duration_since(last.at), clock_rate).max(1);
-            self.timestamp_offset =
-                last.timestamp.0.wrapping_add(ticks).wrapping_sub(timestamp.0);
+            self.timestamp_offset = last.timestamp.0.wrapping_add(ticks).wrapping_sub(timestamp.0);
         }
     }
 

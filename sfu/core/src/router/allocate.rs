@@ -9,8 +9,7 @@ pub fn allocate<T: Copy + Eq>(
     fits: impl Fn(T, usize) -> bool,
 ) -> usize {
     let fits_any = |track: T| (0..slots.len()).any(|slot| fits(track, slot));
-    let shown: Vec<T> =
-        wanted.iter().copied().filter(|t| fits_any(*t)).take(slots.len()).collect();
+    let shown: Vec<T> = wanted.iter().copied().filter(|t| fits_any(*t)).take(slots.len()).collect();
     let mut next = vec![None; slots.len()];
     for (slot, place) in next.iter_mut().enumerate() {
         *place = slots[slot].filter(|track| shown.contains(track) && fits(*track, slot));

@@ -14,7 +14,10 @@ use crate::{
     limits::HEADER_BYTES_MAX,
     media::layer::{HEADROOM, Layer, Packet},
     path::Path,
-    router::{subscription::{Mapped, Slot}, track::clock_rate},
+    router::{
+        subscription::{Mapped, Slot},
+        track::clock_rate,
+    },
     slab::Slab,
     transport::{outbound::TxBatch, session::Session},
 };

@@ -4,11 +4,7 @@ use std::time::Instant;
 
 use sfu_proto::id::{RoomId, TrackId};
 
-use crate::{
-    router::track::Track,
-    shard::Peer,
-    table::Key,
-};
+use crate::{router::track::Track, shard::Peer, table::Key};
 
 /// One room.
 pub struct Room {

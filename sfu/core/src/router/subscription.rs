@@ -11,7 +11,10 @@ use sfu_proto::{
 
 use crate::{
     limits::FORMATS_MAX,
-    media::{resend::Resends, rewrite::{Rewriter, ticks}},
+    media::{
+        resend::Resends,
+        rewrite::{Rewriter, ticks},
+    },
     router::track::{Format, Formats, Track},
     table::Key,
 };

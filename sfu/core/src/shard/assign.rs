@@ -59,8 +59,9 @@ impl Shard {
     fn allocate_kind(&mut self, key: Key<Peer>, kind: Kind, now: Instant) -> (usize, bool) {
         let wanted = self.wanted(key, kind, now);
         let Some(peer) = self.peers.get(key) else { return (0, false) };
-        let numbers: Vec<usize> =
-            (0..peer.slots.len()).filter(|n| peer.slots[*n].open && peer.slots[*n].kind == kind).collect();
+        let numbers: Vec<usize> = (0..peer.slots.len())
+            .filter(|n| peer.slots[*n].open && peer.slots[*n].kind == kind)
+            .collect();
         let before: Vec<_> = numbers.iter().map(|n| peer.slots[*n].track).collect();
         let mut after = before.clone();
         let fits = |track: Key<Track>, place: usize| {

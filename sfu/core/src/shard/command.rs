@@ -80,7 +80,8 @@ impl Shard {
         if room.sessions.len() >= room.sessions_max || self.peers.len() >= self.config.sessions_max
         {
             self.stats.commands_limited.add(1);
-            return self.push_event(Event::SessionEnded { session: id, reason: EndReason::Refused });
+            return self
+                .push_event(Event::SessionEnded { session: id, reason: EndReason::Refused });
         }
         let local = random_credentials(&mut self.rng);
         let transport = Session::new(local.clone(), Arc::clone(&self.identity), now);
@@ -195,10 +196,9 @@ impl Shard {
             self.index.tracks.remove(&track.id);
         }
         for (subscriber, slot) in &track.subscribers {
-            let peer = self.peers.get_mut(*subscriber);
-            if let Some(slot) = peer.and_then(|peer| peer.slots.get_mut(usize::from(*slot)))
-                && slot.track == Some(key)
-            {
+            let Some(peer) = self.peers.get_mut(*subscriber) else { continue };
+            peer.announce_slots = true;
+            if let Some(slot) = peer.slots.get_mut(usize::from(*slot)) {
                 slot.show(None);
             }
         }

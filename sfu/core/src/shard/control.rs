@@ -7,14 +7,12 @@ use sfu_proto::{
     unit::Ssrc,
 };
 
-use super::{
-    Peer, Shard,
-    peer::Carries,
-    transmit::Resend,
-};
+use super::{Peer, Shard, peer::Carries, transmit::Resend};
 use crate::{
     congestion::loss,
-    limits::{DATAGRAM_BYTES_MAX, KEY_FRAME_PER_SLOT_MIN, NACKED_PER_PACKET_MAX, RESENDS_QUEUED_MAX},
+    limits::{
+        DATAGRAM_BYTES_MAX, KEY_FRAME_PER_SLOT_MIN, NACKED_PER_PACKET_MAX, RESENDS_QUEUED_MAX,
+    },
     media::{keyframe::Want, reception::SenderInfo},
     router::{forward::cached, track::Track},
     table::Key,
@@ -73,8 +71,7 @@ impl Shard {
     /// The track whose media this session sends with `ssrc`.
     fn track_by_ssrc(&mut self, key: Key<Peer>, ssrc: Ssrc) -> Option<&mut Track> {
         let bindings = &self.peers.get(key)?.bindings;
-        let binding =
-            bindings.iter().find(|b| b.ssrc == ssrc.0 && b.carries == Carries::Media)?;
+        let binding = bindings.iter().find(|b| b.ssrc == ssrc.0 && b.carries == Carries::Media)?;
         self.tracks.get_mut(binding.track)
     }
 
@@ -88,7 +85,8 @@ impl Shard {
         }
         let sent = slot.reports.iter().find(|sent| sent.compact_ntp == report.last_sr);
         let Some(sent) = sent else { return };
-        let held = Duration::from_micros(u64::from(report.delay_since_last_sr) * 1_000_000 / 65_536);
+        let held =
+            Duration::from_micros(u64::from(report.delay_since_last_sr) * 1_000_000 / 65_536);
         // A receiver that claims to have held it longer than we wait is not believed.
         if let Some(rtt) = now.saturating_duration_since(sent.at).checked_sub(held) {
             peer.on_rtt(rtt);

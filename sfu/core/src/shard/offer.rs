@@ -17,9 +17,7 @@ use super::{
 use crate::{
     event::Event,
     limits::{AUDIO_CACHE_PACKETS, VIDEO_CACHE_PACKETS},
-    media::{
-        keyframe::KeyFrames, layer::Layer, level::Level, resend::Resends, rewrite::Rewriter,
-    },
+    media::{keyframe::KeyFrames, layer::Layer, level::Level, resend::Resends, rewrite::Rewriter},
     router::{
         negotiate::{Decided, Use, decide},
         subscription::{ExtensionIds, Slot},
@@ -115,7 +113,9 @@ impl Shard {
     fn end_unnamed_tracks(&mut self, key: Key<Peer>, publish: &[Publish]) {
         let Some(peer) = self.peers.get(key) else { return };
         let kept = |track: &Key<Track>| {
-            let Some(track_id) = self.tracks.get(*track).map(|track| track.id) else { return false };
+            let Some(track_id) = self.tracks.get(*track).map(|track| track.id) else {
+                return false;
+            };
             let section = peer.sections.iter().find(|section| section.role == Role::Track(*track));
             publish.iter().any(|wish| {
                 wish.track == track_id && section.is_some_and(|section| section.mid == wish.mid)
@@ -330,10 +330,8 @@ impl Shard {
             direction,
             formats: decided.formats.clone(),
             extensions: decided.extensions.clone(),
-            ssrcs: slot.map(|slot| SsrcPair {
-                media: slot.ssrc,
-                rtx: has_rtx.then_some(slot.rtx_ssrc),
-            }),
+            ssrcs: slot
+                .map(|slot| SsrcPair { media: slot.ssrc, rtx: has_rtx.then_some(slot.rtx_ssrc) }),
             msid: slot.map(|slot| slot.msid.clone()),
         }
     }
@@ -343,7 +341,8 @@ impl Shard {
 fn merged_ids(decided: &[Decided<'_>]) -> ExtensionIds {
     let mut all = Vec::new();
     for map in decided.iter().flat_map(|decided| &decided.extensions) {
-        if !all.iter().any(|known: &sfu_proto::sdp::ExtensionMap| known.extension == map.extension) {
+        if !all.iter().any(|known: &sfu_proto::sdp::ExtensionMap| known.extension == map.extension)
+        {
             all.push(*map);
         }
     }

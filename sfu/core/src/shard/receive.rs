@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     event::Event,
-    limits::{DATAGRAM_BYTES_MAX, FEEDBACK_INTERVAL, REBIND_MIN, REPORT_INTERVAL, SPEAKERS_INTERVAL},
+    limits::{
+        DATAGRAM_BYTES_MAX, FEEDBACK_INTERVAL, REBIND_MIN, REPORT_INTERVAL, SPEAKERS_INTERVAL,
+    },
     media::layer::{Admission, HEADROOM, Packet},
     path::Path,
     router::track::Track,

@@ -241,7 +241,8 @@ fn write_report(
         // Room is certain: see the relation of the limits.
         match infos.split_first() {
             None => {
-                let _ = writer.receiver_report(Ssrc(feedback_ssrc), &blocks[..blocks.len().min(31)]);
+                let _ =
+                    writer.receiver_report(Ssrc(feedback_ssrc), &blocks[..blocks.len().min(31)]);
                 let _ = writer.cname(Ssrc(feedback_ssrc), cname);
             }
             Some((first, rest)) => {

@@ -1,0 +1,341 @@
+//! Media between peers through a shard, in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod world;
+
+use std::time::Duration;
+
+use sfu_core::{
+    event::{Command, Event, Source},
+    test_support::Link,
+};
+use world::{Sent, World, track};
+
+const FRAME: Duration = Duration::from_millis(33);
+
+fn sent(world: &World, peer: usize, stream: usize) -> Vec<Sent> {
+    world.peers[peer].streams[stream].sent.iter().map(|(_, sent, _)| sent.clone()).collect()
+}
+
+fn send_frames(world: &mut World, peer: usize, stream: usize, frames: usize) {
+    for _ in 0..frames {
+        world.peers[peer].send_frame(stream, 4, 1100);
+        world.run_for(FRAME);
+    }
+}
+
+#[test]
+fn two_peers_see_and_hear_each_other() {
+    let mut world = World::new(1);
+    let sources = [Source::Microphone, Source::Camera];
+    let (a, b) = (world.join(&sources, (1, 1)), world.join(&sources, (1, 1)));
+    world.connect(a);
+    world.connect(b);
+    for _ in 0..100 {
+        for peer in [a, b] {
+            world.peers[peer].send_frame(0, 1, 80);
+            world.peers[peer].send_frame(1, 5, 1000);
+        }
+        world.run_for(FRAME);
+    }
+    for (publisher, subscriber) in [(a, b), (b, a)] {
+        for stream in 0..2 {
+            let received = &world.peers[subscriber].slots[stream].received;
+            assert_eq!(received.in_order(), sent(&world, publisher, stream));
+            assert_eq!((received.twice, received.rtx), (0, 0));
+            assert_eq!(received.mid.as_deref(), Some(&[b'2' + stream as u8][..]));
+        }
+    }
+    let started = world.events.iter().filter(|e| matches!(e, Event::TrackStarted { .. })).count();
+    assert_eq!(started, 4);
+}
+
+#[test]
+fn every_packet_arrives_once_and_in_order_over_a_bad_network() {
+    for seed in 0..8 {
+        let mut world = World::new(seed);
+        let a = world.join_connected(&[Source::Camera], (0, 0));
+        let b = world.join_connected(&[], (0, 1));
+        let bad = Link {
+            delay: Duration::from_millis(15),
+            jitter: Duration::from_millis(12),
+            loss: 0.05,
+            duplicate: 0.05,
+        };
+        // The first frames arrive, so that all know where the stream begins.
+        send_frames(&mut world, a, 0, 3);
+        world.links = (bad, bad);
+        send_frames(&mut world, a, 0, 150);
+        world.links = (Link::GOOD, Link::GOOD);
+        send_frames(&mut world, a, 0, 3);
+        world.run_for(Duration::from_secs(1));
+        let received = &world.peers[b].slots[0].received;
+        assert_eq!(received.in_order(), sent(&world, a, 0), "seed {seed}");
+        assert!(received.rtx > 0 && world.peers[a].streams[0].nacked > 0);
+        assert!(world.stats.rtp_recovered.value() > 0);
+    }
+}
+
+#[test]
+fn a_late_joiner_makes_the_publisher_send_a_key_frame() {
+    let mut world = World::new(3);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    send_frames(&mut world, a, 0, 30);
+    assert!(world.peers[a].streams[0].plis.is_empty());
+    let b = world.join_connected(&[], (0, 1));
+    let joined = world.now;
+    send_frames(&mut world, a, 0, 10);
+    let plis = &world.peers[a].streams[0].plis;
+    assert!(plis.first().is_some_and(|at| *at < joined + Duration::from_millis(100)), "{plis:?}");
+    assert!(!world.peers[b].slots[0].received.packets.is_empty());
+}
+
+#[test]
+fn key_frame_requests_are_merged_and_bounded() {
+    let mut world = World::new(4);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let subscribers: Vec<_> = (0..10).map(|_| world.join_connected(&[], (0, 1))).collect();
+    send_frames(&mut world, a, 0, 30);
+    world.peers[a].streams[0].plis.clear();
+    let begin = world.now;
+    for _ in 0..200 {
+        for peer in &subscribers {
+            let ssrc = sfu_proto::unit::Ssrc(world.peers[*peer].slots[0].ssrc);
+            world.peers[*peer].send_rtcp(|w| w.pli(sfu_proto::unit::Ssrc(1), ssrc).unwrap());
+        }
+        world.peers[a].send_frame(0, 1, 1100);
+        world.run_for(Duration::from_millis(20));
+    }
+    let plis = &world.peers[a].streams[0].plis;
+    let seconds = (world.now - begin).as_secs() as usize;
+    assert!((1..=2 * seconds + 1).contains(&plis.len()), "{} in {seconds} s", plis.len());
+    assert!(plis.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(450)));
+}
+
+#[test]
+fn switching_a_slot_continues_sequence_and_time_and_asks_for_a_key_frame() {
+    let mut world = World::new(5);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[Source::Camera], (0, 0));
+    let c = world.join_connected(&[], (0, 1));
+    for _ in 0..30 {
+        world.peers[a].send_frame(0, 2, 500);
+        world.peers[b].send_frame(0, 2, 500);
+        world.run_for(FRAME);
+    }
+    assert_eq!(world.shown(c), [Some(track(a, Source::Camera))]);
+    assert_eq!(world.waiting(c), (0, 1));
+    world.peers[b].streams[0].plis.clear();
+    let session = world.peers[c].session;
+    let tracks = vec![track(b, Source::Camera)];
+    world.command(Command::Want { session, tracks });
+    assert_eq!(world.shown(c), [Some(track(b, Source::Camera))]);
+    for _ in 0..30 {
+        world.peers[a].send_frame(0, 2, 500);
+        world.peers[b].send_frame(0, 2, 500);
+        world.run_for(FRAME);
+    }
+    assert!(!world.peers[b].streams[0].plis.is_empty());
+    let packets = &world.peers[c].slots[0].received.packets;
+    let from = |sent: &Sent| usize::from(sent.payload[8]);
+    assert!(
+        packets.values().any(|(_, s)| from(s) == a) && packets.values().any(|(_, s)| from(s) == b)
+    );
+    let all: Vec<_> = packets.iter().collect();
+    for pair in all.windows(2) {
+        let ((before, (ts_before, sent_before)), (after, (ts_after, sent_after))) =
+            (pair[0], pair[1]);
+        let switched = from(sent_before) != from(sent_after);
+        // One number is left out where the source changes; see media/rewrite.rs.
+        assert_eq!(*after - *before, if switched { 2 } else { 1 });
+        let step = ts_after.0.wrapping_sub(ts_before.0);
+        assert!(step <= 2 * 3000, "the media clock jumped by {step}");
+    }
+}
+
+#[test]
+fn a_publisher_that_leaves_empties_its_slots() {
+    let mut world = World::new(6);
+    let a = world.join_connected(&[Source::Camera, Source::Microphone], (0, 0));
+    let b = world.join_connected(&[], (1, 1));
+    send_frames(&mut world, a, 0, 3);
+    assert_eq!(
+        world.shown(b),
+        [Some(track(a, Source::Microphone)), Some(track(a, Source::Camera))]
+    );
+    world.command(Command::CloseSession { session: world.peers[a].session });
+    assert_eq!(world.shown(b), [None, None]);
+    assert_eq!((world.stats.tracks.value(), world.stats.sessions.value()), (0, 1));
+}
+
+#[test]
+fn forged_packets_change_nothing() {
+    let mut world = World::new(7);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    send_frames(&mut world, a, 0, 10);
+    let (header, _) = {
+        let stream = &world.peers[a].streams[0];
+        (stream.sent.last().unwrap().2.clone(), ())
+    };
+    let from = world.peers[a].address;
+    for n in 0..2_000u32 {
+        let mut forged = [header.clone(), vec![n as u8; 600]].concat();
+        // Right SSRC and future numbers, and new SSRCs with the right MID.
+        forged[2..4].copy_from_slice(&(n as u16).wrapping_mul(31).to_be_bytes());
+        if n % 2 == 0 {
+            forged[8..12].copy_from_slice(&n.to_be_bytes());
+        }
+        world.inject(from, &forged);
+        world.inject(([198, 51, 100, 7], 9).into(), &forged);
+    }
+    use sfu_core::transport::session::Drop;
+    let refused = world.stats.dropped(Drop::Authentication) + world.stats.dropped(Drop::Replay);
+    assert_eq!(refused, 2_000);
+    assert_eq!(world.stats.dropped(Drop::UnvalidatedPath), 2_000);
+    send_frames(&mut world, a, 0, 10);
+    world.run_for(Duration::from_millis(200));
+    assert_eq!(world.peers[b].slots[0].received.in_order(), sent(&world, a, 0));
+    assert_eq!(world.peers[a].streams[0].nacked, 0);
+}
+
+#[test]
+fn mute_keeps_the_slot_and_unmute_continues_without_a_hole() {
+    let mut world = World::new(8);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    send_frames(&mut world, a, 0, 10);
+    let id = track(a, Source::Camera);
+    world.command(Command::SetMuted { track: id, muted: true });
+    let before = world.peers[b].slots[0].received.packets.len();
+    send_frames(&mut world, a, 0, 10);
+    assert_eq!(world.peers[b].slots[0].received.packets.len(), before);
+    assert_eq!(world.shown(b), [Some(id)]);
+    world.peers[a].streams[0].plis.clear();
+    world.command(Command::SetMuted { track: id, muted: false });
+    send_frames(&mut world, a, 0, 10);
+    assert_eq!(world.peers[a].streams[0].nacked, 0);
+    assert!(!world.peers[a].streams[0].plis.is_empty());
+    let packets = &world.peers[b].slots[0].received.packets;
+    assert_eq!(packets.len(), 2 * before);
+    let span = packets.keys().next_back().unwrap() - packets.keys().next().unwrap() + 1;
+    assert_eq!(span, packets.len() as u64 + 1);
+}
+
+#[test]
+fn own_tracks_never_come_back() {
+    let mut world = World::new(9);
+    let a = world.join_connected(&[Source::Camera, Source::Microphone], (1, 1));
+    send_frames(&mut world, a, 0, 5);
+    assert_eq!(world.shown(a), [None, None]);
+    assert_eq!(world.peers[a].slots[1].received.packets.len(), 0);
+}
+
+#[test]
+fn nacking_everything_costs_a_bounded_share() {
+    let mut world = World::new(10);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    for _ in 0..150 {
+        world.peers[a].send_frame(0, 4, 1100);
+        for _ in 0..10 {
+            let slot = &world.peers[b].slots[0];
+            let ssrc = sfu_proto::unit::Ssrc(slot.ssrc);
+            let recent: Vec<_> = slot
+                .received
+                .packets
+                .keys()
+                .rev()
+                .take(100)
+                .rev()
+                .map(|seq| sfu_proto::unit::SeqNo(*seq).wire())
+                .collect();
+            world.peers[b].send_rtcp(|w| w.nack(sfu_proto::unit::Ssrc(1), ssrc, recent).unwrap());
+            world.run_for(FRAME / 10);
+        }
+    }
+    let received = &world.peers[b].slots[0].received;
+    let bytes = |packets: usize| packets as f64 * 1100.0;
+    // 20 % of the media, 50 kbit/s, and what was saved up.
+    let allowed = bytes(received.plain) * 0.21 + 5.0 * 6_250.0 + 70_000.0;
+    assert!(
+        received.rtx > 0 && bytes(received.rtx) < allowed,
+        "{} of {}",
+        received.rtx,
+        received.plain
+    );
+}
+
+#[test]
+fn reports_and_feedback_flow_and_keep_the_clocks() {
+    let mut world = World::new(11);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    for frame in 0..100u32 {
+        if frame % 30 == 0 {
+            let stream = &world.peers[a].streams[0];
+            let info = sfu_proto::rtcp::SenderInfo {
+                ssrc: sfu_proto::unit::Ssrc(stream.ssrc),
+                ntp: (1_000u64 << 32) + ((u64::from(frame) * 100 / 3) << 32) / 1000,
+                timestamp: sfu_proto::unit::RtpTimestamp(stream.timestamp),
+                packets: 0,
+                octets: 0,
+            };
+            world.peers[a].send_rtcp(|w| w.sender_report(info, &[]).unwrap());
+        }
+        world.peers[a].send_frame(0, 2, 500);
+        world.run_for(FRAME);
+    }
+    assert!(world.peers[a].feedback > 30);
+    let last = world.peers[a].reports.last().unwrap();
+    assert_eq!((last.1, last.2), (0, 0));
+    let received = &world.peers[b].slots[0].received;
+    let reports = &received.sender_reports;
+    assert!(reports.len() >= 3, "{}", reports.len());
+    // The same wall clock line: 90 ticks per millisecond between any two reports.
+    let (first, last) = (reports[0], reports[reports.len() - 1]);
+    let wall_ms = ((last.1 - first.1) as f64) / 4_294_967.296;
+    let media_ms = f64::from(last.2.0.wrapping_sub(first.2.0)) / 90.0;
+    assert!((wall_ms - media_ms).abs() < 15.0, "{wall_ms} {media_ms}");
+}
+
+#[test]
+fn an_idle_shard_sleeps() {
+    let mut world = World::new(12);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    world.join_connected(&[], (0, 1));
+    send_frames(&mut world, a, 0, 10);
+    world.run_for(Duration::from_secs(10));
+    let before = world.wakeups;
+    world.run_for(Duration::from_secs(10));
+    // Consent checks of two clients remain, and their timers.
+    let wakeups = world.wakeups - before;
+    assert!(wakeups < 40, "{wakeups} wake-ups in ten idle seconds");
+}
+
+#[test]
+fn a_panic_ends_one_session_and_no_other() {
+    let mut world = World::new(13);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    let c = world.join_connected(&[], (0, 1));
+    send_frames(&mut world, a, 0, 5);
+    world.shard.inject_fault(world.peers[b].session);
+    // The fault strikes while the packets are forwarded to b.
+    world.peers[a].send_frame(0, 4, 1100);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        world.run_for(Duration::from_millis(20));
+    }));
+    std::panic::set_hook(hook);
+    assert!(result.is_err());
+    world.shard.handle_panic(world.now);
+    send_frames(&mut world, a, 0, 5);
+    let session = world.peers[b].session;
+    let reason = sfu_core::event::EndReason::Internal;
+    assert!(world.events.contains(&Event::SessionEnded { session, reason }));
+    assert_eq!(world.peers[c].slots[0].received.in_order(), sent(&world, a, 0));
+    assert_eq!((world.stats.panics.value(), world.stats.sessions.value()), (1, 2));
+}
