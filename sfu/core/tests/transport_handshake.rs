@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use sfu_core::{
     path::Path,
     test_support::{DtlsVersion, Link},
@@ -300,4 +301,34 @@ fn forgeries() -> Vec<Vec<u8>> {
         vec![0x2f; 40],
         vec![22; 100],
     ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// Every datagram of the client is followed by a damaged copy from the same 5-tuple. The
+    /// session neither panics nor ends, and the genuine handshake goes on.
+    #[test]
+    fn damaged_copies_of_the_clients_datagrams_do_no_harm(
+        which in 0_usize..3,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 1_u8..=255), 1..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut world = World::with_version(1, Link::GOOD, VERSIONS[which]);
+        world.tamper = Some(Box::new(move |genuine: &[u8]| {
+            let mut copy = genuine.to_vec();
+            for (place, bits) in &damage {
+                let at = place.index(copy.len());
+                copy[at] ^= bits;
+            }
+            if let Some(cut) = &cut {
+                copy.truncate(cut.index(copy.len()) + 1);
+            }
+            copy
+        }));
+        world.connect();
+        world.tamper = None;
+        world.assert_media_flows(1);
+        prop_assert_eq!(&world.session_events, &[SessionEvent::Connected]);
+    }
 }

@@ -37,7 +37,11 @@ struct Interop {
 
 impl Interop {
     /// Handshakes until both sides are quiet. `expected`: the fingerprint in the offer.
-    fn run(algorithm: &'static rcgen::SignatureAlgorithm, honest: bool) -> Self {
+    fn run(
+        algorithm: &'static rcgen::SignatureAlgorithm,
+        profiles: &[SrtpProtectionProfile],
+        honest: bool,
+    ) -> Self {
         let now = Instant::now();
         let provider = Arc::new(AwsLcRsProvider::new());
         let certificate = Certificate::generate_self_signed_with_alg(
@@ -56,11 +60,7 @@ impl Interop {
             .with_certificates(vec![certificate])
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
             .with_insecure_skip_verify(true)
-            .with_srtp_protection_profiles(vec![
-                SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-                SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
-                SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-            ])
+            .with_srtp_protection_profiles(profiles.to_vec())
             .build(true, Some(address(250)))
             .unwrap();
         let mut client = Endpoint::new(address(1), Default::default(), None);
@@ -94,38 +94,59 @@ impl Interop {
         self.events.extend(std::iter::from_fn(|| self.session.poll_event()));
         moved
     }
-}
 
-const ALGORITHMS: [&rcgen::SignatureAlgorithm; 2] =
-    [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P256_SHA256];
-
-#[test]
-fn rsa_and_ecdsa_peers_connect_with_the_cheapest_profile() {
-    for algorithm in ALGORITHMS {
-        let mut interop = Interop::run(algorithm, true);
-        assert!(interop.completed);
-        assert_eq!(interop.events, [SessionEvent::Connected]);
-        assert_eq!(interop.session.profile(), Some(Profile::AeadAes128Gcm));
-
-        let state = interop.client.get_connection_state(address(250)).unwrap();
-        let keys = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], 56).unwrap();
-        let (write, _) = split_keying_material(Profile::AeadAes128Gcm, keys.as_ref()).unwrap();
+    /// Both sides derived the same keys.
+    fn assert_media_opens(&mut self, profile: Profile) {
+        let state = self.client.get_connection_state(address(250)).unwrap();
+        let len = profile.keying_material_len();
+        let keys = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], len).unwrap();
+        let (write, _) = split_keying_material(profile, keys.as_ref()).unwrap();
         let mut packet = [0; 64];
         packet[..12].copy_from_slice(&rtp_header(3, 1));
-        let len = Outbound::new(&write)
-            .unwrap()
-            .seal_rtp(3, SeqNo(1), 12, b"hello", &mut packet)
-            .unwrap();
+        let mut outbound = Outbound::new(&write).unwrap();
+        let len = outbound.seal_rtp(3, SeqNo(1), 12, b"hello", &mut packet).unwrap();
         let mut out = [0; 64];
-        let opened = interop.session.open_rtp(&packet[..len], 12, 3, 1, &mut out);
+        let opened = self.session.open_rtp(&packet[..len], 12, 3, 1, &mut out);
         assert_eq!(opened, Ok((SeqNo(1), 5)));
         assert_eq!(&out[..5], b"hello");
     }
 }
 
+const ALGORITHMS: [&rcgen::SignatureAlgorithm; 2] =
+    [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P256_SHA256];
+
+const SHA1: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
+const GCM_128: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
+const GCM_256: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm;
+
+#[test]
+fn rsa_and_ecdsa_peers_connect_with_the_cheapest_profile() {
+    let cases = [
+        (&[SHA1, GCM_256, GCM_128][..], Profile::AeadAes128Gcm),
+        (&[SHA1, GCM_256][..], Profile::AeadAes256Gcm),
+        (&[SHA1][..], Profile::AesCm128HmacSha1_80),
+    ];
+    for algorithm in ALGORITHMS {
+        for (offered, expected) in cases {
+            let mut interop = Interop::run(algorithm, offered, true);
+            assert!(interop.completed);
+            assert_eq!(interop.events, [SessionEvent::Connected]);
+            assert_eq!(interop.session.profile(), Some(expected));
+            interop.assert_media_opens(expected);
+        }
+    }
+}
+
 #[test]
 fn an_rsa_peer_with_another_certificate_is_refused() {
-    let interop = Interop::run(&rcgen::PKCS_RSA_SHA256, false);
+    let interop = Interop::run(&rcgen::PKCS_RSA_SHA256, &[GCM_128], false);
     assert_eq!(interop.events, [SessionEvent::Ended(EndReason::HandshakeFailed)]);
     assert_eq!(interop.session.profile(), None);
+}
+
+/// Media without SRTP does not exist here (RFC 8827 section 6.5).
+#[test]
+fn a_peer_without_srtp_is_refused() {
+    let interop = Interop::run(&rcgen::PKCS_ECDSA_P256_SHA256, &[], true);
+    assert_eq!(interop.events, [SessionEvent::Ended(EndReason::HandshakeFailed)]);
 }

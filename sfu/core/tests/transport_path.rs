@@ -182,6 +182,22 @@ fn an_ice_restart_keeps_keys_and_retires_old_credentials_when_nominated() {
 }
 
 #[test]
+fn an_abandoned_restart_leaves_the_active_generation_alone() {
+    let mut world = connected();
+    let fingerprint = world.client.fingerprint();
+    for name in ["two", "three", "four"] {
+        world.session.set_remote(credentials(name), credentials("other"), fingerprint, world.now);
+        assert_eq!(
+            world.session.local_ufrags().collect::<Vec<_>>(),
+            ["serverUfrag".to_owned(), format!("{name}Ufrag")]
+        );
+    }
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.session_events, [SessionEvent::Connected]);
+    world.assert_media_flows(1);
+}
+
+#[test]
 fn the_same_parameters_again_are_no_restart() {
     let mut world = connected();
     let fingerprint = world.client.fingerprint();

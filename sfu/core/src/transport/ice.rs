@@ -108,8 +108,9 @@ impl Ice {
         }
         // A generation that never heard of the client cannot have validated anything.
         self.generations.retain(|generation| generation.remote.is_some());
+        // The first one carries media; a restart that never came to nominate is abandoned.
         if self.generations.is_full() {
-            self.generations.remove(0);
+            self.generations.pop();
         }
         self.generations.push(Generation::new(local, Some(remote)));
         self.changed = true;

@@ -54,7 +54,11 @@ pub struct World {
     pub addresses: Vec<SocketAddr>,
     /// Bytes of requests and of answers, STUN only.
     pub stun_bytes: (usize, usize),
+    /// Makes a second datagram of each that the client sent.
+    pub tamper: Option<Tamper>,
 }
+
+type Tamper = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
 impl World {
     pub fn new(seed: u64, link: Link, configure: impl FnOnce(&mut ClientConfig)) -> Self {
@@ -82,6 +86,7 @@ impl World {
             strays: 0,
             addresses,
             stun_bytes: (0, 0),
+            tamper: None,
         }
     }
 
@@ -133,7 +138,11 @@ impl World {
             self.flush();
             let Some((end, bytes)) = self.network.poll(self.now) else { break };
             match end {
-                End::Session(from) => self.deliver(from, &bytes),
+                End::Session(from) => {
+                    self.deliver(from, &bytes);
+                    let copy = self.tamper.as_ref().map(|tamper| tamper(&bytes));
+                    copy.iter().for_each(|copy| self.deliver(from, copy));
+                }
                 End::Client(to) if self.addresses.contains(&to) => {
                     self.client.handle_datagram(to, &bytes, self.now);
                 }
