@@ -53,9 +53,12 @@ function drawRings(context: CanvasRenderingContext2D, tone: number, seconds: num
   }
 }
 
+/** One for the page: browsers allow a few only. */
+let audio: AudioContext | null = null;
+
 /** A soft tone whose pitch belongs to the handle. Browsers may hold it until the first click. */
 export function generatedTone(handle: string): MediaStreamTrack {
-  const audio = new AudioContext();
+  audio ??= new AudioContext();
   const destination = audio.createMediaStreamDestination();
   const [track] = destination.stream.getAudioTracks();
   if (!track) throw new Error('this browser cannot record sound');

@@ -10,6 +10,7 @@ import type { ErrorInfo, LeaveReason, ServerErrorCode, Source } from './protocol
 export type ClientErrorCode =
   | 'unreachable'
   | 'connection_lost'
+  | 'media_unreachable'
   | 'insecure_page'
   | 'permission_denied'
   | 'device_missing'
@@ -47,6 +48,15 @@ export class ConnectionError extends ConclaveError {
       'unreachable',
       'the server cannot be reached',
       'Check the network and the server URL, then join again.',
+    );
+  }
+
+  /** @internal */
+  static noMedia(): ConnectionError {
+    return new ConnectionError(
+      'media_unreachable',
+      'no way for sound and picture to the server was found',
+      'Allow UDP, or at least TCP, to the media ports of the server in the firewall.',
     );
   }
 

@@ -20,6 +20,7 @@ import type {
   SlotsMessage,
   Source,
 } from './protocol.js';
+import { sendingMids } from './sdp.js';
 import { growth, type SlotChange, SlotMap } from './slots.js';
 import { kindOf, type LocalTrack } from './tracks.js';
 
@@ -66,6 +67,8 @@ export class MediaSession {
   readonly #negotiation: Negotiation;
   readonly #publications = new Map<Source, Publication>();
   readonly #idle: RTCRtpTransceiver[] = [];
+  /** Publications of the offer in flight. One that came later may have the same source. */
+  #offered: Publication[] = [];
   readonly #videoSlots: RTCRtpTransceiver[] = [];
   #videoCeiling = Infinity;
 
@@ -209,17 +212,21 @@ export class MediaSession {
   }
 
   #offeredTracks(): OfferedTrack[] {
-    const offered: OfferedTrack[] = [];
-    for (const { local, transceiver } of this.#publications.values()) {
-      const { mid } = transceiver;
-      if (mid !== null) offered.push({ mid, source: local.source, muted: local.muted });
-    }
-    return offered;
+    // A publication that came while the browser made the offer is for the next one.
+    const sending = sendingMids(this.pc.localDescription?.sdp ?? '');
+    this.#offered = [...this.#publications.values()].filter(({ transceiver }) =>
+      sending.has(transceiver.mid ?? ''),
+    );
+    return this.#offered.map(({ local, transceiver }) => ({
+      mid: transceiver.mid ?? '',
+      source: local.source,
+      muted: local.muted,
+    }));
   }
 
   #answered(tracks: PublishedTrack[], offered: OfferedTrack[]): void {
     const ids = new Map(tracks.map(({ mid, id }) => [mid, id]));
-    for (const publication of this.#offeredOf(offered)) {
+    for (const publication of this.#stillOffered()) {
       const id = ids.get(publication.transceiver.mid ?? '');
       if (id === undefined) {
         this.#giveUp(publication, PublishError.refused(publication.local.source));
@@ -240,7 +247,7 @@ export class MediaSession {
 
   /** New publications of a refused offer are to blame; without any, the session has to know. */
   #refused(error: unknown, offered: OfferedTrack[] | null): void {
-    const suspects = offered ? this.#offeredOf(offered) : [...this.#publications.values()];
+    const suspects = offered ? this.#stillOffered() : [...this.#publications.values()];
     const blamed = suspects.filter(({ waiting }) => waiting !== null);
     for (const publication of blamed) this.#giveUp(publication, error);
     if (blamed.length > 0) return this.#negotiation.request();
@@ -258,13 +265,9 @@ export class MediaSession {
     if (unanswered.length > 0) this.#videoCeiling = this.#videoSlots.length;
   }
 
-  /** Publications of an offer that are still wanted. */
-  #offeredOf(offered: OfferedTrack[]): Publication[] {
-    const mids = new Map(offered.map(({ mid, source }) => [source, mid]));
-    return [...this.#publications.values()].filter(
-      ({ local, transceiver }) =>
-        mids.has(local.source) && isAt(transceiver, mids.get(local.source)),
-    );
+  /** Publications of the offer in flight that are still wanted. */
+  #stillOffered(): Publication[] {
+    return this.#offered.filter((each) => this.#publications.get(each.local.source) === each);
   }
 
   #giveUp(publication: Publication, error: unknown): void {
@@ -280,11 +283,6 @@ export class MediaSession {
     void transceiver.sender.replaceTrack(null).catch(() => undefined);
     this.#idle.push(transceiver);
   }
-}
-
-/** A rollback takes the mid away; the transceiver is still the one of the offer. */
-function isAt(transceiver: RTCRtpTransceiver, mid: string | undefined): boolean {
-  return transceiver.mid === null || transceiver.mid === mid;
 }
 
 function asConclaveError(error: unknown): ConclaveError {

@@ -386,7 +386,8 @@ export class Room extends Emitter<RoomEvents> {
     this.#rejoining = true;
     this.#setState('reconnecting');
     try {
-      if (!refreshToken) throw error;
+      // A new session would not find a way through the firewall either.
+      if (!refreshToken || error.code === 'media_unreachable') throw error;
       await rejoin({
         refreshToken,
         join: (token) => this.#open(token),

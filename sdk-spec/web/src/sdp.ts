@@ -1,5 +1,5 @@
 /**
- * What the client takes out of its own session description before it is sent.
+ * What the client reads from its own session description, and what it takes out before sending.
  *
  * @module
  */
@@ -15,6 +15,16 @@ export function withoutAddresses(sdp: string): string {
     .filter((line) => !/^a=(candidate|end-of-candidates)/.test(line))
     .map(withoutAddress)
     .join('\r\n');
+}
+
+/** `a=mid` of the sections in which the writer of a description sends. */
+export function sendingMids(sdp: string): Set<string> {
+  const mids = new Set<string>();
+  for (const section of sdp.split(/^m=/m).slice(1)) {
+    const mid = /^a=mid:(\S+)/m.exec(section)?.[1];
+    if (mid !== undefined && /^a=send(only|recv)\s*$/m.test(section)) mids.add(mid);
+  }
+  return mids;
 }
 
 function withoutAddress(line: string): string {

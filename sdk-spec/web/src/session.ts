@@ -61,7 +61,7 @@ export class Session {
     this.#path = new PathWatch({
       changed: () => this.#update(),
       restart: () => this.#linkUp && this.media.active && this.media.restartIce(),
-      lost: () => this.handleLost(ConnectionError.lost()),
+      lost: (wasUp) => this.handleLost(wasUp ? ConnectionError.lost() : ConnectionError.noMedia()),
     });
   }
 

@@ -22,13 +22,14 @@ export interface PathHandlers {
   changed(state: PathState): void;
   /** ICE is to be restarted. */
   restart(): void;
-  /** The path did not come back. */
-  lost(): void;
+  /** The path did not come back, or, when it never was up, cannot be made. */
+  lost(wasUp: boolean): void;
 }
 
 /** Watches the media path of one session. */
 export class PathWatch {
   #state: PathState = 'starting';
+  #wasUp = false;
   #doubt: ReturnType<typeof setTimeout> | undefined;
   #restarts: ReturnType<typeof setInterval> | undefined;
   #end: ReturnType<typeof setTimeout> | undefined;
@@ -53,6 +54,7 @@ export class PathWatch {
   /** Media flows, says the browser or the server. */
   handleUp(): void {
     this.#stopTimers();
+    this.#wasUp = true;
     this.#become('up');
   }
 
@@ -63,7 +65,7 @@ export class PathWatch {
     this.#restarts = setInterval(() => this.handlers.restart(), ICE_RESTART_MS);
     this.#end = setTimeout(() => {
       this.#stopTimers();
-      this.handlers.lost();
+      this.handlers.lost(this.#wasUp);
     }, MEDIA_LOST_MS);
     this.#become('down');
     this.handlers.restart();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { withoutAddresses } from '../src/sdp.js';
+import { sendingMids, withoutAddresses } from '../src/sdp.js';
 
 const OFFER = [
   'v=0',
@@ -34,5 +34,16 @@ describe('withoutAddresses', () => {
     expect(lines).toContain('a=ice-ufrag:abcd');
     expect(lines.length).toBe(OFFER.split('\r\n').length - 2);
     expect(lines.at(-1)).toBe('');
+  });
+});
+
+describe('sendingMids', () => {
+  it('names sections that send, and no others', () => {
+    const section = (mid: string, direction: string): string =>
+      `m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:${mid}\r\na=${direction}\r\n`;
+    const sections = ['sendonly', 'recvonly', 'inactive', 'sendrecv'];
+    const sdp = sections.map((direction, at) => section(String(at), direction)).join('');
+    expect([...sendingMids(`v=0\r\na=sendonly\r\n${sdp}`)]).toEqual(['0', '3']);
+    expect(sendingMids('').size).toBe(0);
   });
 });

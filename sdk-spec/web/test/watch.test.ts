@@ -54,7 +54,15 @@ describe('PathWatch', () => {
     const { handlers, watch } = setUp();
     watch.handleDown();
     vi.advanceTimersByTime(120_000);
-    expect(handlers.lost).toHaveBeenCalledOnce();
+    expect(handlers.lost.mock.calls).toEqual([[false]]);
     expect(handlers.restart.mock.calls.length).toBeLessThan(8);
+  });
+
+  it('tells whether the path ever was up', () => {
+    const { handlers, watch } = setUp();
+    watch.handleTransport('connected');
+    watch.handleTransport('failed');
+    vi.advanceTimersByTime(120_000);
+    expect(handlers.lost.mock.calls).toEqual([[true]]);
   });
 });
