@@ -50,9 +50,11 @@ pub(crate) enum Command {
 pub(crate) enum ProjectCommand {
     /// Create a project and print its id.
     Create {
-        /// What people call it, for operators only.
-        name: String,
+        /// What operators call it.
+        label: String,
     },
+    /// List projects: id, label.
+    List,
 }
 
 /// Verbs of `conclave key`.
@@ -67,6 +69,17 @@ pub(crate) enum KeyCommand {
         /// granted by default.
         #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
         scope: Vec<String>,
+    },
+    /// List the keys of a project: id, scopes, whether it was revoked.
+    List {
+        /// Project id.
+        #[arg(long, value_name = "ID")]
+        project: String,
+    },
+    /// Revoke a key at once.
+    Revoke {
+        /// Key id, as shown by `conclave key list`.
+        id: String,
     },
 }
 

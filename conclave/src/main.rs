@@ -2,10 +2,14 @@
 //!
 //! No rules of rooms or media live here: those are in `signaling` and `sfu`.
 
+mod admin;
 mod cli;
 mod config;
+mod data;
+mod demo;
 mod doctor;
 mod log;
+mod serve;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -31,11 +35,22 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = Config::load(cli.overrides)?;
+    let data_dir = &config.storage.data_dir;
     match cli.command {
-        Command::Config(ConfigCommand::Sample) => Ok(ExitCode::SUCCESS),
-        Command::Doctor => {
-            Ok(if doctor::run(&config) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Command::Config(_) => {}
+        Command::Doctor if doctor::run(&config) => {}
+        Command::Doctor => return Ok(ExitCode::FAILURE),
+        Command::Project(command) => runtime()?.block_on(admin::project(data_dir, command))?,
+        Command::Key(command) => runtime()?.block_on(admin::key(data_dir, command))?,
+        Command::Serve { demo } => {
+            log::start(&config.log)?;
+            runtime()?.block_on(serve::run(config, demo))?;
         }
-        _ => Ok(ExitCode::SUCCESS),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Signaling and database; media has threads of its own.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }

@@ -148,14 +148,15 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// All files of the repository that are not ignored, relative to its root.
+/// All files of the repository that are ours and not ignored, relative to its root.
 fn tracked_files() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![root()];
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap_or_default();
-            let skip = ["target", "node_modules", "dist", "out", "data", "artifacts", "coverage"];
+            let skip =
+                ["target", "node_modules", "dist", "out", "data", "artifacts", "third_party"];
             if entry.file_type().unwrap().is_dir() {
                 if !skip.contains(&name.as_str()) && ![".git", ".venv"].contains(&name.as_str()) {
                     open.push(entry.path());

@@ -9,5 +9,6 @@ pub mod limits;
 pub mod openapi;
 pub mod problem;
 pub mod rest;
+pub mod scope;
 pub mod token;
 pub mod ws;

@@ -56,7 +56,13 @@ impl Modify for Security {
         };
         let components = api.components.get_or_insert_default();
         for (name, scheme) in [
-            ("key", http(HttpAuthScheme::Bearer, "API key, `ck_<id>_<secret>`.")),
+            (
+                "key",
+                http(
+                    HttpAuthScheme::Bearer,
+                    "API key, `ck_<id>_<secret>`. Its scopes decide what it may do.",
+                ),
+            ),
             ("key_basic", http(HttpAuthScheme::Basic, "User `ck_<id>`, password the secret.")),
             ("room_token", http(HttpAuthScheme::Bearer, "Room token, single use.")),
         ] {
@@ -105,7 +111,7 @@ fn description() -> String {
     text
 }
 
-/// Create a room.
+/// Create a room. Scope `rooms:write`.
 #[utoipa::path(post, path = "/v1/rooms", tag = "rooms", operation_id = "createRoom",
     params(("Idempotency-Key" = Option<String>, Header, max_length = 128,
         description = "A retry with the same key and body within 24 h gets the first answer.")),
@@ -114,27 +120,27 @@ fn description() -> String {
     security(("key" = []), ("key_basic" = [])))]
 fn create_room() {}
 
-/// List open rooms, newest first.
+/// List open rooms, newest first. Scope `rooms:read`.
 #[utoipa::path(get, path = "/v1/rooms", tag = "rooms", operation_id = "listRooms",
     params(Page), responses((status = 200, body = RoomList)),
     security(("key" = []), ("key_basic" = [])))]
 fn list_rooms() {}
 
-/// Read a room.
+/// Read a room. Scope `rooms:read`.
 #[utoipa::path(get, path = "/v1/rooms/{room}", tag = "rooms", operation_id = "readRoom",
     params(("room" = String, Path, description = "`rm_…`")),
     responses((status = 200, body = Room)),
     security(("key" = []), ("key_basic" = [])))]
 fn read_room() {}
 
-/// Delete a room: everybody in it is removed and it never opens again.
+/// Delete a room: everybody in it is removed and it never opens again. Scope `rooms:write`.
 #[utoipa::path(delete, path = "/v1/rooms/{room}", tag = "rooms", operation_id = "deleteRoom",
     params(("room" = String, Path, description = "`rm_…`")),
     responses((status = 204, description = "Gone")),
     security(("key" = []), ("key_basic" = [])))]
 fn delete_room() {}
 
-/// Mint a room token for one client.
+/// Mint a room token for one client. Scope `tokens:mint`.
 #[utoipa::path(post, path = "/v1/rooms/{room}/tokens", tag = "rooms",
     operation_id = "createToken",
     params(("room" = String, Path, description = "`rm_…`"),

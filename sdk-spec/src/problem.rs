@@ -101,6 +101,8 @@ codes! {
         "Mint a new token with POST /v1/rooms/{id}/tokens. A token is for one room, once, for minutes.";
     NotPermitted = "not_permitted", 403, "The token's grants do not allow this",
         "Mint a token with the grants that the client needs.";
+    ScopeMissing = "scope_missing", 403, "The API key's scopes do not allow this",
+        "Use a key with the scope that `detail` names: `conclave key create --scope …`.";
     NotFound = "not_found", 404, "There is no such resource",
         "Check the path and the id. A room that ended is gone for good: create a new one.";
     MethodNotAllowed = "method_not_allowed", 405, "The resource does not know this method",

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use sdk_spec::scope::Scope;
 
 pub use crate::store::{ApiKeyInfo, Project};
 use crate::{
@@ -77,16 +78,24 @@ pub async fn list_projects(store: &Store) -> Result<Vec<Project>, AdminError> {
     Ok(store.projects().await?)
 }
 
-/// Creates an API key for a project.
+/// Creates an API key for a project that may do what `scopes` name, nothing else.
 ///
 /// # Errors
 /// [`AdminError::NoProject`], or the store's.
-pub async fn create_key(store: &Store, project: &str) -> Result<NewKey, AdminError> {
+pub async fn create_key(
+    store: &Store,
+    project: &str,
+    scopes: &[Scope],
+) -> Result<NewKey, AdminError> {
+    let mut scopes = scopes.to_vec();
+    scopes.sort_unstable();
+    scopes.dedup();
     let secret: [u8; SECRET_BYTES] = secret::random();
     let id = secret::opaque_id("");
     let info = ApiKeyInfo {
         id: id.clone(),
         project: project.to_owned(),
+        scopes,
         created_at_ms: clock::now_ms(),
         revoked: false,
     };

@@ -7,7 +7,7 @@ use super::{Config, Mistakes, file};
 impl Config {
     pub(super) fn check(&self, mistakes: &mut Mistakes) {
         check_http(&self.http, mistakes);
-        check_media(&self.media, mistakes);
+        pass_on("media", self.media.node(false).validate(), mistakes);
         if let Err(error) = EnvFilter::builder().parse(&self.log.level) {
             mistakes.add("log.level", format!("{:?}: {error}", self.log.level));
         }
@@ -15,25 +15,16 @@ impl Config {
 }
 
 fn check_http(http: &file::Http, mistakes: &mut Mistakes) {
-    let tls = match (&http.certificate, &http.private_key) {
-        (Some(_), Some(_)) => true,
-        (None, None) => false,
+    match (&http.certificate, &http.private_key) {
         (Some(_), None) => {
             mistakes.add("http.private_key", "is needed together with http.certificate");
-            true
         }
         (None, Some(_)) => {
             mistakes.add("http.certificate", "is needed together with http.private_key");
-            true
         }
-    };
-    if !tls && !http.listen.ip().is_loopback() {
-        mistakes.add(
-            "http.listen",
-            "an address other than loopback needs http.certificate and http.private_key: \
-             tokens must not travel in the clear",
-        );
+        _ => {}
     }
+    pass_on("http", http.server().validate(), mistakes);
     for origin in http.allowed_origins.iter().filter(|o| !is_origin(o)) {
         let problem = format!("{origin:?} is no origin; write \"https://app.example\" or \"*\"");
         mistakes.add("http.allowed_origins", problem);
@@ -48,13 +39,14 @@ fn is_origin(text: &str) -> bool {
     !host.is_empty() && !host.contains(|c: char| c == '/' || c == '*' || c.is_whitespace())
 }
 
-/// The media node knows its own ranges; its mistakes begin with the name of the setting.
-fn check_media(media: &file::Media, mistakes: &mut Mistakes) {
-    for error in media.node(false).validate().err().into_iter().flatten() {
+/// Takes over the mistakes that a part of the server finds in its own settings. Their text begins
+/// with the name of the setting.
+fn pass_on<E: ToString>(section: &str, found: Result<(), Vec<E>>, mistakes: &mut Mistakes) {
+    for error in found.err().into_iter().flatten() {
         let text = error.to_string();
         match text.split_once(": ") {
-            Some((key, problem)) => mistakes.add(format!("media.{key}"), problem),
-            None => mistakes.add("media", text),
+            Some((key, problem)) => mistakes.add(format!("{section}.{key}"), problem),
+            None => mistakes.add(section, text),
         }
     }
 }

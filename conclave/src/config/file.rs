@@ -2,7 +2,7 @@
 //! sample file (`conclave config sample`), so they speak to the operator.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
@@ -34,14 +34,41 @@ section! {
     /// REST, WebSocket, WHIP and WHEP, health and metrics.
     Http = "http" {
         /// Address and TCP port. An address other than loopback needs a certificate.
-        listen: SocketAddr = (Ipv4Addr::LOCALHOST, 7880).into();
-        /// PEM file with the certificate chain, the server's certificate first.
+        listen: SocketAddr = server().listen;
+        /// PEM file with the certificate chain, the server's certificate first. Read again when it
+        /// changes.
         certificate: Option<PathBuf> = None, example "\"/etc/conclave/fullchain.pem\"";
         /// PEM file with the private key of the certificate.
         private_key: Option<PathBuf> = None, example "\"/etc/conclave/privkey.pem\"";
-        /// Web origins whose pages may call the API and open WebSockets; "*" lets every page.
-        /// Tokens, not origins, decide who gets in.
-        allowed_origins: Vec<String> = vec!["*".to_owned()];
+        /// How clients reach the server, for the address in minted tokens. Left out: as listened.
+        public_url: Option<String> = None, example "\"https://conclave.example\"";
+        /// Web origins whose pages may use WebSocket, WHIP and WHEP; "*" lets every page. Tokens,
+        /// not origins, decide who gets in.
+        allowed_origins: Vec<String> = server().allowed_origins;
+        /// Open TCP connections at most.
+        connections_max: u32 = server().connections_max;
+        /// Open TCP connections from one address at most; loopback (a proxy) has no such limit.
+        connections_per_address_max: u32 = server().connections_per_address_max;
+    }
+}
+
+fn server() -> signaling::Config {
+    signaling::Config::default()
+}
+
+impl Http {
+    /// Signaling's own settings. Half a certificate counts as none; the check says what is missing.
+    pub(crate) fn server(&self) -> signaling::Config {
+        let files = self.certificate.clone().zip(self.private_key.clone());
+        signaling::Config {
+            listen: self.listen,
+            public_url: self.public_url.clone(),
+            tls: files
+                .map(|(certificate, private_key)| signaling::Tls { certificate, private_key }),
+            allowed_origins: self.allowed_origins.clone(),
+            connections_max: self.connections_max,
+            connections_per_address_max: self.connections_per_address_max,
+        }
     }
 }
 
@@ -52,40 +79,40 @@ section! {
         bind: Option<IpAddr> = None, example "\"192.0.2.1\"";
         /// UDP and TCP port of the first worker; each worker takes the next one: with 4 workers
         /// 7882 to 7885. Open them in the firewall. 0 lets the system choose.
-        port: u16 = defaults().port;
+        port: u16 = node().port;
         /// Whether clients may connect over TCP when their network blocks UDP.
-        tcp: bool = defaults().tcp;
+        tcp: bool = node().tcp;
         /// Worker threads. 0: one per processor.
-        workers: usize = defaults().workers;
+        workers: usize = node().workers;
         /// Addresses that clients are told to reach. Empty: those of the network interfaces. Set
         /// the public address when the machine is behind a NAT.
-        announce: Vec<IpAddr> = defaults().announce;
+        announce: Vec<IpAddr> = node().announce;
         /// Whether 127.0.0.1 is told too, for browsers on this machine. It always is when there is
         /// no other address, and with `serve --demo`.
-        announce_loopback: bool = defaults().announce_loopback;
+        announce_loopback: bool = node().announce_loopback;
         /// Most rooms per worker.
-        rooms_max: usize = defaults().rooms_max;
+        rooms_max: usize = node().rooms_max;
         /// Most sessions (participants) per worker.
-        sessions_max: usize = defaults().sessions_max;
+        sessions_max: usize = node().sessions_max;
         /// Packets that a worker keeps for retransmission, 1.5 kB of memory each.
-        cache_packets: usize = defaults().cache_packets;
+        cache_packets: usize = node().cache_packets;
         /// Socket buffers to ask for, in bytes. The system may grant less: see `conclave doctor`.
-        socket_buffer_bytes: usize = defaults().socket_buffer_bytes;
+        socket_buffer_bytes: usize = node().socket_buffer_bytes;
         /// Most TCP connections per worker.
-        tcp_connections_max: usize = defaults().tcp_connections_max;
+        tcp_connections_max: usize = node().tcp_connections_max;
         /// Most TCP connections per worker from one address.
-        tcp_connections_per_peer_max: usize = defaults().tcp_connections_per_peer_max;
+        tcp_connections_per_peer_max: usize = node().tcp_connections_per_peer_max;
     }
 }
 
-fn defaults() -> sfu::config::Config {
-    sfu::config::Config::default()
+fn node() -> sfu::Config {
+    sfu::Config::default()
 }
 
 impl Media {
     /// The media node's own settings; `local` adds 127.0.0.1 for browsers on this machine.
-    pub(crate) fn node(&self, local: bool) -> sfu::config::Config {
-        sfu::config::Config {
+    pub(crate) fn node(&self, local: bool) -> sfu::Config {
+        sfu::Config {
             node: None,
             bind: self.bind,
             port: self.port,

@@ -22,9 +22,10 @@ fn examples_in_the_sample_are_valid_values() {
     let uncommented = Config::sample().replace("# certificate =", "certificate =");
     let uncommented = uncommented.replace("# private_key =", "private_key =");
     let uncommented = uncommented.replace("# bind =", "bind =");
+    let uncommented = uncommented.replace("# public_url =", "public_url =");
     let config = read(&uncommented).unwrap();
     assert!(config.http.certificate.is_some() && config.http.private_key.is_some());
-    assert!(config.media.bind.is_some());
+    assert!(config.media.bind.is_some() && config.http.public_url.is_some());
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn every_mistake_is_told_at_once() {
     let told = read(text).unwrap_err();
     for place in [
         "typo:",
-        "http.listen: an address other than loopback needs",
+        "http.listen: plain HTTP is served on a loopback address only",
         "http.port:",
         "http.allowed_origins:",
         "media.port:",

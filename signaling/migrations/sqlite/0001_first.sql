@@ -5,11 +5,12 @@ CREATE TABLE projects (
     created_at BIGINT NOT NULL
 );
 
--- secret_hash: SHA-256 of 256 random bits.
+-- secret_hash: SHA-256 of 256 random bits. scopes: names, separated by a space.
 CREATE TABLE api_keys (
     id TEXT NOT NULL PRIMARY KEY,
     project TEXT NOT NULL REFERENCES projects (id),
     secret_hash BLOB NOT NULL,
+    scopes TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     revoked_at BIGINT
 );

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sdk_spec::{problem::Code, rest::is_opaque_name};
+use sdk_spec::{problem::Code, rest::is_opaque_name, scope::Scope};
 
 use super::{Failure, Shared, limit};
 
@@ -18,6 +18,20 @@ use super::{Failure, Shared, limit};
 pub(crate) struct Partner {
     /// Project id.
     pub(crate) project: Arc<str>,
+    scopes: Arc<[Scope]>,
+}
+
+impl Partner {
+    /// Whether its key may do this; every handler asks first.
+    ///
+    /// # Errors
+    /// [`Code::ScopeMissing`], naming the scope.
+    pub(crate) fn may(&self, scope: Scope) -> Result<(), Failure> {
+        if self.scopes.contains(&scope) {
+            return Ok(());
+        }
+        Err(Failure::new(Code::ScopeMissing).detail(format!("This needs the scope `{scope}`.")))
+    }
 }
 
 /// Key id and secret as sent.
@@ -52,11 +66,11 @@ pub(super) async fn partner(
 async fn authenticate(app: &Shared, headers: &HeaderMap) -> Result<(Partner, String), Failure> {
     let refused = || Failure::new(Code::Unauthorized);
     let credentials = credentials(headers).ok_or_else(refused)?;
-    let (project, hash) = app.store.api_key(&credentials.id).await?.ok_or_else(refused)?;
-    if !hash.matches(credentials.secret.as_bytes()) {
+    let key = app.store.api_key(&credentials.id).await?.ok_or_else(refused)?;
+    if !key.hash.matches(credentials.secret.as_bytes()) {
         return Err(refused());
     }
-    Ok((Partner { project: project.into() }, credentials.id))
+    Ok((Partner { project: key.project.into(), scopes: key.scopes.into() }, credentials.id))
 }
 
 fn credentials(headers: &HeaderMap) -> Option<Credentials> {

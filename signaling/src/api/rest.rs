@@ -14,6 +14,7 @@ use sdk_spec::{
     limits::ROOMS_OPEN_MAX,
     problem::{Code, FieldError},
     rest::{CreateRoom, CreateToken, CreatedToken, Page, Room, RoomList, Timestamp},
+    scope::Scope,
     token::{AUDIENCE, Claims},
 };
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,7 @@ pub(super) async fn create_room(
     headers: HeaderMap,
     body: Json<CreateRoom>,
 ) -> Result<Response, Failure> {
+    partner.may(Scope::RoomsWrite)?;
     body.value.check()?;
     let row = new_room(&partner, body.value);
     let answer = serde_json::to_string(&room(&row, 0)).unwrap_or_default();
@@ -77,6 +79,7 @@ pub(super) async fn list_rooms(
     Extension(partner): Extension<Partner>,
     Params(page): Params<Page>,
 ) -> Result<JsonBody<RoomList>, Failure> {
+    partner.may(Scope::RoomsRead)?;
     page.check()?;
     let after = page.cursor.as_deref().map(read_cursor).transpose()?;
     // One more than asked for tells whether there is a next page.
@@ -95,6 +98,7 @@ pub(super) async fn read_room(
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RoomId>,
 ) -> Result<JsonBody<Room>, Failure> {
+    partner.may(Scope::RoomsRead)?;
     let row = app.store.room(&partner.project, id).await?;
     let row = row.ok_or_else(|| Failure::new(Code::NotFound))?;
     Ok(JsonBody(room(&row, app.rooms.participants(id))))
@@ -106,6 +110,7 @@ pub(super) async fn delete_room(
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RoomId>,
 ) -> Result<StatusCode, Failure> {
+    partner.may(Scope::RoomsWrite)?;
     // Stored first: from then on no token is accepted, whatever happens to the task.
     if !app.store.delete_room(&partner.project, id, clock::now_ms()).await? {
         return Err(Failure::new(Code::NotFound));
@@ -129,6 +134,7 @@ pub(super) async fn create_token(
     headers: HeaderMap,
     body: Json<CreateToken>,
 ) -> Result<Response, Failure> {
+    partner.may(Scope::TokensMint)?;
     body.value.check()?;
     let missing = || Failure::new(Code::NotFound);
     let row = app.store.room(&partner.project, id).await?.ok_or_else(missing)?;

@@ -1,5 +1,6 @@
 //! Projects, their API keys and their signing keys.
 
+use sdk_spec::scope::Scope;
 use sqlx::Row as _;
 
 use super::{Store, StoreError, int, unsigned};
@@ -23,10 +24,20 @@ pub struct ApiKeyInfo {
     pub id: String,
     /// Project id.
     pub project: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
     /// Milliseconds since 1970.
     pub created_at_ms: u64,
     /// Whether it was revoked.
     pub revoked: bool,
+}
+
+/// An API key as a request is held against it. No `Debug`: the hash is a secret.
+pub(crate) struct ApiKey {
+    /// Project id.
+    pub(crate) project: String,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) hash: SecretHash,
 }
 
 /// A key that signs room tokens. No `Debug`: it is a secret.
@@ -97,11 +108,12 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
         let done = sqlx::query(
-            "INSERT INTO api_keys (id, project, secret_hash, created_at) \
-             SELECT $1, id, $2, $3 FROM projects WHERE id = $4",
+            "INSERT INTO api_keys (id, project, secret_hash, scopes, created_at) \
+             SELECT $1, id, $2, $3, $4 FROM projects WHERE id = $5",
         )
         .bind(&key.id)
         .bind(hash.0.to_vec())
+        .bind(write_scopes(&key.scopes))
         .bind(int(key.created_at_ms))
         .bind(&key.project)
         .execute(&mut *tx)
@@ -113,7 +125,7 @@ impl Store {
     /// Keys of a project, oldest first.
     pub(crate) async fn api_keys(&self, project: &str) -> Result<Vec<ApiKeyInfo>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, project, created_at, CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END AS gone \
+            "SELECT id, project, scopes, created_at, CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END AS gone \
              FROM api_keys WHERE project = $1 ORDER BY created_at, id",
         )
         .bind(project)
@@ -124,6 +136,7 @@ impl Store {
                 Ok(ApiKeyInfo {
                     id: row.try_get("id")?,
                     project: row.try_get("project")?,
+                    scopes: read_scopes(row)?,
                     created_at_ms: unsigned(row.try_get("created_at")?, "api_keys.created_at")?,
                     revoked: row.try_get::<i64, _>("gone")? == 1,
                 })
@@ -131,13 +144,10 @@ impl Store {
             .collect()
     }
 
-    /// Project and hash of a key that is not revoked.
-    pub(crate) async fn api_key(
-        &self,
-        id: &str,
-    ) -> Result<Option<(String, SecretHash)>, StoreError> {
+    /// A key that is not revoked.
+    pub(crate) async fn api_key(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
         let row = sqlx::query(
-            "SELECT project, secret_hash FROM api_keys WHERE id = $1 AND revoked_at IS NULL",
+            "SELECT project, scopes, secret_hash FROM api_keys WHERE id = $1 AND revoked_at IS NULL",
         )
         .bind(id)
         .fetch_optional(&self.readers)
@@ -145,7 +155,8 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let hash: Vec<u8> = row.try_get("secret_hash")?;
         let hash = hash.try_into().map_err(|_| StoreError::Corrupt("api_keys.secret_hash"))?;
-        Ok(Some((row.try_get("project")?, SecretHash(hash))))
+        let (project, scopes) = (row.try_get("project")?, read_scopes(&row)?);
+        Ok(Some(ApiKey { project, scopes, hash: SecretHash(hash) }))
     }
 
     /// Revokes a key. `false` when there is none or it is revoked already.
@@ -187,6 +198,16 @@ impl Store {
         .await?;
         row.as_ref().map(signing_key).transpose()
     }
+}
+
+fn write_scopes(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn read_scopes(row: &sqlx::any::AnyRow) -> Result<Vec<Scope>, StoreError> {
+    let text: String = row.try_get("scopes")?;
+    let scopes: Result<_, _> = text.split_whitespace().map(str::parse).collect();
+    scopes.map_err(|_| StoreError::Corrupt("api_keys.scopes"))
 }
 
 fn signing_key(row: &sqlx::any::AnyRow) -> Result<SigningKey, StoreError> {

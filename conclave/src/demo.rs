@@ -1,0 +1,75 @@
+//! `serve --demo DIR`: the demo page, and the part that a partner's server would play for it.
+//!
+//! ```text
+//! page ── POST /demo/join {code, room, handle} ──▶ partner ── REST /v1, API key ──▶ signaling
+//!      ◀─ {url, token} ───────────────────────────
+//! ```
+//!
+//! The partner uses nothing but the public REST API, with a key of a project of its own. Whoever
+//! has the join code gets in; the code is random for each data directory and printed at the start.
+
+mod api;
+mod credentials;
+mod pages;
+mod partner;
+
+pub(crate) use credentials::Credentials;
+
+use std::path::Path;
+
+use anyhow::ensure;
+use axum::{
+    Router,
+    http::{HeaderMap, header},
+    routing::post,
+};
+use sdk_spec::scope::Scope;
+use signaling::{Store, admin};
+
+use crate::config::Config;
+
+/// Label of the project that the demo makes for itself.
+const PROJECT: &str = "demo";
+/// What its partner server does.
+const SCOPES: [Scope; 3] = [Scope::RoomsRead, Scope::RoomsWrite, Scope::TokensMint];
+
+/// The demo's credentials, made on the first start.
+///
+/// # Errors
+/// When the page was not built, or the disk or database refuses.
+pub(crate) async fn credentials(
+    config: &Config,
+    store: &Store,
+    dir: &Path,
+) -> anyhow::Result<Credentials> {
+    let built = dir.join("index.html").exists();
+    ensure!(built, "{} holds no demo page: build it with `make web`", dir.display());
+    if let Some(known) = credentials::load(&config.storage.data_dir)? {
+        return Ok(known);
+    }
+    let project = admin::create_project(store, PROJECT).await?;
+    let key = admin::create_key(store, &project.id, &SCOPES).await?;
+    let made = Credentials::new(key.secret)?;
+    credentials::save(&config.storage.data_dir, &made)?;
+    Ok(made)
+}
+
+/// The routes of the demo: `/demo/` and `POST /demo/join`.
+///
+/// `rest` is the public API, `dir` holds the built page, `tls` says how clients reach us. Must run
+/// inside a tokio runtime.
+pub(crate) fn router(rest: Router, credentials: Credentials, dir: &Path, tls: bool) -> Router {
+    let rest = api::Rest::new(rest, credentials.api_key);
+    let partner = partner::spawn(rest, credentials.join_code, tls);
+    Router::new()
+        .route("/demo/join", post(partner::join))
+        .with_state(partner)
+        .merge(pages::router(dir))
+}
+
+/// The authority that the client used to reach us, when it is plainly a host and port.
+fn host(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+    host.bytes().all(plain).then_some(host)
+}
