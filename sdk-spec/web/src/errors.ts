@@ -26,6 +26,8 @@ export type ConclaveErrorCode = ServerErrorCode | ClientErrorCode;
 
 /** Base of all errors of this SDK. */
 export class ConclaveError extends Error {
+  // Written out: bundlers shorten the names of classes.
+  override name = 'ConclaveError';
   /** Machine-readable code. */
   readonly code: ConclaveErrorCode;
   /** What to do about it, in a sentence. */
@@ -34,7 +36,6 @@ export class ConclaveError extends Error {
   /** @internal */
   constructor(code: ConclaveErrorCode, message: string, remedy: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
-    this.name = new.target.name;
     this.code = code;
     this.remedy = remedy;
   }
@@ -42,6 +43,8 @@ export class ConclaveError extends Error {
 
 /** The server could not be reached, or the connection was lost for good. */
 export class ConnectionError extends ConclaveError {
+  override name = 'ConnectionError';
+
   /** @internal */
   static unreachable(): ConnectionError {
     return new ConnectionError(
@@ -72,10 +75,14 @@ export class ConnectionError extends ConclaveError {
 }
 
 /** The server refused to let the client in. */
-export class JoinRefusedError extends ConclaveError {}
+export class JoinRefusedError extends ConclaveError {
+  override name = 'JoinRefusedError';
+}
 
 /** A message or an offer was refused by the server, or the server broke the protocol. */
 export class ProtocolError extends ConclaveError {
+  override name = 'ProtocolError';
+
   /** @internal */
   static gap(): ProtocolError {
     return new ProtocolError(
@@ -88,6 +95,8 @@ export class ProtocolError extends ConclaveError {
 
 /** A track could not be published. */
 export class PublishError extends ConclaveError {
+  override name = 'PublishError';
+
   /** @internal */
   static notPermitted(source: Source): PublishError {
     return new PublishError(
@@ -127,6 +136,8 @@ export class PublishError extends ConclaveError {
 
 /** A camera, microphone or screen cannot be used. */
 export class CaptureError extends ConclaveError {
+  override name = 'CaptureError';
+
   /** @internal Turns what `getUserMedia` and `getDisplayMedia` throw into a typed error. */
   static from(cause: unknown): CaptureError {
     const name = cause instanceof Error ? cause.name : '';
@@ -146,6 +157,8 @@ export class CaptureError extends ConclaveError {
 
 /** The room was left; the call came too late. */
 export class LeftError extends ConclaveError {
+  override name = 'LeftError';
+
   /** Why the room was left. */
   readonly reason: LeaveReason;
 
