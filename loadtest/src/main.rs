@@ -1,0 +1,43 @@
+//! Command line of the load tests.
+#![allow(clippy::print_stdout, reason = "the results are this program's output")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use loadtest::{bench, peer};
+
+#[derive(Parser)]
+#[command(name = "loadtest", about = "Scripted peers and benchmarks for Conclave", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A webrtc-rs peer: publishes over WHIP or watches over WHEP, prints one line of JSON.
+    Peer(peer::Options),
+    /// Benchmarks.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Forwarding one publisher to many subscribers, beside the floor of the same run.
+    Forward(bench::forward::Options),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Peer(options) => {
+            let report = tokio::runtime::Runtime::new()?.block_on(peer::run(&options))?;
+            println!("{}", serde_json::to_string(&report)?);
+            Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Bench(Bench::Forward(options)) => {
+            print!("{}", bench::forward::run(&options)?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
