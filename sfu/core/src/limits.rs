@@ -124,3 +124,6 @@ pub const HEADER_BYTES_MAX: usize = 320;
 const _: () = assert!(
     REPORT_SLOTS_PER_PACKET * (28 + 28) + 31 * 24 <= crate::transport::limits::RTCP_COMPOUND_MAX
 );
+
+/// Least sleep of a session's timer after it fired: a deadline that stays due must not spin.
+pub const TIMER_REST: Duration = Duration::from_millis(1);

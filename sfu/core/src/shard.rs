@@ -29,7 +29,7 @@ use self::transmit::{Cursor, Resend};
 use crate::{
     config::ShardConfig,
     event::{Command, EndReason, Event},
-    limits::{EVENTS_MAX, RESENDS_QUEUED_MAX},
+    limits::{EVENTS_MAX, RESENDS_QUEUED_MAX, TIMER_REST},
     media::keyframe::Want,
     path::Path,
     router::{room::Room, track::Track},
@@ -181,6 +181,7 @@ impl Shard {
             self.current = self.peers.key_at(index);
             if let Some(key) = self.current {
                 self.on_peer_timeout(key, now);
+                self.rest(key, now);
             }
         }
         self.current = None;
@@ -286,7 +287,7 @@ impl Shard {
             return;
         }
         self.mark_talkative(key);
-        self.arm(key, now);
+        self.arm(key);
     }
 
     fn on_connected(&mut self, key: Key<Peer>, now: Instant) {
@@ -318,26 +319,36 @@ impl Shard {
         }
     }
 
+    /// A deadline that is still due after it was dealt with must not spin.
+    fn rest(&mut self, key: Key<Peer>, now: Instant) {
+        let next = self.peers.get(key).and_then(|peer| peer.deadlines.next());
+        if next.is_some_and(|at| at <= now) {
+            self.peer_timers.set(key.index(), Some(now + TIMER_REST));
+        }
+    }
+
     /// Sets the session's timer to the earliest of its deadlines.
-    fn arm(&mut self, key: Key<Peer>, now: Instant) {
+    fn arm(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.deadlines.transport = peer.transport.poll_timeout();
-        let _ = now;
         self.peer_timers.set(key.index(), peer.deadlines.next());
     }
 }
 
+/// Brings the table in line with the session's validated paths. A path that another session has
+/// validated since stays with that one.
 fn sync_paths(paths: &mut Map<Path, Key<Peer>>, key: Key<Peer>, peer: &mut Peer) {
-    for path in peer.paths.drain(..) {
-        // Another session may have validated the same 5-tuple since; then it is its own.
-        if paths.get(&path) == Some(&key) {
-            paths.remove(&path);
+    let validated = peer.transport.paths();
+    for path in peer.paths.iter().filter(|path| !validated.contains(path)) {
+        if paths.get(path) == Some(&key) {
+            paths.remove(path);
         }
     }
-    peer.paths.extend_from_slice(peer.transport.paths());
-    for path in &peer.paths {
+    for path in validated.iter().filter(|path| !peer.paths.contains(path)) {
         paths.insert(*path, key);
     }
+    peer.paths.clear();
+    peer.paths.extend_from_slice(peer.transport.paths());
 }
 
 fn sync_ufrags(ufrags: &mut Map<String, Key<Peer>>, key: Key<Peer>, peer: &mut Peer) {

@@ -45,6 +45,8 @@ pub struct Packet {
     pub timestamp: RtpTimestamp,
     /// The audio level element's byte, if there was one.
     pub level: Option<u8>,
+    /// Arrived after a newer one. Set by [`Layer::commit`].
+    pub late: bool,
 }
 
 impl Entry {
@@ -146,7 +148,7 @@ impl Layer {
         let entry = &mut self.ring[seq.0 as usize & mask];
         std::mem::swap(&mut entry.slot, spare);
         entry.seq = Some(seq);
-        entry.packet = packet;
+        entry.packet = Packet { late: self.highest.is_some_and(|highest| seq < highest), ..packet };
         let expected = self.highest.map_or(seq, |highest| SeqNo(highest.0 + 1));
         self.highest = self.highest.max(Some(seq));
         (seq > expected).then_some(expected)

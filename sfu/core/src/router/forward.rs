@@ -63,6 +63,10 @@ pub fn forward(
     let Some(entry) = layer.cached(seq) else { return Outcome::Skipped };
     let packet = entry.packet;
     if slot.epoch != Some(layer.epoch) {
+        if packet.late {
+            // A beginning in the past would make all since then look lost.
+            return Outcome::Skipped;
+        }
         let gap = if slot.kind == Kind::Video { VIDEO_GAP } else { 0 };
         slot.rewriter.begin(seq, packet.timestamp, gap, clock_rate(slot.kind), out.now);
         slot.epoch = Some(layer.epoch);
@@ -120,6 +124,10 @@ pub fn cached<'a>(
     number: SeqNo,
 ) -> Option<&'a crate::media::layer::Entry> {
     if slot.epoch != Some(layer.epoch) {
+        if packet.late {
+            // A beginning in the past would make all since then look lost.
+            return Outcome::Skipped;
+        }
         return None;
     }
     layer.cached(slot.rewriter.source_of(number)?)

@@ -6,7 +6,7 @@ use rand::Rng;
 use sfu_proto::{
     control::Publish,
     id::SessionId,
-    sdp::{Answer, AnsweredMedia, Direction, Kind, Offer, OfferedMedia, Refusal, SsrcPair},
+    sdp::{Answer, AnsweredMedia, Direction, Kind, Mid, Offer, OfferedMedia, Refusal, SsrcPair},
 };
 
 use super::{
@@ -72,6 +72,8 @@ impl Shard {
             peer.sections.iter().map(|s| (&s.mid, s.role == Role::Refused)).collect();
         let decided = decide(&before, offer, publish, &peer.permissions)?;
         // From here on nothing fails.
+        let slots_before = open_slots(peer);
+        let is_first = peer.remote.is_none();
         self.set_transport(key, offer, now);
         self.end_unnamed_tracks(key, publish);
         let mut media = Vec::with_capacity(decided.len());
@@ -91,7 +93,7 @@ impl Shard {
             media,
         };
         // The slots' list itself may have changed, even if no track moves.
-        peer.announce_slots = true;
+        peer.announce_slots |= is_first || open_slots(peer) != slots_before;
         self.mark_stale(room);
         Ok(answer)
     }
@@ -196,11 +198,11 @@ impl Shard {
             Kind::Audio => AUDIO_CACHE_PACKETS,
             Kind::Video => VIDEO_CACHE_PACKETS,
         };
+        let room = self.rooms.get_mut(peer.room)?;
         let Some(slots) = self.slab.reserve(packets) else {
             self.stats.commands_limited.add(1);
             return None;
         };
-        let room = self.rooms.get_mut(peer.room)?;
         let track = self.tracks.insert(Track {
             id: wish.track,
             room: peer.room,
@@ -335,6 +337,10 @@ impl Shard {
             msid: slot.map(|slot| slot.msid.clone()),
         }
     }
+}
+
+fn open_slots(peer: &Peer) -> Vec<Mid> {
+    peer.slots.iter().filter(|slot| slot.open).map(|slot| slot.mid.clone()).collect()
 }
 
 /// All accepted ids; where sections differ against the rules, the first counts.

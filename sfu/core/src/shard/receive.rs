@@ -100,7 +100,7 @@ impl Shard {
             peer.arrivals.on_packet(sequence, ssrc, now);
             if peer.deadlines.feedback.is_none() {
                 peer.deadlines.feedback = Some(now + FEEDBACK_INTERVAL);
-                self.arm(key, now);
+                self.arm(key);
             }
         }
         let Some(binding) = binding.filter(|binding| binding.carries != Carries::Retired) else {
@@ -140,7 +140,7 @@ impl Shard {
         peer.bindings.push(binding);
         if peer.deadlines.report.is_none() {
             peer.deadlines.report = Some(now + REPORT_INTERVAL);
-            self.arm(key, now);
+            self.arm(key);
         }
         Ok(true)
     }
@@ -168,9 +168,14 @@ impl Shard {
         let Some(format) = format_of(track, header.payload_type, received.carries) else {
             return self.stats.rtp_unknown_format.add(1);
         };
-        if track.muted {
+        let muted = track.muted;
+        if !std::mem::replace(&mut track.started, true) {
+            self.announce_track(track_key);
+        }
+        if muted {
             return self.stats.rtp_unrouted.add(1);
         }
+        let Some(track) = self.tracks.get_mut(track_key) else { return };
         match track.layer.admit(seq) {
             Admission::Duplicate => return self.stats.rtp_duplicate.add(1),
             Admission::TooOld => return self.stats.rtp_unrouted.add(1),
@@ -188,6 +193,7 @@ impl Shard {
             marker: header.marker,
             timestamp: header.timestamp,
             level: received.elements.audio_level,
+            late: false,
         };
         let jump = track.layer.commit(seq, packet, &mut self.spare);
         if track.fresh.is_empty() {
@@ -214,7 +220,7 @@ impl Shard {
         }
     }
 
-    /// What follows from a packet in the cache: gaps, key frames, loudness, first packet.
+    /// What follows from a packet in the cache: gaps, key frames, loudness.
     fn on_cached(
         &mut self,
         key: Key<Peer>,
@@ -246,8 +252,7 @@ impl Shard {
             }
         }
         let Some(track) = self.tracks.get_mut(track_key) else { return };
-        let (id, room_key, started) = (track.id, track.room, track.started);
-        track.started = true;
+        let room_key = track.room;
         if let Some(level) = received.elements.audio_level {
             track.level.on_packet(level & 0x7f, now);
             if let Some(room) = self.rooms.get_mut(room_key)
@@ -260,8 +265,12 @@ impl Shard {
         if codec_changed {
             self.mark_stale(room_key);
         }
-        if !started && let Some(room) = self.rooms.get(room_key) {
-            let event = Event::TrackStarted { room: room.id, track: id };
+    }
+
+    fn announce_track(&mut self, key: Key<Track>) {
+        let Some(track) = self.tracks.get(key) else { return };
+        if let Some(room) = self.rooms.get(track.room) {
+            let event = Event::TrackStarted { room: room.id, track: track.id };
             self.push_event(event);
         }
     }

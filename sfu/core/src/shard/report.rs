@@ -65,7 +65,7 @@ impl Shard {
         track.key_frames.request(want);
         let publisher = track.publisher;
         self.send_key_frame_requests(publisher, now);
-        self.arm(publisher, now);
+        self.arm(publisher);
     }
 
     fn send_key_frame_requests(&mut self, key: Key<Peer>, now: Instant) {
@@ -100,7 +100,7 @@ impl Shard {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if peer.deadlines.nack.is_none_or(|nack| at < nack) {
             peer.deadlines.nack = Some(at);
-            self.arm(key, now);
+            self.arm(key);
         }
     }
 
