@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -27,7 +27,7 @@ const TIME_DAEMONS: [&str; 4] =
 pub(super) fn data_dir(dir: &Path) -> Finding {
     let shown = dir.display();
     let remedy = "make it writable for this user or set storage.data_dir";
-    if let Err(error) = fs::create_dir_all(dir) {
+    if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
         return Finding::fail(format!("{shown}: {error}"), remedy);
     }
     let probe = dir.join(".doctor");
