@@ -23,12 +23,11 @@ export RUSTFLAGS="--cfg fuzzing \
   -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
   -Cllvm-args=-sanitizer-coverage-pc-table \
-  -Cllvm-args=-sanitizer-coverage-trace-compares \
-  -Clink-dead-code"
+  -Cllvm-args=-sanitizer-coverage-trace-compares"
 export CARGO_TARGET_DIR="$PWD/target"
 bins=$(printf -- '--bin %s ' "$@")
 # shellcheck disable=SC2086 # one word for each option
-cargo build --release --locked --quiet --target "$host" $bins
+cargo build --release --quiet --target "$host" $bins
 
 failed=0
 for target in "$@"; do
