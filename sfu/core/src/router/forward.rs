@@ -124,10 +124,6 @@ pub fn cached<'a>(
     number: SeqNo,
 ) -> Option<&'a crate::media::layer::Entry> {
     if slot.epoch != Some(layer.epoch) {
-        if packet.late {
-            // A beginning in the past would make all since then look lost.
-            return Outcome::Skipped;
-        }
         return None;
     }
     layer.cached(slot.rewriter.source_of(number)?)
