@@ -34,8 +34,8 @@ fn is_ice(text: &str, least: usize) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
-/// What a client needs of an answer to restart ICE: credentials and candidates, under the first
-/// m-section, which carries the bundle.
+/// What a client needs of an answer to restart ICE: credentials and candidates, under the m-section
+/// that carries the bundle.
 pub(super) fn write(answer: &Answer) -> String {
     const WANTED: [&str; 8] = [
         "a=ice-lite",
@@ -48,20 +48,16 @@ pub(super) fn write(answer: &Answer) -> String {
         "a=end-of-candidates",
     ];
     let text = answer.write();
-    let mut sections = 0;
-    let mut out = String::new();
-    for line in text.lines() {
-        let section = line.starts_with("m=");
-        sections += u32::from(section);
-        if sections > 1 {
-            break;
-        }
-        if section || WANTED.iter().any(|wanted| line.starts_with(wanted)) {
-            out.push_str(line);
-            out.push_str("\r\n");
-        }
-    }
-    out
+    let mut sections = text.split("\r\nm=");
+    let session = sections.next().unwrap_or_default().to_owned();
+    // Only the section that carries the transport has credentials; the others are bundled.
+    let carrier = sections.find(|section| section.contains("\r\na=ice-ufrag:"));
+    let media = carrier.map(|section| format!("m={section}")).unwrap_or_default();
+    let wanted = |line: &&str| {
+        line.starts_with("m=") || WANTED.iter().any(|wanted| line.starts_with(wanted))
+    };
+    let lines = session.lines().chain(media.lines()).filter(wanted);
+    lines.flat_map(|line| [line, "\r\n"]).collect()
 }
 
 #[cfg(test)]
