@@ -196,6 +196,10 @@ async fn losing_the_media_node_ends_sessions_and_the_room_is_placed_anew() {
     let (_, before) = ann.closed().await;
     assert_eq!(before.last().unwrap()["reason"], "server_error");
     assert_eq!(world.participants(&room).await, 0);
+    world.node = Some(common::Node::start(&world.bus).await);
+    let (_ann, _) = world.join(&room, "ann-1").await;
+    let opened = |c: &Command| matches!(c, Command::OpenRoom { .. });
+    assert!(world.node().commands().iter().any(opened));
 }
 
 #[tokio::test]

@@ -1,1 +1,588 @@
+//! The rules of a room, in virtual time.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use sdk_spec::{
+    handle::Handle,
+    ws::{Envelope, ErrorCode, Grants, OfferedTrack, Role, Source},
+};
+use sfu_proto::{
+    control::{Event, SlotState},
+    sdp::{self, Answer, AnsweredMedia, Direction, Fingerprint, IceCredentials, Kind, Offer},
+};
+
+use super::*;
+use crate::secret::Capability;
+
+const ALL: [Source; 4] = [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio];
+
+fn draw() -> Draw {
+    let mut count = 0_u64;
+    Box::new(move || {
+        count += 1;
+        crate::secret::sha256(&count.to_be_bytes())
+    })
+}
+
+fn admission(handle: &str) -> Admission {
+    Admission {
+        handle: Handle::parse(handle).unwrap(),
+        role: Role::Participant,
+        grants: Grants { publish: ALL.to_vec(), subscribe: true },
+    }
+}
+
+fn offer(sections: &[(&str, Kind, Direction)]) -> Box<Offer> {
+    let media = sections.iter().map(|(mid, kind, direction)| sdp::OfferedMedia {
+        mid: mid.parse().unwrap(),
+        kind: Some(*kind),
+        refused_line: String::new(),
+        stopped: false,
+        direction: *direction,
+        formats: Vec::new(),
+        extensions: Vec::new(),
+        ssrcs: Vec::new(),
+    });
+    Box::new(Offer {
+        ice: IceCredentials { ufrag: "abcd".to_owned(), pwd: "p".repeat(22) },
+        fingerprint: Fingerprint([1; 32]),
+        active: true,
+        extmap_allow_mixed: true,
+        media: media.collect(),
+    })
+}
+
+fn answer(offer: &Offer) -> Box<Answer> {
+    let media = offer.media.iter().map(|m| AnsweredMedia {
+        mid: m.mid.clone(),
+        kind: m.kind,
+        refused_line: String::new(),
+        refused: false,
+        direction: Direction::RecvOnly,
+        formats: Vec::new(),
+        extensions: Vec::new(),
+        ssrcs: None,
+        msid: None,
+    });
+    Box::new(Answer {
+        ice: offer.ice.clone(),
+        fingerprint: Fingerprint([2; 32]),
+        candidates: Vec::new(),
+        cname: "c".to_owned(),
+        extmap_allow_mixed: true,
+        media: media.collect(),
+    })
+}
+
+/// A client that believes what it is told, and checks that it can be true.
+#[derive(Default)]
+struct Mirror {
+    me: String,
+    ticket: String,
+    received: u64,
+    sent: u64,
+    participants: BTreeSet<String>,
+    tracks: BTreeMap<String, String>,
+    errors: Vec<(ErrorCode, bool)>,
+    over: bool,
+}
+
+impl Mirror {
+    fn hear(&mut self, seq: u64, body: &str) {
+        if seq > 0 {
+            assert_eq!(seq, self.received + 1, "no gap, no repetition: {body}");
+            self.received = seq;
+        }
+        assert!(!self.over, "nothing after the end: {body}");
+        match serde_json::from_str::<ServerMessage>(body).unwrap() {
+            ServerMessage::Joined { participant, participants, tracks, ticket, .. } => {
+                self.me = participant.id;
+                self.ticket = ticket;
+                self.participants = participants.into_iter().map(|p| p.id).collect();
+                self.tracks = tracks.into_iter().map(|t| (t.id, t.participant)).collect();
+            }
+            ServerMessage::Resumed { ticket, .. } => self.ticket = ticket,
+            ServerMessage::ParticipantJoined { participant } => {
+                assert_ne!(participant.id, self.me);
+                assert!(self.participants.insert(participant.id), "joined twice");
+            }
+            ServerMessage::ParticipantLeft { participant, .. } => {
+                assert!(self.participants.remove(&participant), "left, never joined");
+                assert!(self.tracks.values().all(|p| *p != participant), "tracks end first");
+            }
+            ServerMessage::TrackPublished { track } => {
+                assert!(self.participants.contains(&track.participant));
+                assert!(self.tracks.insert(track.id, track.participant).is_none());
+            }
+            ServerMessage::TrackUnpublished { track } => {
+                assert!(self.tracks.remove(&track).is_some(), "ended, never published");
+            }
+            ServerMessage::TrackMuted { track, .. } => assert!(self.tracks.contains_key(&track)),
+            ServerMessage::Error { error, fatal, .. } => self.errors.push((error.code, fatal)),
+            ServerMessage::Left { .. } => self.over = true,
+            _ => {}
+        }
+    }
+}
+
+/// A room with its clients and its media node, as a test sees them.
+struct Scene {
+    room: Room,
+    now: Instant,
+    clients: BTreeMap<ConnectionId, Mirror>,
+    /// Sessions whose sockets were closed by us or cut by a test.
+    cut: Vec<Mirror>,
+    connections: u64,
+    sessions: BTreeSet<SessionId>,
+    room_open: bool,
+    offers: Vec<(SessionId, u64, Box<Offer>)>,
+    replies: Vec<Result<Reply, Refusal>>,
+    ended: bool,
+}
+
+impl Scene {
+    fn new(participants_max: u32) -> Self {
+        let now = Instant::now();
+        let rules = Rules { participants_max, empty_timeout: Duration::from_secs(60) };
+        Self {
+            room: Room::new(RoomId::from_bits(1), rules, draw(), now),
+            now,
+            clients: BTreeMap::new(),
+            cut: Vec::new(),
+            connections: 0,
+            sessions: BTreeSet::new(),
+            room_open: false,
+            offers: Vec::new(),
+            replies: Vec::new(),
+            ended: false,
+        }
+    }
+
+    fn apply(&mut self, command: Command) {
+        for effect in self.room.handle(command, self.now) {
+            match effect {
+                Effect::Send { to, seq, body, .. } => {
+                    if let Some(client) = self.clients.get_mut(&to) {
+                        client.hear(seq, &body);
+                    }
+                }
+                Effect::Disconnect { connection, .. } => {
+                    let client = self.clients.remove(&connection).expect("was connected");
+                    if !client.over && !client.me.is_empty() {
+                        self.cut.push(client);
+                    }
+                }
+                Effect::Media(command) => self.on_command(command),
+                Effect::Reply { result, .. } => self.replies.push(result),
+                Effect::Ended => self.ended = true,
+            }
+        }
+        self.check();
+    }
+
+    /// What the media node was told makes sense.
+    fn on_command(&mut self, command: control::Command) {
+        match command {
+            control::Command::OpenRoom { .. } => {
+                assert!(!self.room_open, "opened twice");
+                self.room_open = true;
+            }
+            control::Command::CloseRoom { .. } => {
+                assert!(self.room_open && self.sessions.is_empty());
+                self.room_open = false;
+            }
+            control::Command::OpenSession { session, .. } => {
+                assert!(self.room_open && self.sessions.insert(session));
+            }
+            control::Command::CloseSession { session } => {
+                assert!(self.sessions.remove(&session));
+                self.offers.retain(|(s, ..)| *s != session);
+            }
+            control::Command::Offer { session, request, offer, publish } => {
+                assert!(self.sessions.contains(&session));
+                let sources: BTreeSet<_> = publish.iter().map(|p| p.source as u8).collect();
+                assert_eq!(sources.len(), publish.len(), "a source twice");
+                self.offers.push((session, request, offer));
+            }
+            control::Command::Want { session, .. }
+            | control::Command::SetPermissions { session, .. } => {
+                assert!(self.sessions.contains(&session));
+            }
+            control::Command::SetMuted { .. } => {}
+        }
+    }
+
+    /// The tables of the room agree with each other and with the clients.
+    fn check(&self) {
+        let room = &self.room;
+        assert_eq!(room.sessions.len(), room.members.len());
+        assert_eq!(self.sessions.len(), room.members.len());
+        assert_eq!(room.empty_since.is_some(), room.members.is_empty());
+        assert_eq!(self.room_open, !room.members.is_empty());
+        assert!(room.participants() <= room.rules.participants_max);
+        let tracks: usize = room.members.values().map(|m| m.tracks.len()).sum();
+        assert_eq!(tracks, room.tracks.len());
+        for (connection, id) in &room.connections {
+            assert_eq!(room.members[id].connection(), Some(*connection));
+        }
+        for (connection, client) in &self.clients {
+            if client.me.is_empty() || !room.connections.contains_key(connection) {
+                continue;
+            }
+            let others: BTreeSet<String> = room
+                .members
+                .keys()
+                .map(ToString::to_string)
+                .filter(|id| *id != client.me)
+                .collect();
+            assert_eq!(client.participants, others, "a client knows everybody else");
+            let theirs: BTreeSet<String> = room
+                .members
+                .values()
+                .filter(|m| m.info.id != client.me)
+                .flat_map(|m| m.tracks.iter().map(|t| t.id.to_string()))
+                .collect();
+            assert_eq!(client.tracks.keys().cloned().collect::<BTreeSet<_>>(), theirs);
+        }
+    }
+
+    fn connect(&mut self, mirror: Mirror) -> ConnectionId {
+        self.connections += 1;
+        let connection = ConnectionId(self.connections);
+        self.clients.insert(connection, mirror);
+        connection
+    }
+
+    fn join(&mut self) -> ConnectionId {
+        let connection = self.connect(Mirror::default());
+        let admission = admission(&format!("user-{}", connection.0));
+        self.apply(Command::Join { connection, admission });
+        connection
+    }
+
+    fn detach(&mut self, connection: ConnectionId) {
+        if let Some(client) = self.clients.remove(&connection) {
+            self.cut.push(client);
+            self.apply(Command::Detach { connection });
+        }
+    }
+
+    fn resume(&mut self, mirror: Mirror) -> ConnectionId {
+        let ticket = Capability::parse(&mirror.ticket).unwrap();
+        let received = mirror.received;
+        let connection = self.connect(mirror);
+        let proof = Proof { participant: ticket.participant, secret: ticket.secret };
+        self.apply(Command::Resume { connection, proof, received });
+        connection
+    }
+
+    fn say(&mut self, connection: ConnectionId, body: Body) {
+        let Some(client) = self.clients.get_mut(&connection) else { return };
+        client.sent += 1;
+        let input = ClientInput { seq: client.sent, ack: client.received, body };
+        self.apply(Command::Client { connection, input });
+    }
+
+    fn publish(&mut self, connection: ConnectionId, sources: &[Source]) {
+        let tracks: Vec<_> = sources
+            .iter()
+            .enumerate()
+            .map(|(i, s)| OfferedTrack { mid: i.to_string(), source: *s, muted: false })
+            .collect();
+        let mids: Vec<_> = (0..sources.len()).map(|i| i.to_string()).collect();
+        let sections: Vec<_> = sources
+            .iter()
+            .zip(&mids)
+            .map(|(s, mid)| (mid.as_str(), offer::source(*s).kind(), Direction::SendOnly))
+            .collect();
+        let sdp = Ok(offer(&sections));
+        self.say(connection, Body::Offer { id: 1, sdp, tracks });
+    }
+
+    fn answer(&mut self) {
+        if let Some((session, request, offer)) = self.offers.pop() {
+            let answer = answer(&offer);
+            self.apply(Command::Media(Event::Answered { session, request, answer }));
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while let Some(deadline) = self.room.deadline().filter(|d| *d <= end) {
+            self.now = self.now.max(deadline);
+            self.apply(Command::Tick);
+            assert!(
+                self.room.deadline().is_none_or(|d| d > self.now),
+                "a tick settles what is due"
+            );
+        }
+        self.now = end;
+    }
+}
+
+#[test]
+fn silence_cuts_after_15_s_and_ends_after_30_more() {
+    let mut scene = Scene::new(10);
+    let quiet = scene.join();
+    let other = scene.join();
+    for _ in 0..14 {
+        scene.wait(1);
+        scene.say(other, Body::Ping);
+    }
+    assert!(scene.clients.contains_key(&quiet));
+    for _ in 0..2 {
+        scene.wait(1);
+        scene.say(other, Body::Ping);
+    }
+    assert!(!scene.clients.contains_key(&quiet) && scene.room.participants() == 2);
+    for _ in 0..30 {
+        scene.wait(1);
+        scene.say(other, Body::Ping);
+    }
+    assert_eq!(scene.room.participants(), 1);
+    assert!(scene.clients[&other].participants.is_empty());
+}
+
+#[test]
+fn an_empty_room_ends_and_refuses_what_comes_later() {
+    let mut scene = Scene::new(10);
+    let client = scene.join();
+    scene.wait(10);
+    scene.say(client, Body::Leave);
+    scene.wait(59);
+    assert!(!scene.ended);
+    scene.wait(1);
+    assert!(scene.ended);
+    assert_eq!(scene.room.deadline(), None);
+    let late = scene.join();
+    assert!(!scene.clients.contains_key(&late) && scene.room.participants() == 0);
+}
+
+#[test]
+fn a_resume_needs_the_newest_ticket_and_nothing_lost() {
+    let mut scene = Scene::new(10);
+    let first = scene.join();
+    scene.join();
+    scene.detach(first);
+    let mirror = scene.cut.pop().unwrap();
+    let old = Mirror { ticket: mirror.ticket.clone(), ..Mirror::default() };
+    let back = scene.resume(mirror);
+    assert!(scene.clients.contains_key(&back));
+    let thief = scene.resume(old);
+    assert!(!scene.clients.contains_key(&thief), "a ticket is for one use");
+    scene.detach(back);
+    let mut mirror = scene.cut.pop().unwrap();
+    mirror.received += 100;
+    let liar = scene.resume(mirror);
+    assert!(!scene.clients.contains_key(&liar), "it cannot have received that");
+}
+
+#[test]
+fn a_late_answer_is_ignored_and_a_lost_one_is_told() {
+    let mut scene = Scene::new(10);
+    let client = scene.join();
+    scene.publish(client, &[Source::Camera]);
+    scene.wait(5);
+    assert_eq!(scene.clients[&client].errors, [(ErrorCode::Internal, false)]);
+    scene.answer();
+    assert!(scene.room.tracks.is_empty());
+    scene.publish(client, &[Source::Camera]);
+    scene.apply(Command::MediaMissed);
+    assert_eq!(scene.clients[&client].errors.len(), 2);
+}
+
+#[test]
+fn sections_that_are_answered_otherwise_are_not_published() {
+    let mut scene = Scene::new(10);
+    let client = scene.join();
+    scene.publish(client, &[Source::Camera, Source::Microphone]);
+    let (session, request, offer) = scene.offers.pop().unwrap();
+    let mut answer = answer(&offer);
+    answer.media[0].refused = true;
+    scene.apply(Command::Media(Event::Answered { session, request, answer }));
+    let published: Vec<_> =
+        scene.room.members.values().flat_map(|m| m.tracks.iter().map(|t| t.source)).collect();
+    assert_eq!(published, [Source::Microphone]);
+}
+
+#[test]
+fn the_encoded_message_is_the_envelope_of_the_contract() {
+    let body = encode(&ServerMessage::TrackMuted { track: "tr_x".to_owned(), muted: true });
+    let text = format!("{{\"seq\":3,\"ack\":4,{}", &body[1..]);
+    let envelope: Envelope<ServerMessage> = serde_json::from_str(&text).unwrap();
+    assert_eq!((envelope.seq, envelope.ack), (3, 4));
+    assert!(envelope.message == serde_json::from_str(&body).unwrap());
+    let pong = encode(&ServerMessage::Pong {});
+    assert!(serde_json::from_str::<ServerMessage>(&pong).is_ok() && pong.len() > 2);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join,
+    Detach(usize),
+    Resume(usize),
+    Publish(usize, u8),
+    Answer,
+    Mute(usize, bool),
+    Want(usize),
+    Ping(usize),
+    Leave(usize),
+    Repeat(usize),
+    Gap(usize),
+    Whip,
+    Slots(usize),
+    EndSession(usize),
+    Speakers,
+    MediaLost,
+    Missed,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0..8_usize;
+    prop_oneof![
+        4 => Just(Step::Join),
+        2 => who.clone().prop_map(Step::Detach),
+        2 => who.clone().prop_map(Step::Resume),
+        5 => (who.clone(), 0..16_u8).prop_map(|(w, s)| Step::Publish(w, s)),
+        5 => Just(Step::Answer),
+        2 => (who.clone(), any::<bool>()).prop_map(|(w, m)| Step::Mute(w, m)),
+        1 => who.clone().prop_map(Step::Want),
+        3 => who.clone().prop_map(Step::Ping),
+        1 => who.clone().prop_map(Step::Leave),
+        1 => who.clone().prop_map(Step::Repeat),
+        1 => who.clone().prop_map(Step::Gap),
+        2 => Just(Step::Whip),
+        1 => who.clone().prop_map(Step::Slots),
+        1 => who.prop_map(Step::EndSession),
+        1 => Just(Step::Speakers),
+        1 => Just(Step::MediaLost),
+        1 => Just(Step::Missed),
+        2 => (0..20_u64).prop_map(Step::Wait),
+    ]
+}
+
+fn pick<T: Copy>(list: impl Iterator<Item = T>, index: usize) -> Option<T> {
+    let list: Vec<_> = list.collect();
+    (!list.is_empty()).then(|| list[index % list.len()])
+}
+
+fn perform(scene: &mut Scene, step: Step) {
+    let live = |scene: &Scene, n| pick(scene.clients.keys().copied(), n);
+    let session = |scene: &Scene, n| pick(scene.sessions.iter().copied(), n);
+    match step {
+        Step::Join => drop(scene.join()),
+        Step::Detach(n) => {
+            if let Some(c) = live(scene, n) {
+                scene.detach(c);
+            }
+        }
+        Step::Resume(n) if !scene.cut.is_empty() => {
+            let index = n % scene.cut.len();
+            let mirror = scene.cut.swap_remove(index);
+            drop(scene.resume(mirror));
+        }
+        Step::Publish(n, bits) => {
+            let sources: Vec<_> = ALL
+                .into_iter()
+                .enumerate()
+                .filter(|(i, _)| bits >> i & 1 == 1)
+                .map(|(_, s)| s)
+                .collect();
+            if let Some(c) = live(scene, n) {
+                scene.publish(c, &sources);
+            }
+        }
+        Step::Answer => scene.answer(),
+        Step::Mute(n, muted) => {
+            let track =
+                scene.room.tracks.keys().next().map(ToString::to_string).unwrap_or_default();
+            if let Some(c) = live(scene, n) {
+                scene.say(c, Body::Mute { track, muted });
+            }
+        }
+        Step::Want(n) => {
+            let tracks = scene.room.tracks.keys().map(ToString::to_string).collect();
+            if let Some(c) = live(scene, n) {
+                scene.say(c, Body::Want { tracks });
+            }
+        }
+        Step::Ping(n) => {
+            if let Some(c) = live(scene, n) {
+                scene.say(c, Body::Ping);
+            }
+        }
+        Step::Leave(n) => {
+            if let Some(c) = live(scene, n) {
+                scene.say(c, Body::Leave);
+            }
+        }
+        Step::Repeat(n) => {
+            if let Some(c) = live(scene, n) {
+                let seq = scene.clients[&c].sent;
+                let input = ClientInput { seq, ack: 0, body: Body::Ping };
+                scene.apply(Command::Client { connection: c, input });
+            }
+        }
+        Step::Gap(n) => {
+            if let Some(c) = live(scene, n) {
+                scene.clients.get_mut(&c).unwrap().sent += 1;
+                scene.say(c, Body::Ping);
+            }
+        }
+        Step::Whip => {
+            let sections = [("a", Kind::Audio, Direction::SendOnly)];
+            let ask = Ask::Open {
+                kind: Standard::Whip,
+                admission: admission("encoder"),
+                offer: offer(&sections),
+            };
+            scene.apply(Command::Standard { request: RequestId(1), ask });
+        }
+        Step::Slots(n) => {
+            if let Some(session) = session(scene, n) {
+                let slots = vec![SlotState { mid: "9".parse().unwrap(), track: None }];
+                let waiting = (1, 1);
+                let event = Event::SlotsChanged { session, version: 1, slots, waiting };
+                scene.apply(Command::Media(event));
+            }
+        }
+        Step::EndSession(n) => {
+            if let Some(session) = session(scene, n) {
+                let reason = control::EndReason::ConsentLost;
+                scene.apply(Command::Media(Event::SessionEnded { session, reason }));
+            }
+        }
+        Step::Speakers => {
+            let tracks = scene.room.tracks.keys().copied().collect();
+            let room = scene.room.id;
+            scene.apply(Command::Media(Event::SpeakersChanged { room, tracks }));
+        }
+        Step::MediaLost => scene.apply(Command::MediaLost),
+        Step::Missed => scene.apply(Command::MediaMissed),
+        Step::Wait(seconds) => scene.wait(seconds),
+        Step::Resume(_) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// [`Scene::check`] holds after every command of every history.
+    #[test]
+    fn any_history_keeps_the_tables_and_the_clients_in_agreement(
+        steps in proptest::collection::vec(step(), 1..120),
+    ) {
+        let mut scene = Scene::new(6);
+        for step in steps {
+            perform(&mut scene, step);
+            if scene.ended { break; }
+        }
+        if !scene.ended {
+            scene.apply(Command::Close);
+        }
+        prop_assert!(scene.sessions.is_empty() && !scene.room_open && scene.ended);
+    }
+}

@@ -1,1 +1,143 @@
+//! The store against a real file.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
+use sfu_proto::id::RoomId;
+use sqlx::Row as _;
+
+use super::*;
+use crate::{admin, secret};
+
+struct World {
+    store: Store,
+    project: String,
+    folder: std::path::PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn url(folder: &std::path::Path) -> String {
+    format!("sqlite://{}/s.db", folder.display())
+}
+
+async fn world() -> World {
+    let folder = std::env::temp_dir().join(secret::opaque_id("conclave-store-"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let store = Store::open(&url(&folder)).await.unwrap();
+    let project = admin::create_project(&store, "test").await.unwrap().id;
+    World { store, project, folder }
+}
+
+fn room(project: &str, created_at_ms: u64) -> NewRoom {
+    NewRoom {
+        id: RoomId::from_bits(secret::random_bits()),
+        project: project.to_owned(),
+        created_at_ms,
+        participants_max: 10,
+        empty_timeout_seconds: 60,
+        reference: Some("lesson-7".to_owned()),
+    }
+}
+
+fn request(id: u8, body: u8, now_ms: u64) -> IdempotentRequest {
+    IdempotentRequest {
+        id: [id; 32],
+        fingerprint: [body; 32],
+        answer: format!("answer {body}"),
+        now_ms,
+        expires_at_ms: now_ms + 1000,
+    }
+}
+
+#[tokio::test]
+async fn sqlite_is_durable_and_checks_references() {
+    let world = world().await;
+    for pool in [&world.store.writer, &world.store.readers] {
+        let pragma = async |name: &'static str| -> i64 {
+            sqlx::query(name).fetch_one(pool).await.unwrap().try_get(0).unwrap()
+        };
+        assert_eq!(pragma("PRAGMA synchronous").await, 2, "FULL");
+        assert_eq!(pragma("PRAGMA foreign_keys").await, 1);
+        let mode = sqlx::query("PRAGMA journal_mode").fetch_one(pool).await.unwrap();
+        assert_eq!(mode.try_get::<String, _>(0).unwrap(), "wal");
+    }
+    let orphan = world.store.create_room(&room("pj_nobody", 1), 10, None).await;
+    assert!(matches!(orphan, Err(StoreError::Database(_))));
+}
+
+#[tokio::test]
+async fn rooms_outlive_the_process_and_close_once() {
+    let world = world().await;
+    let (one, two) = (room(&world.project, 1), room(&world.project, 2));
+    for room in [&one, &two] {
+        world.store.create_room(room, 10, None).await.unwrap().unwrap();
+    }
+    assert!(world.store.delete_room(&world.project, one.id, 5).await.unwrap());
+    assert!(!world.store.delete_room(&world.project, one.id, 6).await.unwrap());
+    assert!(!world.store.delete_room("pj_other", two.id, 6).await.unwrap());
+    world.store.close().await;
+    let again = Store::open(&url(&world.folder)).await.unwrap();
+    let open = again.open_rooms().await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert!(open[0].id == two.id && open[0].reference.as_deref() == Some("lesson-7"));
+    assert!(again.room(&world.project, one.id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_number_of_open_rooms_is_bounded_even_in_a_race() {
+    let world = world().await;
+    let creations = (0..20).map(|i| {
+        let (store, room) = (world.store.clone(), room(&world.project, i));
+        tokio::spawn(async move { store.create_room(&room, 5, None).await.unwrap().is_some() })
+    });
+    let mut made = 0;
+    for creation in creations.collect::<Vec<_>>() {
+        made += usize::from(creation.await.unwrap());
+    }
+    assert_eq!(made, 5);
+}
+
+#[tokio::test]
+async fn an_answer_is_remembered_until_it_expires() {
+    let world = world().await;
+    let store = &world.store;
+    assert_eq!(store.remember(&request(1, 1, 0)).await.unwrap(), Remembered::New);
+    let before = Remembered::Before("answer 1".to_owned());
+    assert_eq!(store.remember(&request(1, 1, 1000)).await.unwrap(), before);
+    assert_eq!(store.remember(&request(1, 2, 1000)).await.unwrap(), Remembered::Other);
+    assert_eq!(store.remember(&request(1, 2, 1001)).await.unwrap(), Remembered::New);
+    assert_eq!(store.purge(5000).await.unwrap(), 1);
+    assert_eq!(store.purge(5000).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_token_is_used_once_even_in_a_race() {
+    let world = world().await;
+    let room = room(&world.project, 1);
+    world.store.create_room(&room, 10, None).await.unwrap();
+    let uses = (0..20).map(|_| {
+        let (store, project, id) = (world.store.clone(), world.project.clone(), room.id);
+        tokio::spawn(async move { store.use_token("k", "j", 99, (&project, id)).await.unwrap() })
+    });
+    let mut admitted = 0;
+    for used in uses.collect::<Vec<_>>() {
+        admitted += usize::from(used.await.unwrap() == Admitted::Yes);
+    }
+    assert_eq!(admitted, 1);
+}
+
+#[tokio::test]
+async fn secrets_are_not_in_the_file() {
+    let world = world().await;
+    let key = admin::create_key(&world.store, &world.project, &[]).await.unwrap();
+    world.store.close().await;
+    let secret = key.secret.splitn(3, '_').nth(2).unwrap().as_bytes().to_vec();
+    for name in ["s.db", "s.db-wal"] {
+        let bytes = std::fs::read(world.folder.join(name)).unwrap_or_default();
+        assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{name}");
+    }
+    assert!(matches!(Store::open("mysql://x").await, Err(StoreError::UnknownDatabase)));
+}

@@ -25,6 +25,7 @@ pub struct World {
     pub store: Store,
     pub key: String,
     pub project: String,
+    pub bus: Arc<dyn Bus>,
     pub node: Option<Node>,
     pub http: Client,
     pub folder: PathBuf,
@@ -61,8 +62,10 @@ impl World {
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
         let node = if with_node { Some(Node::start(&bus).await) } else { None };
         let server =
-            signaling::serve(config, store.clone(), bus, Registry::new(), None).await.unwrap();
-        Self { server, store, key, project, node, http: Client::new(), folder }
+            signaling::serve(config, store.clone(), Arc::clone(&bus), Registry::new(), None)
+                .await
+                .unwrap();
+        Self { server, store, key, project, bus, node, http: Client::new(), folder }
     }
 
     pub fn node(&self) -> &Node {
