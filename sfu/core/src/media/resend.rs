@@ -40,39 +40,43 @@ impl Budget {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Resent {
-    seq: SeqNo,
+    /// Low bits of the number: the window is far smaller.
+    seq: u32,
+    /// Milliseconds since [`Resends::start`].
+    at_ms: u32,
+    /// 0: the place was never used.
     times: u8,
-    at: Instant,
 }
 
-/// How often the recent packets of one slot were repeated.
+/// How often the recent packets of one slot were repeated. Made with the first request.
 pub struct Resends {
-    recent: Box<[Option<Resent>; REWRITE_WINDOW]>,
-}
-
-impl Default for Resends {
-    fn default() -> Self {
-        Self { recent: Box::new([None; REWRITE_WINDOW]) }
-    }
+    start: Instant,
+    recent: Box<[Resent; REWRITE_WINDOW]>,
 }
 
 impl Resends {
+    /// Nothing repeated yet.
+    pub fn new(now: Instant) -> Self {
+        Self { start: now, recent: Box::new([Resent::default(); REWRITE_WINDOW]) }
+    }
+
     /// Whether `seq` may be repeated now, and notes that it is.
     pub fn allow(&mut self, seq: SeqNo, rtt: Duration, now: Instant) -> bool {
+        let at_ms = now.saturating_duration_since(self.start).as_millis() as u32;
         let place = &mut self.recent[seq.0 as usize % REWRITE_WINDOW];
-        let times = match place {
-            Some(resent) if resent.seq == seq => {
-                // A request that crossed the repetition on its way.
-                if now.saturating_duration_since(resent.at) < rtt || resent.times >= RESENDS_MAX {
-                    return false;
-                }
-                resent.times + 1
+        let seq = seq.0 as u32;
+        let mut times = 1;
+        if place.times > 0 && place.seq == seq {
+            // A request that crossed the repetition on its way.
+            let recently = u128::from(at_ms.wrapping_sub(place.at_ms)) < rtt.as_millis();
+            if recently || place.times >= RESENDS_MAX {
+                return false;
             }
-            _ => 1,
-        };
-        *place = Some(Resent { seq, times, at: now });
+            times += place.times;
+        }
+        *place = Resent { seq, at_ms, times };
         true
     }
 }
@@ -83,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_packet_is_repeated_a_few_times_and_not_within_a_round_trip() {
-        let (mut resends, start) = (Resends::default(), Instant::now());
+        let (mut resends, start) = (Resends::new(Instant::now()), Instant::now());
         let rtt = Duration::from_millis(50);
         let allowed = (0..1000)
             .filter(|ms| resends.allow(SeqNo(7), rtt, start + Duration::from_millis(*ms)))

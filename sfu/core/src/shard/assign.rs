@@ -42,7 +42,8 @@ impl Shard {
         }
     }
 
-    fn allocate_peer(&mut self, key: Key<Peer>, now: Instant) {
+    /// Fills the slots of one session; announces them if anything changed.
+    pub(super) fn allocate_peer(&mut self, key: Key<Peer>, now: Instant) {
         let Some(peer) = self.peers.get(key) else { return };
         let waiting_before = peer.waiting;
         let (audio, changed_audio) = self.allocate_kind(key, Kind::Audio, now);

@@ -30,7 +30,7 @@ impl Shard {
                 self.on_offer(session, request, &offer, &publish, now);
             }
             Command::SetMuted { track, muted } => self.set_muted(track, muted, now),
-            Command::Want { session, tracks } => self.set_want(session, tracks),
+            Command::Want { session, tracks } => self.set_want(session, tracks, now),
             Command::SetPermissions { session, permissions } => {
                 self.set_permissions(session, permissions);
             }
@@ -115,13 +115,12 @@ impl Shard {
         }
     }
 
-    fn set_want(&mut self, id: SessionId, mut tracks: Vec<TrackId>) {
+    fn set_want(&mut self, id: SessionId, mut tracks: Vec<TrackId>, now: Instant) {
         let Some(key) = self.index.peers.get(&id).copied() else { return self.unknown() };
         let Some(peer) = self.peers.get_mut(key) else { return };
         tracks.truncate(WANT_MAX);
         peer.want = tracks;
-        let room = peer.room;
-        self.mark_stale(room);
+        self.allocate_peer(key, now);
     }
 
     fn set_permissions(&mut self, id: SessionId, permissions: Permissions) {

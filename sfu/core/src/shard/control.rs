@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use sfu_proto::{
     rtcp::{LostSeqs, Packet, ReportBlock, packets},
+    sdp::Kind,
     unit::Ssrc,
 };
 
@@ -13,7 +14,7 @@ use crate::{
     limits::{
         DATAGRAM_BYTES_MAX, KEY_FRAME_PER_SLOT_MIN, NACKED_PER_PACKET_MAX, RESENDS_QUEUED_MAX,
     },
-    media::{keyframe::Want, reception::SenderInfo},
+    media::{keyframe::Want, reception::SenderInfo, resend::Resends},
     router::{forward::cached, track::Track},
     table::Key,
     transport::session::Drop,
@@ -111,7 +112,8 @@ impl Shard {
             };
             let bytes = usize::from(entry.packet.len);
             let allowed = self.resends.len() < RESENDS_QUEUED_MAX
-                && slot.resends.as_mut().is_some_and(|resends| resends.allow(seq, rtt, now))
+                && slot.kind == Kind::Video
+                && slot.resends.get_or_insert_with(|| Resends::new(now)).allow(seq, rtt, now)
                 && peer.budget.spend(bytes, now);
             if !allowed {
                 self.stats.rtx_refused.add(1);

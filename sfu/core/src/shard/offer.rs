@@ -17,7 +17,7 @@ use super::{
 use crate::{
     event::Event,
     limits::{AUDIO_CACHE_PACKETS, VIDEO_CACHE_PACKETS},
-    media::{keyframe::KeyFrames, layer::Layer, level::Level, resend::Resends, rewrite::Rewriter},
+    media::{keyframe::KeyFrames, layer::Layer, level::Level, rewrite::Rewriter},
     router::{
         negotiate::{Decided, Use, decide},
         subscription::{ExtensionIds, Slot},
@@ -53,6 +53,7 @@ impl Shard {
             }
         }
         if let Some(key) = key {
+            self.allocate_peer(key, now);
             self.after_transport(key, now);
         }
     }
@@ -83,7 +84,6 @@ impl Shard {
         }
         let peer = self.peers.get_mut(key).ok_or(Refusal::NoSession)?;
         peer.ids = merged_ids(&decided);
-        let room = peer.room;
         let answer = Answer {
             ice: peer.local.clone(),
             fingerprint: self.identity.fingerprint(),
@@ -94,7 +94,6 @@ impl Shard {
         };
         // The slots' list itself may have changed, even if no track moves.
         peer.announce_slots |= is_first || open_slots(peer) != slots_before;
-        self.mark_stale(room);
         Ok(answer)
     }
 
@@ -138,7 +137,7 @@ impl Shard {
         offered: &OfferedMedia,
         mixed: bool,
     ) -> Role {
-        let slot = self.peers.get(key).and_then(|peer| Some(peer.sections.get(place)?.slot?));
+        let slot = self.peers.get(key).and_then(|peer| peer.sections.get(place)?.slot);
         let mut slot_now = slot;
         let role = match decided.purpose {
             Use::Refused => Role::Refused,
@@ -187,7 +186,7 @@ impl Shard {
                 && track.publisher == key
                 && track.source == wish.source
             {
-                track.formats = formats(&decided.formats);
+                self.update_formats(existing, decided);
                 return Some(existing);
             }
             // Published by a session before this one, which lost its connection.
@@ -225,7 +224,30 @@ impl Shard {
         self.index.tracks.insert(wish.track, track);
         self.touched.reserve(self.tracks.len());
         self.stats.tracks.add(1);
+        let room = peer.room;
+        self.mark_stale(room);
         Some(track)
+    }
+
+    /// Other formats than before: what is cached is named by the old ones, so slots begin anew.
+    fn update_formats(&mut self, key: Key<Track>, decided: &Decided<'_>) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let negotiated = formats(&decided.formats);
+        if track.formats == negotiated {
+            return;
+        }
+        track.formats = negotiated;
+        track.format = 0;
+        track.layer.resume();
+        track.fresh.clear();
+        for (peer, slot) in &track.subscribers {
+            let peer = self.peers.get_mut(*peer);
+            if let Some(slot) = peer.and_then(|peer| peer.slots.get_mut(usize::from(*slot))) {
+                slot.remap(&track.formats);
+            }
+        }
+        let room = track.room;
+        self.mark_stale(room);
     }
 
     /// Opens the slot of a section, or brings it up to date.
@@ -284,7 +306,6 @@ impl Shard {
         slot.mid = offered.mid.clone();
         slot.ids = ExtensionIds::new(&decided.extensions);
         slot.formats = formats(&decided.formats);
-        slot.resends = (kind == Kind::Video).then(Resends::default);
         if let Some(track) = slot.track {
             let formats = self.tracks.get(track).map(|track| track.formats.clone());
             if let Some(formats) = formats {
