@@ -80,8 +80,20 @@ test('a webrtc-rs peer and a page exchange media', (t) =>
   world.withClients(1, async (ann) => {
     const room = await world.server.createRoom();
     await ann.join(world.server, room, { codec: 'VP8' });
-    const token = await world.server.token(room, 'guest-rs');
-    const report = await run(LOADTEST, ['peer', '--url', world.server.ws, '--token', token, '--seconds', '8']);
-    t.diagnostic(JSON.stringify(report));
+    const peer = async (role, handle, ...more) => {
+      const token = await world.server.token(room, handle);
+      const url = `${world.server.origin}/v1/${role}`;
+      return run(LOADTEST, ['peer', `--${role}`, url, '--token', token, ...more]);
+    };
+    const watched = await peer('whep', 'guest-rs-watcher', '--seconds', '5');
+    await ann.isWith([]);
+    const [published] = await Promise.all([
+      peer('whip', 'guest-rs', '--seconds', '8'),
+      ann.isWith([{ handle: 'guest-rs' }]),
+    ]);
+    t.diagnostic(JSON.stringify({ published, watched }));
+    assert.ok(published.video_sent > 100 && published.audio_sent > 300);
+    assert.ok(watched.video.packets > 0 && watched.audio.packets > 0, 'media of the page');
+    assert.equal(watched.video.corrupt + watched.audio.corrupt, 0);
     await ann.isWith([]);
   }));

@@ -88,23 +88,17 @@ impl Connection {
         let (gathered_tx, gathered) = watch::channel(false);
         let (state_tx, state) = watch::channel(RTCPeerConnectionState::New);
         let mut engine = MediaEngine::default();
-        let codec = |rtp_codec, payload_type| RTCRtpCodecParameters {
-            rtp_codec,
-            payload_type,
-            ..Default::default()
-        };
+        let codec = |rtp_codec, payload_type| RTCRtpCodecParameters { rtp_codec, payload_type };
         engine.register_codec(codec(opus(), OPUS_PAYLOAD_TYPE), RtpCodecKind::Audio)?;
         engine.register_codec(codec(vp8(), VP8_PAYLOAD_TYPE), RtpCodecKind::Video)?;
         let registry = register_default_interceptors(Registry::new(), &mut engine)?;
         let handler = Arc::new(Handler { on_track, gathered: gathered_tx, state: state_tx });
-        let peer = PeerConnectionBuilder::new()
+        let builder = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
             .with_handler(handler)
-            .with_udp_addrs(vec!["127.0.0.1:0".to_owned(), "0.0.0.0:0".to_owned()])
-            .build()
-            .await
-            .context("cannot build a peer connection")?;
+            .with_udp_addrs(vec!["127.0.0.1:0".to_owned(), "0.0.0.0:0".to_owned()]);
+        let peer = Box::pin(builder.build()).await.context("cannot build a peer connection")?;
         Ok(Self { peer: Arc::new(peer), gathered, state })
     }
 
