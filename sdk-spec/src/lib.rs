@@ -6,6 +6,7 @@
 pub mod asyncapi;
 pub mod handle;
 pub mod limits;
+pub mod object;
 pub mod openapi;
 pub mod problem;
 pub mod rest;

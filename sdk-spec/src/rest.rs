@@ -141,6 +141,7 @@ pub struct CreateToken {
     #[serde(default)]
     pub role: Role,
     /// What the bearer may do. Nothing is granted by default.
+    #[serde(deserialize_with = "crate::object::read")]
     pub grants: Grants,
     /// Seconds until the token expires unused. A session outlives its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -35,6 +35,7 @@ pub struct Claims {
     /// The bearer's role.
     pub role: Role,
     /// What the bearer may do.
+    #[serde(deserialize_with = "crate::object::read")]
     pub grants: Grants,
     /// Unique token id, 1 to 64 of `A-Z a-z 0-9 _ -`; a token is accepted once.
     pub jti: String,

@@ -11,6 +11,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
 use sdk_spec::{
     limits::{CLOCK_SKEW_SECONDS_MAX, TOKEN_BYTES_MAX, TOKEN_SECONDS_MAX},
+    object,
     rest::is_opaque_name,
     token::{AUDIENCE, Claims, TYPE},
 };
@@ -124,7 +125,7 @@ fn split(text: &str) -> Option<(StrictHeader, &str, &str)> {
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
-    serde_json::from_slice(&BASE64.decode(part).ok()?).ok()
+    object::from_slice(&BASE64.decode(part).ok()?).ok()
 }
 
 fn signature_holds(key: &SigningKey, signed: &str, signature: &str) -> bool {

@@ -58,6 +58,8 @@ pub(crate) fn router(app: Shared, extra: Option<Router>) -> Router {
         .route("/v1/whip/sessions/{session}", whip::session_whip())
         .route("/v1/whep", post(whip::open_whep))
         .route("/v1/whep/sessions/{session}", whip::session_whep())
+        // Before the layer: preflight requests are OPTIONS, which no route has.
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(public::SDP_BYTES_MAX))
         .layer(cors(&app.config))
         .layer(middleware::map_response(whip::accept_headers));

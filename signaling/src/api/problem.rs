@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use sdk_spec::{
+    object,
     problem::{Code, FieldError, MEDIA_TYPE, Problem},
     token::personal_claim,
 };
@@ -130,7 +131,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             return Err(Failure::new(Code::UnsupportedMediaType));
         }
         let bytes = body(request, state).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|error| refuse_json(&bytes, &error))?;
+        let value = object::from_slice(&bytes).map_err(|error| refuse_json(&bytes, &error))?;
         Ok(Self { value, bytes })
     }
 }

@@ -18,6 +18,7 @@ use axum::{
 };
 use sdk_spec::{
     limits::{MESSAGES_BURST, MESSAGES_PER_SECOND, SDK_CHARS_MAX},
+    object,
     problem::Code,
     ws::{ClientMessage, Envelope, MESSAGE_BYTES_MAX, SUBPROTOCOL, ServerMessage},
 };
@@ -131,7 +132,7 @@ async fn session(app: &Shared, socket: &mut WebSocket) -> u16 {
 
 /// What the first message asks for.
 async fn hello(app: &App, text: &str) -> Result<(RoomId, Hello), Fault> {
-    match serde_json::from_str::<ClientMessage>(text) {
+    match object::from_slice::<ClientMessage>(text.as_bytes()) {
         Ok(ClientMessage::Join { token, sdk }) => {
             if sdk.is_some_and(|sdk| sdk.len() > SDK_CHARS_MAX) {
                 return Err(domain::MALFORMED);
@@ -287,7 +288,7 @@ fn parse(text: &str) -> ClientInput {
     }
     match serde_json::from_str::<Envelope<ClientMessage>>(text) {
         Ok(Envelope { seq, ack, message }) => ClientInput { seq, ack, body: translate(message) },
-        Err(_) => match serde_json::from_str::<Place>(text) {
+        Err(_) => match object::from_slice::<Place>(text.as_bytes()) {
             Ok(Place { seq, ack }) => ClientInput { seq, ack, body: Body::Unknown },
             Err(_) => body(Body::Malformed),
         },

@@ -473,7 +473,9 @@ fn perform(scene: &mut Scene, step: Step) {
     let live = |scene: &Scene, n| pick(scene.clients.keys().copied(), n);
     let session = |scene: &Scene, n| pick(scene.sessions.iter().copied(), n);
     match step {
-        Step::Join => drop(scene.join()),
+        Step::Join => {
+            scene.join();
+        }
         Step::Detach(n) => {
             if let Some(c) = live(scene, n) {
                 scene.detach(c);
@@ -482,7 +484,7 @@ fn perform(scene: &mut Scene, step: Step) {
         Step::Resume(n) if !scene.cut.is_empty() => {
             let index = n % scene.cut.len();
             let mirror = scene.cut.swap_remove(index);
-            drop(scene.resume(mirror));
+            scene.resume(mirror);
         }
         Step::Publish(n, bits) => {
             let sources: Vec<_> = ALL
