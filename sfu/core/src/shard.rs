@@ -245,6 +245,12 @@ impl Shard {
         self.fault = Some(session);
     }
 
+    /// Cache slots that nobody owns, for tests of leaks.
+    #[cfg(any(test, feature = "test-support"))]
+    pub fn cache_available(&self) -> usize {
+        self.slab.available()
+    }
+
     /// Where injected faults strike.
     #[cfg(any(test, feature = "test-support"))]
     fn fault_point(&mut self, key: Key<Peer>) {
