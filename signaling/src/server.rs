@@ -62,7 +62,8 @@ fn list(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// A server that runs. Dropping it lets it run on; [`Server::shutdown`] stops it.
+/// A server that runs. Keep it: dropping it ends the work in the background, and rooms hear nothing
+/// of media nodes any more. [`Server::shutdown`] stops it in order.
 pub struct Server {
     address: SocketAddr,
     handle: Handle<SocketAddr>,
