@@ -19,7 +19,7 @@ pub struct ShardConfig {
     /// Packets that the shard's cache holds, shared by all tracks; each takes
     /// [`limits::PACKET_BYTES_MAX`] bytes of memory, touched when first used.
     pub cache_packets: usize,
-    /// The same moment on the monotonic and on the wall clock, for NTP times in sender reports.
+    /// The same moment on the monotonic and on the wall clock. `abs-send-time` counts from it.
     pub epoch: (Instant, SystemTime),
 }
 
@@ -33,15 +33,6 @@ impl ShardConfig {
             cache_packets: limits::CACHE_PACKETS_DEFAULT,
             epoch,
         }
-    }
-
-    /// Wall clock time of `now` as a 64-bit NTP timestamp (RFC 3550 section 4).
-    pub fn ntp(&self, now: Instant) -> u64 {
-        /// Seconds from 1900 to 1970.
-        const NTP_TO_UNIX: u64 = 2_208_988_800;
-        let since_unix = self.epoch.1.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let at = since_unix + now.saturating_duration_since(self.epoch.0);
-        ntp_of(Duration::from_secs(NTP_TO_UNIX) + at)
     }
 }
 

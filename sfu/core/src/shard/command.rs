@@ -106,11 +106,11 @@ impl Shard {
             return;
         }
         track.muted = muted;
+        // Receivers must not take the pause for loss, nor go on with stale pictures.
+        track.layer.resume();
         if muted {
             track.level = Default::default();
         } else {
-            // Receivers must not take the pause for loss, nor go on with stale pictures.
-            track.layer.resume();
             self.request_key_frame(key, Want::Begin, now);
         }
     }
