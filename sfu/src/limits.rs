@@ -41,12 +41,12 @@ pub const TCP_CONNECTIONS_DEFAULT: usize = 1024;
 pub const TCP_CONNECTIONS_MAX: usize = 4096;
 /// TCP connections from one address (IPv6: one /64) by default: an office behind one NAT.
 pub const TCP_CONNECTIONS_PER_PEER_DEFAULT: usize = 64;
-/// Time from accept to the first whole frame.
-pub const TCP_FIRST_FRAME: Duration = Duration::from_secs(5);
-/// Time without anything sent to the peer before a connection is closed. The core answers only
-/// authenticated peers, whose consent checks come every 5 s or so (RFC 7675: at least every 30 s
-/// or consent is gone); whoever is not answered that long has no business here.
-pub const TCP_UNANSWERED: Duration = Duration::from_secs(30);
+/// Time from accept to the core's first answer. An ICE agent sends its check at once and the answer
+/// takes a round trip; the core answers nothing that is not authenticated.
+pub const TCP_STRANGER_MAX: Duration = Duration::from_secs(5);
+/// Time without anything sent to a known peer before its connection is closed. Its consent checks
+/// come every 5 s or so and are answered (RFC 7675: without any for 30 s, consent is gone).
+pub const TCP_UNANSWERED_MAX: Duration = Duration::from_secs(30);
 /// How often the two times above are looked at, while there are connections.
 pub const TCP_SWEEP: Duration = Duration::from_secs(1);
 /// Bytes that wait for one TCP peer in the shell: with 3 Mbit/s about 350 ms. A frame that does

@@ -44,8 +44,10 @@ io_stats! {
     Counter tcp_accepted;
     /// TCP connections refused by a limit.
     Counter tcp_refused;
-    /// TCP connections closed because nothing useful came in time.
+    /// TCP connections closed because nothing authentic came in time.
     Counter tcp_timeouts;
+    /// TCP connections of strangers closed because newcomers needed their slots.
+    Counter tcp_evicted;
     /// TCP connections closed because their framing was broken.
     Counter tcp_framing_errors;
     /// Frames to TCP peers dropped because their queue was full.

@@ -165,7 +165,7 @@ impl Worker {
         let Some(tcp) = &mut self.output.tcp else { return };
         let shard = &mut self.shard;
         tcp.accept(self.poll.registry(), now);
-        tcp.receive(now, |path, datagram| {
+        tcp.receive(|path, datagram| {
             shard.run(now, |shard| shard.handle_datagram(path, datagram, now));
         });
         tcp.handle_timeout(now);

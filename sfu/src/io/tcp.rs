@@ -1,12 +1,13 @@
 //! ICE-TCP, passive side (RFC 6544): accepts connections, cuts RFC 4571 frames, sends frames.
 //!
 //! ```text
-//! accept ─▶ waiting for the first frame (5 s) ─▶ in use ─▶ closed
-//!    │                     │                        │  peer, framing error, or unanswered 30 s
-//!    └ limit: refused      └ timeout                └▶ taken by `pop_closed`
+//! accept ─▶ stranger (5 s) ── the core answers ──▶ known ─▶ closed
+//!    │         │                                     │  peer, framing error, or silence of 30 s
+//!    └ refused └ timeout, or evicted by a newcomer   └▶ taken by `pop_closed`
 //! ```
-//! A peer is nobody until the core answers it: whoever is not sent anything for
-//! [`limits::TCP_UNANSWERED`] loses the connection, so slots cannot be held by trickling bytes.
+//! A peer is a stranger until the core sends it something, which it only does to authenticated
+//! peers: so neither trickled bytes nor junk frames hold a slot, and when all slots are taken the
+//! oldest stranger makes room for the next one.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -69,10 +70,10 @@ struct Connection {
 }
 
 enum Stage {
-    /// Since when.
-    Silent(Instant),
-    /// Whole frames came; when we last sent something, or when the first one came.
-    Speaking(Instant),
+    /// Never answered; accepted when.
+    Stranger(Instant),
+    /// When we last sent something.
+    Known(Instant),
 }
 
 /// What becomes of a connection after an I/O step.
@@ -162,12 +163,12 @@ impl Tcp {
     }
 
     /// Reads every ready connection once and hands its frames to `each`.
-    pub fn receive(&mut self, now: Instant, mut each: impl FnMut(Path, &[u8])) {
+    pub fn receive(&mut self, mut each: impl FnMut(Path, &[u8])) {
         for _ in 0..self.readable.len() {
             let Some(slot) = self.readable.pop_front() else { return };
             let Some(Some(connection)) = self.slots.get_mut(slot) else { continue };
             connection.listed = false;
-            match connection.read(&mut self.buffer, now, &self.stats, &mut each) {
+            match connection.read(&mut self.buffer, &self.stats, &mut each) {
                 Verdict::Keep => {}
                 Verdict::More => {
                     connection.listed = true;
@@ -197,9 +198,7 @@ impl Tcp {
                 }
             }
         }
-        if let Stage::Speaking(answered) = &mut connection.stage {
-            *answered = now;
-        }
+        connection.stage = Stage::Known(now);
         if result.and_then(|()| connection.flush()).is_err() {
             self.close(slot);
         }
@@ -225,13 +224,10 @@ impl Tcp {
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr, registry: &Registry, now: Instant) {
         let from = peer_key(peer.ip());
-        let taken = self.slots.len() - self.free.len();
         let from_peer = self.per_peer.get(&from).copied().unwrap_or(0);
-        if taken >= self.limits.connections || from_peer >= self.limits.per_peer {
-            self.stats.tcp_refused.add(1);
-            return; // Dropping the stream closes it.
-        }
-        if self.open(stream, peer, registry, now).is_err() {
+        let admitted = from_peer < self.limits.per_peer && self.make_room();
+        // Dropping the stream closes it.
+        if !admitted || self.open(stream, peer, registry, now).is_err() {
             self.stats.tcp_refused.add(1);
             return;
         }
@@ -239,6 +235,23 @@ impl Tcp {
         self.stats.tcp_accepted.add(1);
         self.stats.tcp_connections.add(1);
         self.next_sweep.get_or_insert(now + limits::TCP_SWEEP);
+    }
+
+    /// Whether there is a slot, if need be that of the oldest stranger.
+    fn make_room(&mut self) -> bool {
+        if self.slots.len() - self.free.len() < self.limits.connections {
+            return true;
+        }
+        let strangers = self.slots.iter().enumerate().filter_map(|(slot, connection)| {
+            match connection.as_ref()?.stage {
+                Stage::Stranger(since) => Some((since, slot)),
+                Stage::Known(_) => None,
+            }
+        });
+        let Some((_, oldest)) = strangers.min() else { return false };
+        self.stats.tcp_evicted.add(1);
+        self.close(oldest);
+        true
     }
 
     fn open(
@@ -260,7 +273,7 @@ impl Tcp {
             frames: FrameReader::new(),
             queue: VecDeque::new(),
             listed: false,
-            stage: Stage::Silent(now),
+            stage: Stage::Stranger(now),
         };
         if self.free.pop().is_some() {
             self.slots[slot] = Some(connection);
@@ -282,7 +295,7 @@ impl Tcp {
             }
         }
         self.stats.tcp_connections.sub(1);
-        if matches!(connection.stage, Stage::Speaking(_)) {
+        if matches!(connection.stage, Stage::Known(_)) {
             self.closed.push_back(connection.path);
         }
     }
@@ -292,7 +305,6 @@ impl Connection {
     fn read(
         &mut self,
         buffer: &mut [u8],
-        now: Instant,
         stats: &IoStats,
         each: &mut impl FnMut(Path, &[u8]),
     ) -> Verdict {
@@ -303,15 +315,8 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Verdict::More,
             Err(_) => return Verdict::Close,
         };
-        let (path, mut frames) = (self.path, 0);
-        let result = self.frames.read(&buffer[..len], |frame| {
-            frames += 1;
-            each(path, frame);
-        });
-        if frames > 0 && matches!(self.stage, Stage::Silent(_)) {
-            self.stage = Stage::Speaking(now);
-        }
-        match result {
+        let path = self.path;
+        match self.frames.read(&buffer[..len], |frame| each(path, frame)) {
             Ok(()) => Verdict::More,
             Err(_) => {
                 stats.tcp_framing_errors.add(1);
@@ -348,9 +353,11 @@ impl Connection {
 
     fn is_overdue(&self, now: Instant) -> bool {
         match self.stage {
-            Stage::Silent(since) => now.saturating_duration_since(since) >= limits::TCP_FIRST_FRAME,
-            Stage::Speaking(answered) => {
-                now.saturating_duration_since(answered) >= limits::TCP_UNANSWERED
+            Stage::Stranger(since) => {
+                now.saturating_duration_since(since) >= limits::TCP_STRANGER_MAX
+            }
+            Stage::Known(answered) => {
+                now.saturating_duration_since(answered) >= limits::TCP_UNANSWERED_MAX
             }
         }
     }
@@ -424,7 +431,7 @@ mod tests {
             }
             self.tcp.accept(self.poll.registry(), self.now);
             let got = &mut self.got;
-            self.tcp.receive(self.now, |path, frame| got.push((path, frame.to_vec())));
+            self.tcp.receive(|path, frame| got.push((path, frame.to_vec())));
             self.tcp.handle_timeout(self.now);
         }
 
@@ -480,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_first_frame_is_cut_off() {
+    fn strangers_that_trickle_bytes_are_cut_off() {
         let mut server = Server::roomy();
         let mut peers: Vec<_> = (0..4).map(|_| server.peer()).collect();
         assert!(server.until(|s| s.open() == 4));
@@ -521,19 +528,35 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_bounded_in_all_and_per_peer() {
-        for limits in
-            [TcpLimits { connections: 3, per_peer: 8 }, TcpLimits { connections: 8, per_peer: 3 }]
-        {
-            let mut server = Server::new(limits);
-            let peers: Vec<_> = (0..5).map(|_| server.peer()).collect();
-            assert!(server.until(|s| s.tcp.stats.tcp_refused.value() == 2));
-            assert_eq!(server.open(), 3);
-            drop(peers);
-            assert!(server.until(|s| s.open() == 0));
-            let _again = server.peer();
-            assert!(server.until(|s| s.open() == 1), "closed ones make room");
-        }
+    fn connections_are_bounded_per_peer_and_closed_ones_make_room() {
+        let mut server = Server::new(TcpLimits { connections: 8, per_peer: 3 });
+        let peers: Vec<_> = (0..5).map(|_| server.peer()).collect();
+        assert!(server.until(|s| s.tcp.stats.tcp_refused.value() == 2));
+        assert_eq!(server.open(), 3);
+        drop(peers);
+        assert!(server.until(|s| s.open() == 0));
+        let _again = server.peer();
+        assert!(server.until(|s| s.open() == 1));
+    }
+
+    #[test]
+    fn newcomers_take_the_slots_of_strangers_but_never_of_known_peers() {
+        let mut server = Server::new(TcpLimits { connections: 3, per_peer: 100 });
+        let mut known = server.peer();
+        known.write_all(&frame(b"known")).unwrap();
+        assert!(server.until(|s| s.got.len() == 1));
+        let path = server.got[0].0;
+        server.tcp.send(path, b"answer", 6, server.now);
+        let _strangers: Vec<_> = (0..20).map(|_| server.peer()).collect();
+        assert!(server.until(|s| s.tcp.stats.tcp_evicted.value() == 18));
+        assert_eq!(server.open(), 3);
+        let mut late = server.peer();
+        late.write_all(&frame(b"late")).unwrap();
+        assert!(server.until(|s| s.got.len() == 2), "an honest newcomer is heard");
+        let late_path = server.got[1].0;
+        server.tcp.send(late_path, b"answer", 6, server.now);
+        known.write_all(&frame(b"again")).unwrap();
+        assert!(server.until(|s| s.got.len() == 3), "a known peer stays");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A client of a whole node over real sockets: the core's test client on UDP or TCP.
+#![allow(unreachable_pub, reason = "shared by test files")]
 
 use std::{
-    collections::VecDeque,
     io::{ErrorKind, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ const SSRC: u32 = 77;
 
 enum Link {
     Udp(UdpSocket),
-    Tcp(TcpStream, FrameReader),
+    Tcp(TcpStream, Box<FrameReader>),
 }
 
 pub struct Peer {
@@ -39,13 +39,12 @@ pub struct Control {
     pub bus: InProcessBus,
     pub node: Registration,
     notices: Subscription,
-    pub events: VecDeque<Event>,
 }
 
 impl Control {
     pub fn new(bus: InProcessBus, node: Registration) -> Self {
         let notices = bus.subscribe();
-        Self { bus, node, notices, events: VecDeque::new() }
+        Self { bus, node, notices }
     }
 
     pub fn send(&self, command: Command) {
@@ -81,7 +80,7 @@ impl Peer {
             let stream = TcpStream::connect(to).unwrap();
             stream.set_nonblocking(true).unwrap();
             let address = stream.local_addr().unwrap();
-            (Link::Tcp(stream, FrameReader::new()), address)
+            (Link::Tcp(stream, Box::default()), address)
         } else {
             let socket = UdpSocket::bind(local_ip).unwrap();
             socket.connect(to).unwrap();
