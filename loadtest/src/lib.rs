@@ -1,7 +1,8 @@
 //! Scripted peers and benchmarks. Nobody depends on this package.
 //!
 //! - [`peer`]: an independent WebRTC implementation (webrtc-rs) over WHIP and WHEP.
-//! - [`bench`]: the cost of forwarding beside the floor measured in the same run.
+//! - `bench` (feature of that name): the cost of forwarding beside the floor of the same run.
 
+#[cfg(feature = "bench")]
 pub mod bench;
 pub mod peer;

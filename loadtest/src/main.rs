@@ -4,7 +4,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use loadtest::{bench, peer};
+#[cfg(feature = "bench")]
+use loadtest::bench;
+use loadtest::peer;
 
 #[derive(Parser)]
 #[command(name = "loadtest", about = "Scripted peers and benchmarks for Conclave", version)]
@@ -18,10 +20,12 @@ enum Command {
     /// A webrtc-rs peer: publishes over WHIP or watches over WHEP, prints one line of JSON.
     Peer(peer::Options),
     /// Benchmarks.
+    #[cfg(feature = "bench")]
     #[command(subcommand)]
     Bench(Bench),
 }
 
+#[cfg(feature = "bench")]
 #[derive(Subcommand)]
 enum Bench {
     /// Forwarding one publisher to many subscribers, beside the floor of the same run.
@@ -35,6 +39,7 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("{}", serde_json::to_string(&report)?);
             Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        #[cfg(feature = "bench")]
         Command::Bench(Bench::Forward(options)) => {
             print!("{}", bench::forward::run(&options)?);
             Ok(ExitCode::SUCCESS)
