@@ -8,7 +8,7 @@
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        self, RefOr,
+        self, RefOr, Schema,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -89,6 +89,17 @@ impl Modify for Failures {
             }
         }
         api.info.description = Some(description());
+        no_source_twice(api);
+    }
+}
+
+/// `grants.publish` is a set; the derive knows lists only.
+fn no_source_twice(api: &mut openapi::OpenApi) {
+    let grants = api.components.as_mut().and_then(|c| c.schemas.get_mut("Grants"));
+    if let Some(RefOr::T(Schema::Object(grants))) = grants
+        && let Some(RefOr::T(Schema::Array(publish))) = grants.properties.get_mut("publish")
+    {
+        publish.unique_items = true;
     }
 }
 
@@ -113,7 +124,7 @@ fn description() -> String {
 
 /// Create a room. Scope `rooms:write`.
 #[utoipa::path(post, path = "/v1/rooms", tag = "rooms", operation_id = "createRoom",
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 128,
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,128}$",
         description = "A retry with the same key and body within 24 h gets the first answer.")),
     request_body = CreateRoom,
     responses((status = 201, body = Room, headers(("Location" = String)))),
@@ -144,7 +155,7 @@ fn delete_room() {}
 #[utoipa::path(post, path = "/v1/rooms/{room}/tokens", tag = "rooms",
     operation_id = "createToken",
     params(("room" = String, Path, description = "`rm_…`"),
-        ("Idempotency-Key" = Option<String>, Header, max_length = 128,
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,128}$",
         description = "A retry with the same key and body within 24 h gets the first answer.")),
     request_body = CreateToken, responses((status = 201, body = CreatedToken)),
     security(("key" = []), ("key_basic" = [])))]

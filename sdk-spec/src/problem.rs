@@ -3,7 +3,10 @@
 //! [`Code`] is stable: a code keeps its meaning and status for as long as `/v1` stands.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 /// Media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -58,7 +61,7 @@ impl FieldError {
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal, $remedy:literal;)*) => {
         /// Machine-readable kind of a problem.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Code {
             $($(#[$doc])* #[doc = $title] #[serde(rename = $text)] $name,)*
         }
@@ -142,6 +145,19 @@ codes! {
     MediaTimeout = "media_timeout", 504, "The media node did not answer in time",
         "Try again with a new token.";
 }
+
+/// By hand: the derive does not see names that a macro passes to `serde`.
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(Self::ALL.iter().map(|code| code.as_str())))
+            .description(Some("Machine-readable kind of a problem."))
+            .into()
+    }
+}
+
+impl ToSchema for Code {}
 
 impl Problem {
     /// The problem of `code`, without detail.

@@ -64,3 +64,14 @@ fn asyncapi_names_every_message_both_ways() {
     let join = &document["components"]["messages"]["join"]["payload"];
     assert!(join["properties"]["token"].is_object() && join["properties"]["seq"].is_object());
 }
+
+#[test]
+fn problems_and_grants_are_documented_as_they_are() {
+    let document = committed("openapi.json");
+    let schemas = &document["components"]["schemas"];
+    let codes: Vec<_> = sdk_spec::problem::Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(schemas["Code"]["enum"], serde_json::json!(codes));
+    assert_eq!(schemas["Grants"]["properties"]["publish"]["uniqueItems"], true);
+    let header = &document["paths"]["/v1/rooms"]["post"]["parameters"][0];
+    assert_eq!(header["schema"]["pattern"], "^[!-~]{1,128}$");
+}
