@@ -8,6 +8,7 @@
 
 use std::{
     io::ErrorKind,
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -65,11 +66,14 @@ pub(crate) struct Output {
     pub(crate) tcp: Option<Tcp>,
 }
 
-/// Work that was cut short by a limit per turn: the next poll must not sleep.
+/// What is left to do: after a turn, `udp` and `commands` mean that a limit cut it short, and the
+/// next poll must not sleep.
 #[derive(Default)]
 pub(crate) struct Pending {
     udp: bool,
     commands: bool,
+    /// The node's load may have changed. Asking takes the dispatcher's lock, so not every turn.
+    report: bool,
 }
 
 impl Worker {
@@ -137,6 +141,7 @@ impl Worker {
                 self.pending.commands = false;
                 return;
             };
+            self.pending.report = true;
             self.shard.run(now, |shard| shard.handle_command(command, now));
         }
     }
@@ -147,7 +152,7 @@ impl Worker {
             if !self.pending.udp {
                 return;
             }
-            self.pending.udp = self.receiver.receive() == Received::Some;
+            self.pending.udp = self.receiver.receive() == Received::More;
             let now = Instant::now();
             for (peer, datagram) in self.receiver.datagrams() {
                 let path = Path::udp(peer);
@@ -192,10 +197,13 @@ impl Worker {
         while let Some(Some(event)) = self.shard.run(now, Shard::poll_event) {
             if let Event::SessionEnded { session, .. } = &event {
                 self.dispatcher.session_ended(*session);
+                self.pending.report = true;
             }
             self.outbox.push(event, now);
         }
-        self.outbox.report(self.dispatcher.load());
+        if mem::take(&mut self.pending.report) {
+            self.outbox.report(self.dispatcher.load());
+        }
     }
 
     /// The shard is a new one: its rooms are opened again, its sessions are lost.
@@ -206,6 +214,7 @@ impl Worker {
             let command = Command::OpenRoom { room, sessions_max };
             self.shard.run(now, |shard| shard.handle_command(command, now));
         }
+        self.pending.report = true;
         for session in lost.sessions {
             self.outbox.push(Event::SessionEnded { session, reason: EndReason::Internal }, now);
         }

@@ -185,7 +185,9 @@ impl Bench {
         let (shard, now) = (&mut self.room.shard, self.room.now);
         let sender = sender(segmented, plain, with_gso);
         let before = thread_cpu()?;
-        while receiver.receive() == Received::Some {
+        let mut more = true;
+        while more {
+            more = receiver.receive() == Received::More;
             for (peer, datagram) in receiver.datagrams() {
                 shard.handle_datagram(Path::udp(peer), datagram, now);
             }
@@ -194,7 +196,7 @@ impl Bench {
                     peer: run.path.peer,
                     bytes: batch.bytes(run),
                     segment: run.segment,
-                }))
+                }));
             });
         }
         let cpu = thread_cpu()? - before;

@@ -28,13 +28,13 @@ use rustix::{
 
 use crate::{limits, stats::IoStats};
 
-/// Whether a socket may hold more datagrams.
+/// Whether a socket may hold more datagrams than the batch just received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// Something was received; there may be more.
-    Some,
-    /// Nothing is left; wait for readiness.
-    Drained,
+    /// The batch was full: receive again.
+    More,
+    /// The socket was drained: wait for readiness, which then is a new edge.
+    All,
 }
 
 /// The receiving half of a worker's socket.
@@ -77,12 +77,17 @@ impl Receiver {
         let result = self.state.recv(socket, &mut slots, &mut self.metas);
         self.filled = *result.as_ref().unwrap_or(&0);
         match result {
-            Ok(_) => self.stats.udp_receives.add(1),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Drained,
-            // A pending socket error, reported once and cleared by the call.
-            Err(_) => self.stats.udp_receive_errors.add(1),
+            Ok(filled) => {
+                self.stats.udp_receives.add(1);
+                if filled == BATCH_SIZE { Received::More } else { Received::All }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::All,
+            Err(_) => {
+                // A pending socket error, reported once and cleared by the call.
+                self.stats.udp_receive_errors.add(1);
+                Received::More
+            }
         }
-        Received::Some
     }
 
     /// The datagrams of the last batch and their senders, in order of arrival.
@@ -354,13 +359,14 @@ mod tests {
         fn collect(&mut self, count: usize) -> Vec<Vec<u8>> {
             let (mut got, start) = (Vec::new(), Instant::now());
             while got.len() < count && start.elapsed() < Duration::from_secs(5) {
-                if self.receiver.receive() == Received::Some {
-                    got.extend(self.receiver.datagrams().map(|(_, bytes)| bytes.to_vec()));
-                } else {
+                let received = self.receiver.receive();
+                got.extend(self.receiver.datagrams().map(|(_, bytes)| bytes.to_vec()));
+                if received == Received::All {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
-            assert_eq!(self.receiver.receive(), Received::Drained);
+            assert_eq!(self.receiver.receive(), Received::All);
+            assert_eq!(self.receiver.datagrams().count(), 0);
             got
         }
     }
