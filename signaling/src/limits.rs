@@ -20,6 +20,10 @@ pub const ROOM_QUEUE_MAX: usize = 1024;
 /// seconds of news for a client that cannot follow anyway. A join or resume may send as many as
 /// [`public::MESSAGES_RESUMABLE_MAX`] at once.
 pub const SOCKET_QUEUE_MAX: usize = public::MESSAGES_RESUMABLE_MAX + 64;
+/// Bytes of a WebSocket message that count as one message of its rate. A browser's offer of a few
+/// sections has about this; the largest message counts for 33, so a client can have 1.5 of them
+/// parsed per second, about 10 ms of work.
+pub const MESSAGE_BYTES_PER_TOKEN: usize = 8 * 1024;
 /// How long one write to a socket may block before its reader counts as too slow.
 pub const SOCKET_WRITE: Duration = Duration::from_secs(10);
 /// How long a closing handshake of a WebSocket may take.

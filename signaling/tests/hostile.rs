@@ -161,6 +161,19 @@ async fn fragmented_messages_are_read_and_a_flood_is_cut() {
     };
     assert_eq!(ann.next().await["type"], "pong");
 
+    // Large messages count for several.
+    let (mut bob, _) = world.join(&room, "bob-1").await;
+    let sdp = "x".repeat(250 * 1024);
+    for _ in 0..8 {
+        bob.sent += 1;
+        let offer = json!({ "type": "offer", "id": 1, "sdp": sdp, "tracks": [], "seq": bob.sent, "ack": 1 });
+        use futures_util::SinkExt as _;
+        if bob.stream.send(Message::text(offer.to_string())).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(last_error(&mut bob).await, (1008, "rate_limited".to_owned()));
+
     let mut flood = String::new();
     for _ in 0..400 {
         ann.sent += 1;
@@ -174,6 +187,13 @@ async fn fragmented_messages_are_read_and_a_flood_is_cut() {
     let _ = ann.stream.flush().await; // May be closed already.
     assert!(!flood.is_empty());
     assert_eq!(ann.refused().await, (1008, "rate_limited".to_owned()));
+}
+
+/// Close code and the last error before it.
+async fn last_error(socket: &mut Socket) -> (u16, String) {
+    let (code, before) = socket.closed().await;
+    let error = before.iter().rfind(|m| m["type"] == "error").unwrap();
+    (code, error["error"]["code"].as_str().unwrap().to_owned())
 }
 
 #[tokio::test]

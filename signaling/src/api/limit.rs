@@ -41,9 +41,9 @@ impl Bucket {
         Self { full_at: now }
     }
 
-    /// Takes one token. `Err` says how long until there is one.
-    pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let full_at = self.full_at.max(now) + rate.period();
+    /// Takes `tokens`. `Err` says how long until there are so many.
+    pub(crate) fn take(&mut self, tokens: u32, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let full_at = self.full_at.max(now) + rate.period() * tokens;
         let ahead = full_at - now;
         let most = rate.period() * rate.burst;
         if ahead > most {
@@ -93,7 +93,7 @@ impl Rates {
             }
         }
         let bucket = buckets.entry(key.to_owned()).or_insert_with(|| Bucket::full(now));
-        let taken = bucket.take(self.rate, now);
+        let taken = bucket.take(1, self.rate, now);
         Allowance {
             granted: taken.is_ok(),
             remaining: bucket.remaining(self.rate, now),
@@ -129,13 +129,13 @@ mod tests {
         let rate = Rate { per_second: 10, burst: 5 };
         let start = Instant::now();
         let mut bucket = Bucket::full(start);
-        assert_eq!((0..20).filter(|_| bucket.take(rate, start).is_ok()).count(), 5);
+        assert_eq!((0..20).filter(|_| bucket.take(1, rate, start).is_ok()).count(), 5);
         assert_eq!(bucket.remaining(rate, start), 0);
-        assert_eq!(bucket.take(rate, start), Err(Duration::from_millis(100)));
+        assert_eq!(bucket.take(1, rate, start), Err(Duration::from_millis(100)));
         let later = start + Duration::from_millis(300);
-        assert_eq!((0..20).filter(|_| bucket.take(rate, later).is_ok()).count(), 3);
+        assert_eq!((0..20).filter(|_| bucket.take(1, rate, later).is_ok()).count(), 3);
         let much_later = start + Duration::from_secs(60);
-        assert_eq!((0..20).filter(|_| bucket.take(rate, much_later).is_ok()).count(), 5);
+        assert_eq!((0..20).filter(|_| bucket.take(1, rate, much_later).is_ok()).count(), 5);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use super::{
 use crate::{
     clock,
     domain::{self, Body, ClientInput, Close, ConnectionId, Fault, Proof},
-    limits,
+    limits::{self, MESSAGE_BYTES_PER_TOKEN},
     rooms::{Hello, Input, Outgoing},
     secret::Capability,
     token::{self, TokenError},
@@ -236,7 +236,9 @@ impl Session<'_> {
                 },
                 read = next(socket), if close.is_none() => {
                     let input = match read {
-                        _ if bucket.take(rate, Instant::now()).is_err() => body(Body::TooMany),
+                        _ if bucket.take(cost(&read), rate, Instant::now()).is_err() => {
+                            body(Body::TooMany)
+                        }
                         Read::Text(text) => parse(&text),
                         Read::Binary => {
                             close = Some(code::BINARY);
@@ -263,6 +265,14 @@ impl Session<'_> {
         }
         let connection = self.connection;
         self.app.rooms.send(self.room, Input::Client { connection, input }).await;
+    }
+}
+
+/// A large message is a large offer, which is work to parse: it counts for several.
+fn cost(read: &Read) -> u32 {
+    match read {
+        Read::Text(text) => 1 + (text.len() / MESSAGE_BYTES_PER_TOKEN) as u32,
+        Read::Binary | Read::TooLarge | Read::Over => 1,
     }
 }
 
