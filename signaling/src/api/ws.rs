@@ -215,44 +215,31 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Until the room, the client or a fault ends it; returns the close code.
     async fn run(&mut self, socket: &mut WebSocket) -> u16 {
-        let rate = Rate { per_second: MESSAGES_PER_SECOND, burst: MESSAGES_BURST };
         let mut bucket = Bucket::full(Instant::now());
-        // After input that cannot be gone on from, only the room's last words are awaited.
+        // Set by input that cannot be gone on from: then only the room's last words are awaited.
         let mut close = None;
         loop {
             tokio::select! {
                 outgoing = self.outgoing.recv() => match outgoing {
-                    Some(Outgoing::Text(text)) => {
-                        let sent = timeout(limits::SOCKET_WRITE, socket.send(Message::text(text)));
-                        match sent.await {
-                            Ok(Ok(())) => {}
-                            Ok(Err(_)) => return code::INTERNAL,
-                            Err(_) => return code::SLOW_OR_SILENT,
-                        }
-                    }
+                    Some(Outgoing::Text(text)) => if let Err(code) = write(socket, text).await {
+                        return code;
+                    },
                     Some(Outgoing::Close(reason)) => return close.unwrap_or(close_code(reason)),
                     None => return code::SLOW_OR_SILENT,
                 },
                 read = next(socket), if close.is_none() => {
-                    let input = match read {
-                        _ if bucket.take(cost(&read), rate, Instant::now()).is_err() => {
-                            body(Body::TooMany)
-                        }
-                        Read::Text(text) => parse(&text),
-                        Read::Binary => {
-                            close = Some(code::BINARY);
-                            body(Body::Malformed)
-                        }
-                        Read::TooLarge => {
-                            close = Some(code::TOO_LARGE);
-                            body(Body::TooLarge)
-                        }
+                    let (input, fatal) = match read {
                         Read::Over => return code::DONE,
+                        _ if !is_within(&mut bucket, &read) => {
+                            (body(Body::TooMany), Some(code::REFUSED))
+                        }
+                        Read::Text(text) => (parse(&text), None),
+                        Read::Binary => (body(Body::Malformed), Some(code::BINARY)),
+                        Read::TooLarge => (body(Body::TooLarge), Some(code::TOO_LARGE)),
                     };
-                    if matches!(input.body, Body::TooMany) {
-                        close = Some(code::REFUSED);
-                    }
+                    close = fatal;
                     self.tell(input).await;
                 }
             }
@@ -268,12 +255,24 @@ impl Session<'_> {
     }
 }
 
-/// A large message is a large offer, which is work to parse: it counts for several.
-fn cost(read: &Read) -> u32 {
-    match read {
+/// Writes a message. `Err` is the close code.
+async fn write(socket: &mut WebSocket, text: String) -> Result<(), u16> {
+    match timeout(limits::SOCKET_WRITE, socket.send(Message::text(text))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(code::INTERNAL),
+        Err(_) => Err(code::SLOW_OR_SILENT),
+    }
+}
+
+/// Takes what was read from the rate. A large message is a large offer, which is work to parse: it
+/// counts for several.
+fn is_within(bucket: &mut Bucket, read: &Read) -> bool {
+    let rate = Rate { per_second: MESSAGES_PER_SECOND, burst: MESSAGES_BURST };
+    let cost = match read {
         Read::Text(text) => 1 + (text.len() / MESSAGE_BYTES_PER_TOKEN) as u32,
         Read::Binary | Read::TooLarge | Read::Over => 1,
-    }
+    };
+    bucket.take(cost, rate, Instant::now()).is_ok()
 }
 
 fn close_code(close: Close) -> u16 {
