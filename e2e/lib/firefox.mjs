@@ -31,7 +31,7 @@ const PREFERENCES = {
 /** Starts PulseAudio and Firefox; `close()` ends both. */
 export async function launchFirefox() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'conclave-ff-'));
-  const socket = path.join(dir, 'pulse');
+  const socket = path.join(dir, 'sound.socket');
   const environment = { ...process.env, HOME: dir, XDG_RUNTIME_DIR: dir, PULSE_SERVER: `unix:${socket}` };
   const pulse = spawn(
     'pulseaudio',
@@ -46,7 +46,7 @@ export async function launchFirefox() {
     headless: true,
     timeout: 240_000,
     protocolTimeout: 240_000,
-    env: environment,
+    env: { ...process.env, PULSE_SERVER: `unix:${socket}` },
     extraPrefsFirefox: PREFERENCES,
   });
   return {

@@ -42,7 +42,7 @@ async function relayTo(target) {
     relay.down += 1;
     inner.send(datagram, relay.client.port, relay.client.address);
   });
-  await new Promise((done) => inner.bind(0, '0.0.0.0', done));
+  await new Promise((done) => inner.bind(0, '127.0.0.1', done));
   await new Promise((done) => upstream.bind(0, '127.0.0.1', done));
   relay.port = inner.address().port;
   return relay;
