@@ -19,6 +19,9 @@ pub(crate) struct Member {
     pub(crate) info: Participant,
     pub(crate) grants: Grants,
     pub(crate) session: SessionId,
+    /// Whether the media node has the session. It gets it with the first offer: it ends sessions
+    /// that nobody connects to, and a client may stay in a room for long without media.
+    pub(crate) has_media: bool,
     pub(crate) tracks: Vec<MemberTrack>,
     pub(crate) pending: Option<Pending>,
     pub(crate) client: Client,

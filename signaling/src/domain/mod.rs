@@ -153,7 +153,7 @@ impl Room {
         }
     }
 
-    /// A new participant: told to the media node and to the others.
+    /// A new participant: told to the others.
     fn admit(&mut self, admission: Admission, client: Client) -> ParticipantId {
         let participant = ParticipantId::from_bits(self.draw_bits());
         let session = SessionId::from_bits(self.draw_bits());
@@ -161,13 +161,6 @@ impl Room {
             let sessions_max = self.rules.participants_max;
             self.media(control::Command::OpenRoom { room: self.id, sessions_max });
         }
-        let permissions = offer::permissions(&admission.grants, &client);
-        self.media(control::Command::OpenSession {
-            room: self.id,
-            session,
-            participant,
-            permissions,
-        });
         let info = Participant {
             id: participant.to_string(),
             handle: admission.handle,
@@ -179,6 +172,7 @@ impl Room {
             info,
             grants: admission.grants,
             session,
+            has_media: false,
             tracks: Vec::new(),
             pending: None,
             client,
@@ -215,7 +209,9 @@ impl Room {
         if let Some(connection) = member.connection() {
             self.connections.remove(&connection);
         }
-        self.media(control::Command::CloseSession { session: member.session });
+        if member.has_media {
+            self.media(control::Command::CloseSession { session: member.session });
+        }
         if self.members.is_empty() {
             self.media(control::Command::CloseRoom { room: self.id });
             self.empty_since = Some(now);

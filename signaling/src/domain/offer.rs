@@ -114,6 +114,17 @@ impl Room {
         planned
     }
 
+    /// Makes sure that the media node has the participant's session.
+    pub(super) fn open_session(&mut self, participant: ParticipantId) {
+        let Some(member) = self.members.get_mut(&participant) else { return };
+        if !std::mem::replace(&mut member.has_media, true) {
+            let (session, room) = (member.session, self.id);
+            let permissions = permissions(&member.grants, &member.client);
+            let open = control::Command::OpenSession { room, session, participant, permissions };
+            self.media(open);
+        }
+    }
+
     /// Hands a checked offer to the media node.
     pub(super) fn send_offer(
         &mut self,
@@ -123,6 +134,7 @@ impl Room {
         asker: Asker,
         now: Instant,
     ) {
+        self.open_session(id);
         self.requests += 1;
         let request = self.requests;
         let Some(member) = self.members.get_mut(&id) else { return };

@@ -220,6 +220,7 @@ impl Room {
             text.parse::<TrackId>().ok().filter(|track| self.tracks.contains_key(track))
         };
         let tracks = tracks.iter().filter_map(known).collect();
+        self.open_session(id);
         if let Some(session) = self.members.get(&id).map(|m| m.session) {
             self.media(control::Command::Want { session, tracks });
         }

@@ -218,7 +218,8 @@ impl Scene {
     fn check(&self) {
         let room = &self.room;
         assert_eq!(room.sessions.len(), room.members.len());
-        assert_eq!(self.sessions.len(), room.members.len());
+        let with_media = room.members.values().filter(|m| m.has_media).map(|m| m.session);
+        assert_eq!(self.sessions, with_media.collect());
         assert_eq!(room.empty_since.is_some(), room.members.is_empty());
         assert_eq!(self.room_open, !room.members.is_empty());
         assert!(room.participants() <= room.rules.participants_max);
@@ -391,6 +392,17 @@ fn a_late_answer_is_ignored_and_a_lost_one_is_told() {
     scene.publish(client, &[Source::Camera]);
     scene.apply(Command::MediaMissed);
     assert_eq!(scene.clients[&client].errors.len(), 2);
+}
+
+#[test]
+fn a_client_without_media_has_no_session_on_the_media_node() {
+    let mut scene = Scene::new(10);
+    let client = scene.join();
+    assert!(scene.room_open && scene.sessions.is_empty());
+    scene.say(client, Body::Want { tracks: Vec::new() });
+    assert_eq!(scene.sessions.len(), 1);
+    scene.publish(client, &[Source::Camera]);
+    assert_eq!(scene.sessions.len(), 1);
 }
 
 #[test]
