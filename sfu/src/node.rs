@@ -9,10 +9,7 @@ use std::{
 };
 
 use bus::{Bus, Membership, RegisterError, Registration};
-use mio::{
-    Interest, Poll, Waker,
-    net::{TcpListener, UdpSocket},
-};
+use mio::{Interest, Poll, Waker};
 use sfu_core::{
     config::ShardConfig,
     shard::Shard,
@@ -197,7 +194,7 @@ struct Parts {
     letters: Letters,
     receiver: Receiver,
     sender: Sender,
-    listener: Option<TcpListener>,
+    tcp: Option<Tcp>,
     shard_stats: Arc<Stats>,
     io_stats: Arc<IoStats>,
     info: WorkerInfo,
@@ -220,29 +217,34 @@ impl Parts {
     fn new(config: &Config, sockets: Sockets, interfaces: &[IpAddr]) -> io::Result<Self> {
         let poll = Poll::new()?;
         let (mailbox, letters) = mailbox(Waker::new(poll.registry(), MAILBOX)?);
-        let mut udp = UdpSocket::from_std(sockets.udp);
+        let Sockets { mut udp, mut tcp, port, ipv6, .. } = sockets;
         poll.registry().register(&mut udp, UDP, Interest::READABLE)?;
-        let mut listener = sockets.tcp.map(TcpListener::from_std);
-        if let Some(listener) = &mut listener {
+        if let Some(listener) = &mut tcp {
             poll.registry().register(listener, LISTENER, Interest::READABLE)?;
         }
         let (udp, io_stats) = (Arc::new(udp), Arc::<IoStats>::default());
         let receiver = Receiver::new(Arc::clone(&udp), Arc::clone(&io_stats))?;
-        let sender = Sender::new(udp, sockets.ipv6, receiver.segments(), Arc::clone(&io_stats));
-        let addresses = address::announced(config, interfaces, sockets.ipv6);
-        let tcp_port = listener.is_some().then_some(sockets.port);
+        let sender = Sender::new(udp, ipv6, receiver.segments(), Arc::clone(&io_stats));
+        let addresses = address::announced(config, interfaces, ipv6);
+        let tcp_port = tcp.is_some().then_some(port);
         let info = WorkerInfo {
-            port: sockets.port,
-            tcp: listener.is_some(),
-            ipv6: sockets.ipv6,
+            port,
+            tcp: tcp.is_some(),
+            ipv6,
             receive_buffer_bytes: sockets.receive_buffer_bytes,
             send_buffer_bytes: sockets.send_buffer_bytes,
             segments: sender.segments(),
             coalesces: receiver.coalesces(),
-            candidates: address::candidates(&addresses, sockets.port, tcp_port),
+            candidates: address::candidates(&addresses, port, tcp_port),
         };
+        let limits = TcpLimits {
+            connections: config.tcp_connections_max,
+            per_peer: config.tcp_connections_per_peer_max,
+        };
+        let stats = Arc::clone(&io_stats);
+        let tcp = tcp.map(|listener| Tcp::new(listener, limits, FIRST_CONNECTION, stats));
         let shard_stats = Arc::default();
-        Ok(Self { poll, mailbox, letters, receiver, sender, listener, shard_stats, io_stats, info })
+        Ok(Self { poll, mailbox, letters, receiver, sender, tcp, shard_stats, io_stats, info })
     }
 
     fn route(&self) -> Route {
@@ -260,12 +262,7 @@ impl Parts {
         dispatcher: &Arc<Dispatcher>,
         epoch: (Instant, SystemTime),
     ) -> io::Result<Worker> {
-        let limits = TcpLimits {
-            connections: shared.config.tcp_connections_max,
-            per_peer: shared.config.tcp_connections_per_peer_max,
-        };
         let stats = || Arc::clone(&self.io_stats);
-        let tcp = |listener| Tcp::new(listener, limits, FIRST_CONNECTION, stats());
         Ok(Worker {
             index,
             letters: self.letters,
@@ -273,7 +270,7 @@ impl Parts {
             shard: shard(shared, self.info.candidates, self.shard_stats, epoch)?,
             outbox: Outbox::new(Arc::clone(shared.membership), stats()),
             stats: stats(),
-            output: Output { udp: self.sender, tcp: self.listener.map(tcp) },
+            output: Output { udp: self.sender, tcp: self.tcp },
             dispatcher: Arc::clone(dispatcher),
             pending: Pending::default(),
             poll: self.poll,

@@ -70,8 +70,7 @@ impl Sockets {
 }
 
 fn open_unit() -> Result<Arc<mio::net::UdpSocket>> {
-    let sockets = bind::open(Some(loopback()), 0, false, BUFFER_BYTES)?;
-    Ok(Arc::new(mio::net::UdpSocket::from_std(sockets.udp)))
+    Ok(Arc::new(bind::open(Some(loopback()), 0, false, BUFFER_BYTES)?.udp))
 }
 
 fn open_peer() -> Result<UdpSocket> {

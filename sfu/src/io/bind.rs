@@ -2,9 +2,10 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use mio::net::{TcpListener, UdpSocket};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -85,7 +86,7 @@ fn open_udp(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSocket> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(UdpSocket::from_std(socket.into()))
 }
 
 fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -97,7 +98,7 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG)?;
-    Ok(socket.into())
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 /// `[::]` takes IPv4 too; a concrete IPv6 address does not.
@@ -128,9 +129,10 @@ mod tests {
     #[test]
     fn every_address_takes_ipv4_peers() {
         let sockets = open(None, 0, false, 1 << 20).unwrap();
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.send_to(b"hello", (Ipv4Addr::LOCALHOST, sockets.port)).unwrap();
-        sockets.udp.set_nonblocking(false).unwrap();
+        let socket = SockRef::from(&sockets.udp);
+        socket.set_nonblocking(false).unwrap();
         let mut buffer = [0; 16];
         let (len, _) = sockets.udp.recv_from(&mut buffer).unwrap();
         assert_eq!(&buffer[..len], b"hello");

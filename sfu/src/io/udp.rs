@@ -343,7 +343,7 @@ mod tests {
 
     fn socket() -> Arc<UdpSocket> {
         let sockets = super::super::bind::open(Some([127, 0, 0, 1].into()), 0, false, 4 << 20);
-        Arc::new(UdpSocket::from_std(sockets.unwrap().udp))
+        Arc::new(sockets.unwrap().udp)
     }
 
     fn pair(segmentation: bool) -> Pair {
