@@ -17,15 +17,17 @@ use serde_json::Value;
 /// Lines of a Rust file before its inline tests. Longer ones hold more than one thought.
 const FILE_LINES_MAX: usize = 600;
 
-/// Words that must not stand in `folder`, except under `except`.
+/// Words that must not stand in `folder`, except under one of `except`.
 struct Border {
     folder: &'static str,
-    except: &'static str,
+    except: &'static [&'static str],
     words: &'static [&'static str],
     why: &'static str,
 }
 
-const NOWHERE: &str = "-";
+const NOWHERE: &[&str] = &[];
+/// Peers for tests, compiled only for them.
+const CORE_TEST_PEERS: &str = "sfu/core/src/test_support";
 
 const BORDERS: &[Border] = &[
     Border {
@@ -36,7 +38,7 @@ const BORDERS: &[Border] = &[
             "TcpStream",
             "TcpListener",
             "Instant::now",
-            "SystemTime",
+            "SystemTime::now",
             "std::thread",
             "thread::",
             "Mutex",
@@ -57,7 +59,7 @@ const BORDERS: &[Border] = &[
             "TcpStream",
             "TcpListener",
             "Instant::now",
-            "SystemTime",
+            "SystemTime::now",
             "std::thread",
             "Mutex",
             "tokio",
@@ -68,13 +70,13 @@ const BORDERS: &[Border] = &[
     },
     Border {
         folder: "sfu/core/src",
-        except: "sfu/core/src/transport",
+        except: &["sfu/core/src/transport", CORE_TEST_PEERS],
         words: &["dimpl", "aws_lc_rs"],
         why: "only transport speaks DTLS and SRTP",
     },
     Border {
         folder: "sfu/src",
-        except: "sfu/src/io",
+        except: &["sfu/src/io"],
         words: &[
             "UdpSocket",
             "TcpStream",
@@ -87,7 +89,7 @@ const BORDERS: &[Border] = &[
     },
     Border {
         folder: "signaling/src",
-        except: "signaling/src/store",
+        except: &["signaling/src/store"],
         words: &["sqlx"],
         why: "the database has one door: store",
     },
@@ -191,13 +193,17 @@ fn stands_in(word: &str, line: &str) -> bool {
     })
 }
 
+/// A file of nothing but inline tests.
+fn is_tests(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "tests.rs")
+}
+
 fn crossings(path: &Path, text: &str) -> Vec<String> {
-    let tests = |p: &Path| p.file_name().is_some_and(|n| n == "tests.rs");
     let mut found = Vec::new();
     for border in BORDERS {
-        let excepted =
-            path.starts_with(border.except) || path == Path::new(&format!("{}.rs", border.except));
-        if !path.starts_with(border.folder) || excepted || tests(path) {
+        let under = |e: &&str| path.starts_with(e) || path == Path::new(&format!("{e}.rs"));
+        let excepted = border.except.iter().any(under);
+        if !path.starts_with(border.folder) || excepted || is_tests(path) {
             continue;
         }
         for (number, line) in code(text) {
@@ -233,7 +239,7 @@ fn each_border_can_be_crossed() {
 
 #[test]
 fn no_rust_file_is_too_long() {
-    for path in rust_sources() {
+    for path in rust_sources().filter(|path| !is_tests(path)) {
         let text = fs::read_to_string(root().join(&path)).unwrap();
         let lines = code(&text).count();
         assert!(lines <= FILE_LINES_MAX, "{} has {lines} lines before its tests", path.display());
@@ -292,7 +298,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-fn names<'a>(package: &'a Value, development: bool) -> BTreeSet<&'a str> {
+fn names(package: &Value, development: bool) -> BTreeSet<&str> {
     let dependencies = package["dependencies"].as_array().unwrap().iter();
     dependencies.filter(|d| development || d["kind"] != "dev").map(|d| text(d, "name")).collect()
 }
