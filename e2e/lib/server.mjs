@@ -78,6 +78,14 @@ class Server {
     return (await this.json('POST', `/v1/rooms/${room}/tokens`, { body })).token;
   }
 
+  /** Sum of a metric over all workers, and of those with `labels` in their line. */
+  async metric(name, labels = '') {
+    const text = await (await fetch(`${this.origin}/metrics`)).text();
+    const lines = text.split('\n').filter((l) => l.startsWith(`${name}{`) && l.includes(labels));
+    if (lines.length === 0) throw new Error(`no metric ${name} ${labels}`);
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  }
+
   /** Resident memory in bytes. */
   rss() {
     const status = fs.readFileSync(`/proc/${this.child.pid}/status`, 'utf8');

@@ -11,6 +11,8 @@ import { world } from '../lib/world.mjs';
 /** Bytes by which the server may be larger after an attack: caches, allocator, log buffers. */
 const GROWTH_BYTES_MAX = 24 * 1024 * 1024;
 const FIRST_MESSAGE_MS_MAX = 8_000;
+/** Packets of a live call that are forged in four ways. */
+const PACKETS = 300;
 
 async function withoutGrowth(t, attack) {
   const { server } = world;
@@ -18,6 +20,7 @@ async function withoutGrowth(t, attack) {
   await attack();
   assert.ok(server.alive, 'the server lives');
   assert.ok(await server.ready(), 'the server is ready');
+  assert.equal(await server.metric('conclave_sfu_panics_total'), 0);
   const grown = server.rss() - before;
   t.diagnostic(`memory grew by ${Math.round(grown / 1024)} kB`);
   assert.ok(grown < GROWTH_BYTES_MAX, `memory grew by ${grown} bytes`);
@@ -174,6 +177,7 @@ test('junk for every first byte and length, from strangers and from the live 5-t
       await ann.join(world.server, room);
       await ben.join(world.server, room);
       await ben.sees(ann);
+      const before = await world.server.metric('conclave_sfu_packets_in_total');
       const junk = Buffer.from(Array.from({ length: 1500 }, (_, i) => (i * 167 + 13) & 0xff));
       await withoutGrowth(t, async () => {
         let sent = 0;
@@ -189,8 +193,10 @@ test('junk for every first byte and length, from strangers and from the live 5-t
           }
           await new Promise((done) => setImmediate(done));
         }
-        t.diagnostic(`${sent} datagrams`);
         await ben.sees(ann, { frames: 20 });
+        const arrived = (await world.server.metric('conclave_sfu_packets_in_total')) - before;
+        t.diagnostic(`${sent} datagrams sent, ${arrived} read by the server`);
+        assert.ok(arrived > sent * 0.8, 'the junk arrived');
       });
       await ben.hears(ann);
       assert.equal((await ann.report()).state, 'connected');
@@ -207,28 +213,47 @@ test('RTP with a broken tag from the live 5-tuple changes nothing', (t) =>
       const room = await world.server.createRoom();
       const captured = [];
       relay.onClient = (datagram) => {
-        if (datagram[0] >> 6 === 2 && captured.length < 400) captured.push(Buffer.from(datagram));
+        const rtp = datagram[0] >> 6 === 2 && (datagram[1] < 192 || datagram[1] > 223); // RFC 5761 section 4
+        if (rtp && captured.length < PACKETS) captured.push(Buffer.from(datagram));
       };
       await ann.join(world.server, room);
       await ben.join(world.server, room);
       await ben.sees(ann);
-      await until('enough packets', () => captured.length >= 300);
+      await until('enough packets', () => captured.length === PACKETS);
+      const drops = async () => ({
+        all: await world.server.metric('conclave_sfu_drops_total'),
+        broken: await world.server.metric('conclave_sfu_drops_total', 'reason="authentication"'),
+        replayed: await world.server.metric('conclave_sfu_drops_total', 'reason="replay"'),
+      });
+      const before = await drops();
       await withoutGrowth(t, async () => {
         for (const packet of captured) {
           relay.inject(packet); // a replay
           relay.inject(changed(packet, packet.length - 1)); // the tag
           relay.inject(changed(packet, 11)); // another SSRC
-          relay.inject(changed(packet, 2)); // a sequence number far away
+          relay.inject(ahead(packet)); // a sequence number that nothing sent yet has
         }
         await ben.sees(ann, { frames: 30 });
         await ben.hears(ann);
       });
+      const after = await drops();
+      const [all, broken, replayed] = ['all', 'broken', 'replayed'].map((kind) => after[kind] - before[kind]);
+      t.diagnostic(`${PACKETS * 4} forged: ${all} dropped, ${broken} for their tag, ${replayed} as replays`);
+      assert.ok(all >= PACKETS * 4 * 0.95, 'every forged packet was dropped for a reason');
+      assert.ok(broken >= PACKETS * 0.9 && replayed >= PACKETS * 0.9);
       const lost = (await ben.stats()).filter((s) => s.type === 'inbound-rtp' && s.kind === 'video');
       assert.equal(lost.reduce((sum, s) => sum + s.packetsLost, 0), 0, 'no packet was lost');
     } finally {
       relay.close();
     }
   }));
+
+/** With a sequence number far ahead of what was sent (RFC 3550 section 5.1, bytes 2 and 3). */
+function ahead(packet) {
+  const copy = Buffer.from(packet);
+  copy.writeUInt16BE((packet.readUInt16BE(2) + 3000) & 0xffff, 2);
+  return copy;
+}
 
 function changed(packet, at) {
   const copy = Buffer.from(packet);
