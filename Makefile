@@ -18,7 +18,7 @@ web: node_modules/.package-lock.json ## build the web SDK and the demo page
 	npm run build
 
 node_modules/.package-lock.json: package-lock.json
-	npm ci
+	npm ci --loglevel=error
 
 test: ## everything that .ci/run asks for, from a fresh clone: installs what is missing, then tests
 	.ci/test
@@ -30,7 +30,7 @@ fmt: ## format Rust and TypeScript
 	npm run format
 
 .PHONY: fmt-check
-fmt-check:
+fmt-check: web
 	$(CARGO) fmt --all --check
 	npm run lint
 
@@ -44,7 +44,7 @@ lint-deny: ## licences, bans and sources by cargo-deny (installs it: minutes)
 unit: ## Rust tests, the tidy test included
 	$(CARGO) test --locked --workspace
 
-web-test: node_modules/.package-lock.json ## tests of the SDK and the demo page
+web-test: web ## tests of the SDK and the demo page
 	npm test
 
 fuzz: ## every fuzz target for a short time, with its corpus
