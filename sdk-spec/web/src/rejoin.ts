@@ -5,7 +5,7 @@
  */
 
 import { backoff } from './backoff.js';
-import { ConclaveError, ConnectionError, JoinRefusedError } from './errors.js';
+import { ConclaveError, ConnectionError } from './errors.js';
 import { REJOIN_MS, REJOIN_REFUSALS_MAX } from './limits.js';
 
 /** A join attempt that may be repeated. */
@@ -19,8 +19,8 @@ export interface Rejoin<T> {
 }
 
 /**
- * Tries until it works, the time is over, the server refuses several tokens, or the application
- * leaves.
+ * Tries until it works, the time is over, the server refuses several tokens in a row, or the
+ * application leaves. A full room or a missing media node may be better in a moment.
  *
  * @throws ConclaveError - the last failure
  */
@@ -33,10 +33,14 @@ export async function rejoin<T>({ refreshToken, join, cancelled }: Rejoin<T>): P
       return await join(await refreshToken());
     } catch (error) {
       last = error;
-      if (error instanceof JoinRefusedError) refusals += 1;
+      refusals = isTokenRefusal(error) ? refusals + 1 : 0;
       if (refusals >= REJOIN_REFUSALS_MAX) break;
     }
     await new Promise((resolve) => setTimeout(resolve, backoff(attempt)));
   }
   throw last instanceof ConclaveError ? last : ConnectionError.lost(last);
+}
+
+function isTokenRefusal(error: unknown): boolean {
+  return error instanceof ConclaveError && error.code === 'token_refused';
 }

@@ -34,6 +34,21 @@ describe('rejoin', () => {
     expect(join).toHaveBeenCalledTimes(3);
   });
 
+  it('goes on while the room is full or no media node is free', async () => {
+    const join = vi.fn<() => Promise<string>>();
+    for (const code of ['no_media_node', 'room_full', 'no_media_node', 'room_full'] as const) {
+      join.mockRejectedValueOnce(new JoinRefusedError(code, 'no', 'wait'));
+    }
+    join.mockResolvedValueOnce('in');
+    const promise = rejoin({
+      refreshToken: () => Promise.resolve('t'),
+      join,
+      cancelled: () => false,
+    });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(await promise).toBe('in');
+  });
+
   it('stops after its time, with a typed error whatever the application threw', async () => {
     const refreshToken = () => Promise.reject(new TypeError('fetch failed'));
     const promise = rejoin({ refreshToken, join: vi.fn(), cancelled: () => false });
