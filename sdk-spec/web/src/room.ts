@@ -6,7 +6,13 @@
 
 import { openCamera, openMicrophone, openScreen } from './capture.js';
 import { Emitter } from './emitter.js';
-import { type ConclaveError, ConnectionError, LeftError, PublishError } from './errors.js';
+import {
+  type ConclaveError,
+  type ConclaveErrorCode,
+  ConnectionError,
+  LeftError,
+  PublishError,
+} from './errors.js';
 import { TRACKS_WANTED_MAX } from './limits.js';
 import type { RoomStats } from './monitor.js';
 import type { ConnectionState, JoinOptions, PublishOptions, RoomEvents } from './options.js';
@@ -24,6 +30,9 @@ import { SDK } from './version.js';
 
 /** Reasons after which a new join makes sense. */
 const RECOVERABLE: readonly LeaveReason[] = ['timeout', 'server_error'];
+
+/** Ends of a publication that are not the track's fault: its device must stay open. */
+const INTERRUPTED: readonly ConclaveErrorCode[] = ['unpublished', 'connection_lost'];
 
 /** A room that this client has joined. Make one with {@link Room.join}. */
 export class Room extends Emitter<RoomEvents> {
@@ -403,13 +412,17 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   async #republish(): Promise<void> {
+    const session = this.#session;
     for (const track of [...this.#local.values()]) {
-      await this.#session?.media.publish(track).catch((error: unknown) => {
+      // Lost once more: the next join publishes everything again.
+      if (this.#session !== session) return;
+      await session?.media.publish(track).catch((error: ConclaveError) => {
+        if (INTERRUPTED.includes(error.code)) return;
         this.#forget(track);
-        this.emit('error', error as ConclaveError);
+        this.emit('error', error);
       });
     }
-    if (!this.#leaveReason) this.emit('reconnected', { rejoined: true });
+    if (this.#session === session) this.emit('reconnected', { rejoined: true });
   }
 
   #dropSession(): void {
