@@ -4,10 +4,12 @@
  * @module
  */
 
-import { ConclaveError, PublishError } from './errors.js';
+import { backoff } from './backoff.js';
+import { ConclaveError, type ConclaveErrorCode, PublishError } from './errors.js';
 import {
   AUDIO_SLOTS_START,
   CAMERA_BITRATE_MAX,
+  OFFER_RETRIES_MAX,
   SCREEN_BITRATE_MAX,
   VIDEO_SLOTS_START,
 } from './limits.js';
@@ -58,6 +60,16 @@ interface Publication {
   waiting: { resolve(): void; reject(error: unknown): void } | null;
 }
 
+/** Codes that say nothing about the offer: the same one may work later. */
+const TEMPORARY: readonly ConclaveErrorCode[] = [
+  'internal',
+  'connection_lost',
+  'timeout',
+  'rate_limited',
+];
+/** Codes that say that the offer itself is not wanted. */
+const UNWANTED: readonly ConclaveErrorCode[] = ['offer_refused', 'malformed_sdp'];
+
 /** Media of one session. */
 export class MediaSession {
   /** The browser's peer connection. */
@@ -71,6 +83,8 @@ export class MediaSession {
   #offered: Publication[] = [];
   readonly #videoSlots: RTCRtpTransceiver[] = [];
   #videoCeiling = Infinity;
+  #retries = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly host: MediaHost,
@@ -168,6 +182,7 @@ export class MediaSession {
 
   /** Ends everything. */
   close(): void {
+    clearTimeout(this.#retry);
     this.#negotiation.close();
     this.pc.onconnectionstatechange = this.pc.oniceconnectionstatechange = null;
     this.pc.close();
@@ -225,6 +240,8 @@ export class MediaSession {
   }
 
   #answered(tracks: PublishedTrack[], offered: OfferedTrack[]): void {
+    clearTimeout(this.#retry);
+    this.#retries = 0;
     const ids = new Map(tracks.map(({ mid, id }) => [mid, id]));
     for (const publication of this.#stillOffered()) {
       const id = ids.get(publication.transceiver.mid ?? '');
@@ -245,24 +262,45 @@ export class MediaSession {
     publication.waiting = null;
   }
 
-  /** New publications of a refused offer are to blame; without any, the session has to know. */
+  /**
+   * Nothing in an offer is to blame for a temporary failure: it is made again, a few times. Of an
+   * offer that is not wanted, too many slots make it unreadable; else new publications are to
+   * blame, then new slots. Without any, the session has to know.
+   */
   #refused(error: unknown, offered: OfferedTrack[] | null): void {
+    if (hasCode(error, TEMPORARY) && this.#retries < OFFER_RETRIES_MAX) return this.#offerLater();
+    this.#retries = 0;
+    if (hasCode(error, ['malformed_sdp']) && this.#halveNewSlots()) return;
     const suspects = offered ? this.#stillOffered() : [...this.#publications.values()];
     const blamed = suspects.filter(({ waiting }) => waiting !== null);
     for (const publication of blamed) this.#giveUp(publication, error);
     if (blamed.length > 0) return this.#negotiation.request();
-    this.#dropUnansweredSlots();
+    if (hasCode(error, UNWANTED) && this.#halveNewSlots()) return;
     this.host.failed(asConclaveError(error));
   }
 
-  /** Takes slots back that the server did not want, or they would spoil every later offer. */
-  #dropUnansweredSlots(): void {
+  #offerLater(): void {
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#negotiation.request(), backoff(this.#retries));
+    this.#retries += 1;
+  }
+
+  /**
+   * Takes back half of the slots that the server has not answered yet, the last one too, and
+   * offers the rest. Without that they would spoil every later offer.
+   *
+   * @returns whether there were any
+   */
+  #halveNewSlots(): boolean {
     const unanswered = this.#videoSlots.filter(({ currentDirection }) => currentDirection === null);
-    for (const slot of unanswered) {
+    if (unanswered.length === 0) return false;
+    for (const slot of unanswered.slice(Math.floor(unanswered.length / 2))) {
       slot.stop();
       this.#videoSlots.splice(this.#videoSlots.indexOf(slot), 1);
     }
-    if (unanswered.length > 0) this.#videoCeiling = this.#videoSlots.length;
+    this.#videoCeiling = this.#videoSlots.length;
+    this.#negotiation.request();
+    return true;
   }
 
   /** Publications of the offer in flight that are still wanted. */
@@ -283,6 +321,10 @@ export class MediaSession {
     void transceiver.sender.replaceTrack(null).catch(() => undefined);
     this.#idle.push(transceiver);
   }
+}
+
+function hasCode(error: unknown, codes: readonly ConclaveErrorCode[]): boolean {
+  return error instanceof ConclaveError && codes.includes(error.code);
 }
 
 function asConclaveError(error: unknown): ConclaveError {
