@@ -14,8 +14,15 @@ run: build ## build everything, start the server, print the URL of the demo page
 build: web ## build the SDK, the demo page and the release binary
 	$(CARGO) build --locked --release --bin conclave
 
-web: node_modules/.package-lock.json ## build the web SDK and the demo page
+WEB_SOURCES := package.json $(shell find sdk-spec/web conclave/demo -type f \
+	-not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/test/*')
+
+web: conclave/demo/dist/index.html ## build the web SDK and the demo page
+
+# The last file of `npm run build`; built again only when a source changed.
+conclave/demo/dist/index.html: node_modules/.package-lock.json $(WEB_SOURCES)
 	npm run build
+	touch $@
 
 node_modules/.package-lock.json: package-lock.json
 	npm ci --loglevel=error
