@@ -6,8 +6,12 @@ use std::time::Duration;
 pub const ROOMS_PER_SHARD_DEFAULT: usize = 4_096;
 /// Sessions on one shard, unless configured. About 1.5 kB hot and 60 kB cold each.
 pub const SESSIONS_PER_SHARD_DEFAULT: usize = 4_096;
-/// Packets in a shard's cache, unless configured: 96 MiB of address space, resident when used.
-pub const CACHE_PACKETS_DEFAULT: usize = 65_536;
+/// Packets in a shard's cache, unless configured: 1,638 sessions with camera and microphone each
+/// (640 packets). 1.5 GiB when all are in use; memory is taken by [`CACHE_CHUNK_PACKETS`] as
+/// tracks begin, and resident where it was written.
+pub const CACHE_PACKETS_DEFAULT: usize = 1 << 20;
+/// Packets of cache memory taken from the system at a time (768 KiB): a video track's worth.
+pub const CACHE_CHUNK_PACKETS: usize = 512;
 /// Bytes of one cached payload: Ethernet's 1500 less IPv4, UDP, RTP and tag is below this.
 pub const PACKET_BYTES_MAX: usize = 1_536;
 /// Bytes of a datagram that is looked at; longer ones are dropped (RTP over TCP may be longer).
@@ -81,6 +85,7 @@ pub const KEY_FRAME_PER_SLOT_MIN: Duration = Duration::from_millis(300);
 
 const _: () =
     assert!(VIDEO_CACHE_PACKETS.is_power_of_two() && AUDIO_CACHE_PACKETS.is_power_of_two());
+const _: () = assert!(CACHE_CHUNK_PACKETS.is_power_of_two());
 const _: () = assert!(REWRITE_WINDOW.is_power_of_two() && REWRITE_WINDOW >= VIDEO_CACHE_PACKETS);
 const _: () = assert!(GAPS_MAX < VIDEO_CACHE_PACKETS);
 const _: () = assert!((REORDER_AT_START_MAX as usize) < REWRITE_WINDOW);

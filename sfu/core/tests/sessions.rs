@@ -157,12 +157,30 @@ fn cache_memory_is_reserved_and_given_back() {
     // Room for one video track (512 packets) and the spare slot, not for two.
     let mut world = World::with(8, |config| config.cache_packets = 600);
     let a = world.join(&[Source::Camera], (0, 0));
-    let b = world.join(&[Source::Camera], (0, 0));
-    let direction = |world: &mut World, peer| world.offer(peer).unwrap().media[0].direction;
-    assert_eq!(direction(&mut world, b), Direction::Inactive);
+    let cache = world.shard.cache_available();
+    let b = world.join(&[], (0, 1));
+    world.peers[b].add_source(Source::Camera);
+    assert_eq!(world.offer(b), Err(Refusal::NoCapacity));
+    assert_eq!((world.shard.cache_available(), world.stats.tracks.value()), (cache, 1));
+    assert_eq!(world.shown(b), [Some(track(a, Source::Camera))], "b goes on as it was");
+    // What an offer gives up is room for what it adds.
+    world.peers[a].streams[0].stopped = true;
+    world.peers[a].add_source(Source::Screen);
+    assert_eq!(world.offer(a).unwrap().media[1].direction, Direction::RecvOnly);
     let session = world.peers[a].session;
     world.command(Command::CloseSession { session });
-    assert_eq!(direction(&mut world, b), Direction::RecvOnly);
+    assert_eq!(world.offer(b).unwrap().media[1].direction, Direction::RecvOnly);
+}
+
+#[test]
+fn the_default_cache_holds_a_thousand_cameras_and_microphones() {
+    let default = sfu_core::limits::CACHE_PACKETS_DEFAULT;
+    let mut world = World::with(30, |config| config.cache_packets = default);
+    world.command(Command::OpenRoom { room: ROOM, sessions_max: 2_000 });
+    for _ in 0..1_000 {
+        world.join(&[Source::Camera, Source::Microphone], (0, 0));
+    }
+    assert_eq!(world.stats.tracks.value(), 2_000);
 }
 
 #[test]

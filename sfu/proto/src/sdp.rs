@@ -269,4 +269,8 @@ pub enum Refusal {
     /// The session does not exist (any more).
     #[error("no such session")]
     NoSession,
+    /// Blame: us. The media node has no memory left for another track; a smaller offer, or the
+    /// same one later, may succeed.
+    #[error("the media node has no capacity for another track")]
+    NoCapacity,
 }

@@ -72,6 +72,8 @@ impl Shard {
         let before: Vec<_> =
             peer.sections.iter().map(|s| (&s.mid, s.role == Role::Refused)).collect();
         let decided = decide(&before, offer, publish, &peer.permissions)?;
+        self.check_capacity(key, publish)?;
+        let peer = self.peers.get_mut(key).ok_or(Refusal::NoSession)?;
         // From here on nothing fails.
         let slots_before = open_slots(peer);
         let is_first = peer.remote.is_none();
@@ -111,8 +113,44 @@ impl Shard {
         sync_ufrags(&mut self.index.ufrags, key, peer);
     }
 
+    /// Whether the cache holds all tracks that [`Self::publish`] would begin, in that order, after
+    /// those that end.
+    fn check_capacity(&self, key: Key<Peer>, publish: &[Publish]) -> Result<(), Refusal> {
+        let held = |track: &Key<Track>| {
+            self.tracks.get(*track).map_or(0, |track| cache_packets(track.kind()))
+        };
+        let ended = self.unnamed_tracks(key, publish);
+        let mut available = self.slab.available() + ended.iter().map(held).sum::<usize>();
+        for wish in publish {
+            let existing = self.index.tracks.get(&wish.track).filter(|key| !ended.contains(key));
+            if existing.is_some_and(|existing| self.continues(*existing, key, wish)) {
+                continue;
+            }
+            available += existing.map_or(0, held);
+            let Some(rest) = available.checked_sub(cache_packets(wish.source.kind())) else {
+                self.stats.commands_limited.add(1);
+                return Err(Refusal::NoCapacity);
+            };
+            available = rest;
+        }
+        Ok(())
+    }
+
+    /// Whether a wish names a track that this session publishes already.
+    fn continues(&self, track: Key<Track>, publisher: Key<Peer>, wish: &Publish) -> bool {
+        let track = self.tracks.get(track);
+        track.is_some_and(|track| track.publisher == publisher && track.source == wish.source)
+    }
+
     fn end_unnamed_tracks(&mut self, key: Key<Peer>, publish: &[Publish]) {
-        let Some(peer) = self.peers.get(key) else { return };
+        for track in self.unnamed_tracks(key, publish) {
+            self.end_track(track);
+        }
+    }
+
+    /// Tracks of a session that an offer does not name in their section any more.
+    fn unnamed_tracks(&self, key: Key<Peer>, publish: &[Publish]) -> Vec<Key<Track>> {
+        let Some(peer) = self.peers.get(key) else { return Vec::new() };
         let kept = |track: &Key<Track>| {
             let Some(track_id) = self.tracks.get(*track).map(|track| track.id) else {
                 return false;
@@ -122,10 +160,7 @@ impl Shard {
                 wish.track == track_id && section.is_some_and(|section| section.mid == wish.mid)
             })
         };
-        let ended: Vec<_> = peer.tracks.iter().copied().filter(|track| !kept(track)).collect();
-        for track in ended {
-            self.end_track(track);
-        }
+        peer.tracks.iter().copied().filter(|track| !kept(track)).collect()
     }
 
     /// Brings the section at `place` into the decided state.
@@ -174,7 +209,8 @@ impl Shard {
         role
     }
 
-    /// The track of a wish: the one that exists, or a new one. `None`: no memory for it.
+    /// The track of a wish: the one that exists, or a new one. `None` cannot happen after
+    /// [`Self::check_capacity`].
     fn publish(
         &mut self,
         key: Key<Peer>,
@@ -182,10 +218,7 @@ impl Shard {
         decided: &Decided<'_>,
     ) -> Option<Key<Track>> {
         if let Some(existing) = self.index.tracks.get(&wish.track).copied() {
-            if let Some(track) = self.tracks.get_mut(existing)
-                && track.publisher == key
-                && track.source == wish.source
-            {
+            if self.continues(existing, key, wish) {
                 self.update_formats(existing, decided);
                 return Some(existing);
             }
@@ -193,15 +226,8 @@ impl Shard {
             self.end_track(existing);
         }
         let peer = self.peers.get_mut(key)?;
-        let packets = match wish.source.kind() {
-            Kind::Audio => AUDIO_CACHE_PACKETS,
-            Kind::Video => VIDEO_CACHE_PACKETS,
-        };
         let room = self.rooms.get_mut(peer.room)?;
-        let Some(slots) = self.slab.reserve(packets) else {
-            self.stats.commands_limited.add(1);
-            return None;
-        };
+        let slots = self.slab.reserve(cache_packets(wish.source.kind()))?;
         let track = self.tracks.insert(Track {
             id: wish.track,
             room: peer.room,
@@ -357,6 +383,14 @@ impl Shard {
                 .map(|slot| SsrcPair { media: slot.ssrc, rtx: has_rtx.then_some(slot.rtx_ssrc) }),
             msid: slot.map(|slot| slot.msid.clone()),
         }
+    }
+}
+
+/// Places in the cache that a track of this kind holds.
+fn cache_packets(kind: Kind) -> usize {
+    match kind {
+        Kind::Audio => AUDIO_CACHE_PACKETS,
+        Kind::Video => VIDEO_CACHE_PACKETS,
     }
 }
 
