@@ -13,11 +13,11 @@ pub const CSRC_MAX: usize = 15;
 
 const _: () = assert!(DATAGRAM_LEN_MAX <= u16::MAX as usize, "RFC 4571 has a 16-bit length");
 
-/// Longest session description that is parsed, bytes. A browser's m-section takes 1 to 6 KB, so
-/// this allows about forty video slots; parsing stays below 5 ms.
+/// Longest session description that is parsed, bytes: all promised sections fit. Parsing stays below
+/// 10 ms.
 pub const SDP_LEN_MAX: usize = 256 * 1024;
-/// Most lines of a session description. A browser's video section has about 100 lines.
-pub const SDP_LINES_MAX: usize = 4000;
+/// Most lines of a session description: all promised sections fit, ten thousand lines do not.
+pub const SDP_LINES_MAX: usize = 8000;
 /// Longest line of a session description, bytes.
 pub const SDP_LINE_LEN_MAX: usize = 4096;
 /// Most m-sections of a session description, refused and stopped ones included.
@@ -27,7 +27,34 @@ pub const SDP_SSRCS_PER_SECTION_MAX: usize = 32;
 /// Longest `a=fmtp` parameter text that is kept and repeated, bytes.
 pub const FMTP_LEN_MAX: usize = 256;
 
-const _: () = assert!(SDP_LINE_LEN_MAX < SDP_LEN_MAX);
+/// Video sections of a client that uses every slot it was promised (`VIDEO_SLOTS_MAX` of `sdk-spec`)
+/// and publishes a camera and a screen.
+pub const VIDEO_SECTIONS_PROMISED: usize = 25 + 2;
+/// Audio sections of such a client (`AUDIO_SLOTS_MAX` of `sdk-spec`) with a microphone and the sound
+/// of a screen.
+pub const AUDIO_SECTIONS_PROMISED: usize = 16 + 2;
+/// Lines of a browser's video section. Chromium writes 145; room for more codecs.
+pub const VIDEO_SECTION_LINES: usize = 200;
+/// Lines of a browser's audio section. Chromium writes 30.
+pub const AUDIO_SECTION_LINES: usize = 60;
+/// Bytes of a browser's video section. Chromium writes 4.6 kB.
+pub const VIDEO_SECTION_LEN: usize = 6 * 1024;
+/// Bytes of a browser's audio section. Chromium writes 1.1 kB.
+pub const AUDIO_SECTION_LEN: usize = 2 * 1024;
+/// Lines before the first section, and those of a section for data channels.
+const OTHER_LINES: usize = 60;
+/// Their bytes.
+const OTHER_LEN: usize = 4 * 1024;
+
+const _: () = {
+    assert!(SDP_LINE_LEN_MAX < SDP_LEN_MAX);
+    let (video, audio) = (VIDEO_SECTIONS_PROMISED, AUDIO_SECTIONS_PROMISED);
+    assert!(video + audio < SDP_SECTIONS_MAX);
+    let lines = video * VIDEO_SECTION_LINES + audio * AUDIO_SECTION_LINES + OTHER_LINES;
+    assert!(lines <= SDP_LINES_MAX && SDP_LINES_MAX < 10_000);
+    let len = video * VIDEO_SECTION_LEN + audio * AUDIO_SECTION_LEN + OTHER_LEN;
+    assert!(len <= SDP_LEN_MAX);
+};
 
 /// Most packets read from one RTCP compound. Browsers put two to six into one; the rest of a longer
 /// one is not read.
