@@ -39,16 +39,26 @@ export async function launchFirefox() {
       '-L', `module-native-protocol-unix socket=${socket} auth-anonymous=1`],
     { env: environment, stdio: 'ignore' },
   );
-  await until('PulseAudio listens', () => fs.existsSync(socket), 20_000);
-  const browser = await puppeteer.launch({
-    browser: 'firefox',
-    executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
-    headless: true,
-    timeout: 240_000,
-    protocolTimeout: 240_000,
-    env: { ...process.env, PULSE_SERVER: `unix:${socket}` },
-    extraPrefsFirefox: PREFERENCES,
-  });
+  const silence = () => {
+    pulse.kill('SIGTERM');
+    fs.rmSync(dir, { recursive: true, force: true });
+  };
+  let browser;
+  try {
+    await until('PulseAudio listens', () => fs.existsSync(socket), 20_000);
+    browser = await puppeteer.launch({
+      browser: 'firefox',
+      executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
+      headless: true,
+      timeout: 240_000,
+      protocolTimeout: 240_000,
+      env: { ...process.env, PULSE_SERVER: `unix:${socket}` },
+      extraPrefsFirefox: PREFERENCES,
+    });
+  } catch (error) {
+    silence();
+    throw error;
+  }
   return {
     open: async (url) => {
       const page = await browser.newPage();
@@ -58,9 +68,7 @@ export async function launchFirefox() {
       return page;
     },
     close: async () => {
-      await browser.close();
-      pulse.kill('SIGTERM');
-      fs.rmSync(dir, { recursive: true, force: true });
+      await browser.close().finally(silence);
     },
   };
 }
