@@ -1,7 +1,7 @@
 //! Opaque handles: the partner's own, meaningless names for a participant or a room.
 //!
 //! A handle must not be personal data. What can be told from the text is refused here with the
-//! reason: e-mail and IP addresses, phone numbers, free text. Neither [`Handle`] nor its errors
+//! reason: e-mail and IP addresses, phone numbers, names, free text. Neither [`Handle`] nor its errors
 //! show the text in `Debug` or `Display`.
 
 use std::{borrow::Cow, net::IpAddr};
@@ -18,6 +18,9 @@ use crate::limits::HANDLE_CHARS_MAX;
 /// Digits from which a text of digits and separators counts as a phone number. The shortest
 /// subscriber numbers in use have seven.
 const PHONE_DIGITS_MIN: usize = 7;
+/// Capitalised words that are taken for a name. More are letters by chance: of random ids of 21
+/// letters and digits one in 200,000 looks like four words or fewer.
+const NAME_WORDS_MAX: usize = 4;
 const PATTERN: &str = "^[A-Za-z0-9._~-]{1,64}$";
 const DESCRIPTION: &str = "Opaque handle of the partner. Not a name, e-mail address, phone number \
     or IP address: these are refused.";
@@ -45,7 +48,8 @@ pub enum HandleRefusal {
     /// Is an IP address.
     #[error("it is an IP address; use an opaque id that only you can resolve")]
     Address,
-    /// Words with spaces, or letters outside of ASCII: a name or other free text.
+    /// Words with spaces, letters outside of ASCII, `anna.schmidt`, `AnnaSchmidt`: a name or other
+    /// free text.
     #[error("it looks like a name or other free text; use an opaque id that only you can resolve")]
     FreeText,
     /// Another character than the allowed ones.
@@ -89,7 +93,10 @@ fn refusal(text: &str) -> Option<HandleRefusal> {
     if is_phone(text) {
         return Some(R::Phone);
     }
-    if text.chars().any(|c| c.is_whitespace() || (!c.is_ascii() && c.is_alphabetic())) {
+    if text.chars().any(|c| c.is_whitespace() || (!c.is_ascii() && c.is_alphabetic()))
+        || is_dotted_words(text)
+        || is_capitalised_words(text)
+    {
         return Some(R::FreeText);
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-');
@@ -112,6 +119,38 @@ fn is_phone(text: &str) -> bool {
     let separator = |c: char| matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/' | '_' | '~');
     text.chars().all(|c| c.is_ascii_digit() || separator(c))
         && text.chars().filter(char::is_ascii_digit).count() >= PHONE_DIGITS_MIN
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(c, '.' | '_' | '~' | '-')
+}
+
+/// Letters only, in parts that a dot joins: the local part of a company's e-mail addresses
+/// (`anna.schmidt`), or a domain.
+fn is_dotted_words(text: &str) -> bool {
+    let mut parts = text.split('.');
+    let is_words = |part: &str| {
+        part.chars().any(|c| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphabetic() || is_separator(c))
+    };
+    text.contains('.') && parts.all(is_words)
+}
+
+/// Two to [`NAME_WORDS_MAX`] words like `Anna`, with or without separators between them.
+fn is_capitalised_words(text: &str) -> bool {
+    let mut words = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (first, tail) = rest.split_at(rest.chars().next().map_or(0, char::len_utf8));
+        let small = tail.bytes().take_while(u8::is_ascii_lowercase).count();
+        if !first.chars().all(|c| c.is_ascii_uppercase()) || small == 0 {
+            return false;
+        }
+        words += 1;
+        rest = &tail[small..];
+        rest = rest.strip_prefix(is_separator).unwrap_or(rest);
+    }
+    (2..=NAME_WORDS_MAX).contains(&words)
 }
 
 impl<'de> Deserialize<'de> for Handle {
@@ -175,6 +214,16 @@ mod tests {
             ("Müller", R::FreeText),
             ("アンナ", R::FreeText),
             ("a\tb", R::FreeText),
+            ("anna.schmidt", R::FreeText),
+            ("a.schmidt", R::FreeText),
+            ("anna.maria.schmidt", R::FreeText),
+            ("anna.schmidt-meier", R::FreeText),
+            ("Anna.Schmidt", R::FreeText),
+            ("Anna_Schmidt", R::FreeText),
+            ("Anna-Schmidt", R::FreeText),
+            ("Anna~Schmidt", R::FreeText),
+            ("AnnaSchmidt", R::FreeText),
+            ("Anna-Maria-Schmidt", R::FreeText),
             ("a/b", R::Characters),
             ("../etc", R::Characters),
             ("..", R::Characters),
@@ -194,6 +243,14 @@ mod tests {
         for text in [
             "a",
             "123456",
+            "guest-7",
+            "guest-blue-fox",
+            "Anna",
+            "ABC",
+            "lesson.7",
+            "v1.2",
+            ".hidden",
+            "QmFzZTY0SXNOb3RBTmFtZQ",
             "user-5f0c2b",
             "018f2f6e-6f0a-7cc0-8d3a-0c8b6f1f9e52",
             "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU",
