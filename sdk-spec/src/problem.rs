@@ -115,7 +115,7 @@ codes! {
     RequestTimeout = "request_timeout", 408, "The request did not arrive in time",
         "Send the whole request without pauses.";
     RoomFull = "room_full", 409, "The room has as many participants as it may",
-        "Wait until somebody leaves, or create the room with a higher `participants_max`.";
+        "Wait until somebody leaves, or create the room with a higher `participants_max`; then come with a new token.";
     TooManyRooms = "too_many_rooms", 409, "The project has as many open rooms as it may",
         "Delete rooms that are no longer needed, or give them a shorter `empty_timeout_seconds`.";
     PreconditionFailed = "precondition_failed", 412, "The entity tag is not the current one",
@@ -139,9 +139,9 @@ codes! {
     Internal = "internal", 500, "We failed",
         "Try again; if it stays, report it with the time.";
     NoMediaNode = "no_media_node", 503, "No media node is free",
-        "Try again after the seconds in `Retry-After`.";
+        "Try again after the seconds in `Retry-After`, with a new token.";
     Unavailable = "unavailable", 503, "The service is not available now",
-        "Try again after the seconds in `Retry-After`.";
+        "Try again after the seconds in `Retry-After`; a client with a new token.";
     MediaTimeout = "media_timeout", 504, "The media node did not answer in time",
         "Try again with a new token.";
 }
