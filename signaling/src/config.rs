@@ -15,7 +15,7 @@ pub struct Config {
     /// address is served. Port 0 takes a free one.
     pub listen: SocketAddr,
     /// How clients reach the server, `https://conclave.example`; for the `ws_url` of tokens.
-    /// Without it the listen address is told.
+    /// Without it the listen address is told, which must then be one.
     pub public_url: Option<String>,
     /// Certificate for TLS. The files are read again when they change.
     pub tls: Option<Tls>,
@@ -49,6 +49,12 @@ pub enum ConfigError {
     /// Not a URL that clients can use.
     #[error("public_url: must be http(s)://host[:port] without a path")]
     PublicUrl,
+    /// Nowhere for clients to go.
+    #[error(
+        "public_url: needed when listening on every address (0.0.0.0 or [::]), which no client \
+         can connect to; say https://host[:port]"
+    )]
+    NoPublicUrl,
     /// A cap of nothing.
     #[error("connections_max and connections_per_address_max must be at least 1")]
     Connections,
@@ -79,6 +85,9 @@ impl Config {
         }
         if self.public_url.as_deref().is_some_and(|url| !is_origin(url)) {
             errors.push(ConfigError::PublicUrl);
+        }
+        if self.listen.ip().is_unspecified() && self.public_url.is_none() {
+            errors.push(ConfigError::NoPublicUrl);
         }
         if self.connections_max == 0 || self.connections_per_address_max == 0 {
             errors.push(ConfigError::Connections);
@@ -121,6 +130,18 @@ mod tests {
         config.public_url = Some(String::from("ftp://x"));
         let errors = config.validate().unwrap_err();
         assert_eq!(errors, [ConfigError::PlainHttp, ConfigError::PublicUrl]);
+    }
+
+    #[test]
+    fn an_unspecified_address_needs_a_public_url() {
+        let mut config = Config::default();
+        for listen in ["0.0.0.0:443", "[::]:443"] {
+            config.listen = listen.parse().unwrap();
+            config.public_url = None;
+            assert!(config.validate().unwrap_err().contains(&ConfigError::NoPublicUrl));
+            config.public_url = Some(String::from("https://c.example"));
+            assert!(!config.validate().unwrap_err().contains(&ConfigError::NoPublicUrl));
+        }
     }
 
     #[test]
