@@ -1,5 +1,7 @@
 //! Every failure as a problem (RFC 9457), and extractors whose rejections are problems too.
 
+use std::borrow::Cow;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
@@ -151,8 +153,9 @@ pub(crate) fn media_type(value: Option<&HeaderValue>) -> String {
 }
 
 fn refuse_json(bytes: &[u8], error: &serde_json::Error) -> Failure {
+    let place = place(error);
     if error.classify() != Category::Data {
-        return Failure::new(Code::MalformedRequest).detail(format!("not JSON: {error}"));
+        return Failure::new(Code::MalformedRequest).detail(format!("not JSON{place}"));
     }
     let text = error.to_string();
     if let Some(claim) = personal_key(bytes) {
@@ -164,7 +167,36 @@ fn refuse_json(bytes: &[u8], error: &serde_json::Error) -> Failure {
     } else {
         Code::InvalidField
     };
-    Failure::new(code).detail(text)
+    Failure::new(code).detail(format!("{}{place}", reason(&text)))
+}
+
+fn place(error: &serde_json::Error) -> String {
+    match (error.line(), error.column()) {
+        (0, _) => String::new(),
+        (line, column) => format!(" at line {line} column {column}"),
+    }
+}
+
+/// What serde found wrong, without what was sent: of its texts, names of missing and repeated
+/// members are ours, all other quotations may be the client's.
+fn reason(text: &str) -> Cow<'static, str> {
+    let name = || text.split('`').nth(1).unwrap_or_default();
+    let fixed = match text {
+        t if t.starts_with("missing field") => return format!("`{}` is missing", name()).into(),
+        t if t.starts_with("duplicate field") => {
+            return format!("`{}` stands twice", name()).into();
+        }
+        t if t.starts_with("handle refused: ") => {
+            let end = t.rfind(" at line ").unwrap_or(t.len());
+            return t[..end].to_owned().into();
+        }
+        t if t.starts_with("unknown field") => "a member is not known here",
+        t if t.starts_with("unknown variant") => "a value is none of those that are allowed",
+        t if t.starts_with("invalid type") => "a value has the wrong type",
+        t if t.starts_with("recursion limit") => "values are nested too deeply",
+        _ => "a value is not as it must be",
+    };
+    fixed.into()
 }
 
 /// A member of the body's object, or of an object in it, that is a claim about a person.
@@ -185,7 +217,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(error) => Err(Failure::new(Code::MalformedRequest).detail(error.body_text())),
+            // The library's text repeats what was sent.
+            Err(_) => Err(Failure::new(Code::MalformedRequest)
+                .detail("a query parameter is unknown, repeated or of the wrong type")),
         }
     }
 }
