@@ -11,7 +11,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sdk_spec::{
     handle::Handle,
-    limits::ROOMS_OPEN_MAX,
+    limits::{IDEMPOTENCY_SECONDS, ROOMS_OPEN_MAX},
     problem::{Code, FieldError},
     rest::{CreateRoom, CreateToken, CreatedToken, Page, Room, RoomList, Timestamp},
     scope::Scope,
@@ -46,17 +46,29 @@ pub(super) async fn create_room(
     let row = new_room(&partner, body.value);
     let answer = serde_json::to_string(&room(&row, 0)).unwrap_or_default();
     let route = (partner.project.as_ref(), "rooms");
-    let retry = request(&headers, route, &body.bytes, answer.clone())?;
-    let stored = app.store.create_room(&row, ROOMS_OPEN_MAX, retry.as_ref()).await?;
-    match stored {
+    let until = row.created_at_ms + u64::from(IDEMPOTENCY_SECONDS) * 1000;
+    let retry = request(&headers, route, &body.bytes, answer.clone(), until)?;
+    let stored = whole(async move {
+        let stored = app.store.create_room(&row, ROOMS_OPEN_MAX, retry.as_ref()).await?;
+        if stored == Some(Remembered::New) {
+            app.rooms.open(row.id, rules(&row));
+        }
+        Ok(stored)
+    });
+    match stored.await? {
         None => Err(Failure::new(Code::TooManyRooms)),
         Some(Remembered::Other) => Err(Failure::new(Code::IdempotencyKeyReused)),
         Some(Remembered::Before(answer)) => Ok(created(answer)),
-        Some(Remembered::New) => {
-            app.rooms.open(row.id, rules(&row));
-            Ok(created(answer))
-        }
+        Some(Remembered::New) => Ok(created(answer)),
     }
+}
+
+/// Runs work whose steps belong together to its end, even when the client goes away meanwhile: the
+/// server drops a handler whose connection is closed.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(Failure::new(Code::Internal)))
 }
 
 /// 201 with the room's JSON and `Location`.
@@ -111,12 +123,15 @@ pub(super) async fn delete_room(
     PathId(id): PathId<RoomId>,
 ) -> Result<StatusCode, Failure> {
     partner.may(Scope::RoomsWrite)?;
-    // Stored first: from then on no token is accepted, whatever happens to the task.
-    if !app.store.delete_room(&partner.project, id, clock::now_ms()).await? {
-        return Err(Failure::new(Code::NotFound));
-    }
-    app.rooms.send(id, Input::Close).await;
-    Ok(StatusCode::NO_CONTENT)
+    whole(async move {
+        // Stored first: from then on no token is accepted, whatever happens to the task.
+        if !app.store.delete_room(&partner.project, id, clock::now_ms()).await? {
+            return Err(Failure::new(Code::NotFound));
+        }
+        app.rooms.send(id, Input::Close).await;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// What is remembered of a minted token: enough to sign the same again, no handle, no token.
@@ -143,7 +158,10 @@ pub(super) async fn create_token(
     let fresh = Minted { jti: secret::opaque_id(""), iat: clock::now_ms() / 1000 };
     let answer = serde_json::to_string(&fresh).unwrap_or_default();
     let route = format!("rooms/{id}/tokens");
-    let retry = request(&headers, (partner.project.as_ref(), &route), &body.bytes, answer)?;
+    // A retry gets the same token while it is good for anything, then another.
+    let until = (fresh.iat + u64::from(body.value.ttl_seconds())) * 1000;
+    let route = (partner.project.as_ref(), route.as_str());
+    let retry = request(&headers, route, &body.bytes, answer, until)?;
     let remembered = match &retry {
         Some(retry) => app.store.remember(retry).await?,
         None => Remembered::New,

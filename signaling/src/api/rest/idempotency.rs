@@ -3,14 +3,14 @@
 use aws_lc_rs::hmac;
 use axum::http::HeaderMap;
 use sdk_spec::{
-    limits::{IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_SECONDS},
+    limits::IDEMPOTENCY_KEY_CHARS_MAX,
     problem::{Code, FieldError},
 };
 
 use super::super::Failure;
 use crate::{clock, secret, store::IdempotentRequest};
 
-/// The request as the store remembers it; `None` without a key.
+/// The request as the store remembers it until `expires_at_ms`; `None` without a key.
 ///
 /// The key itself is not kept: what is kept of the body is keyed with it, so that a stolen
 /// database does not tell what was sent.
@@ -19,6 +19,7 @@ pub(super) fn request(
     (project, route): (&str, &str),
     body: &[u8],
     answer: String,
+    expires_at_ms: u64,
 ) -> Result<Option<IdempotentRequest>, Failure> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.as_bytes();
@@ -31,13 +32,12 @@ pub(super) fn request(
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), body);
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(mac.as_ref());
-    let now_ms = clock::now_ms();
     Ok(Some(IdempotentRequest {
         // Neither project nor route has a line feed.
         id: secret::sha256(&[project.as_bytes(), route.as_bytes(), key].join(&b'\n')),
         fingerprint,
         answer,
-        now_ms,
-        expires_at_ms: now_ms + u64::from(IDEMPOTENCY_SECONDS) * 1000,
+        now_ms: clock::now_ms(),
+        expires_at_ms,
     }))
 }
