@@ -24,6 +24,16 @@ pub const SOCKET_QUEUE_MAX: usize = public::MESSAGES_RESUMABLE_MAX + 64;
 /// sections has about this; the largest message counts for 33, so a client can have 1.5 of them
 /// parsed per second, about 10 ms of work.
 pub const MESSAGE_BYTES_PER_TOKEN: usize = 8 * 1024;
+/// When a command that ends media is sent again to a node that was too busy for it. A removed
+/// participant may be heard so much longer; a node takes thousands of commands in this time.
+pub const CLOSE_AGAIN: Duration = Duration::from_millis(50);
+/// First pause before the end of a room is stored again; each further one is twice as long.
+pub const STORE_AGAIN: Duration = Duration::from_secs(1);
+/// Longest such pause.
+pub const STORE_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// How often the end of a room is tried to be stored: for about a quarter of an hour. Then the room
+/// is left to the next start, which gives every open one its task.
+pub const STORE_TRIES_MAX: u32 = 20;
 /// How long one write to a socket may block before its reader counts as too slow.
 pub const SOCKET_WRITE: Duration = Duration::from_secs(10);
 /// How long a closing handshake of a WebSocket may take.
@@ -35,8 +45,21 @@ pub const REQUEST: Duration = Duration::from_secs(15);
 pub const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// Headers of a request. Browsers send about twenty.
 pub const HEADERS_MAX: usize = 64;
-/// Streams of one HTTP/2 connection: browsers open 100 at most.
-pub const STREAMS_MAX: u32 = 100;
+/// Streams of one HTTP/2 connection. More wait at the client; each may have a body in memory.
+pub const STREAMS_MAX: u32 = 16;
+/// Bytes that a client may send ahead on one HTTP/2 stream: a REST body at once.
+pub const STREAM_WINDOW: u32 = 64 * 1024;
+/// Bytes that a client may send ahead on one HTTP/2 connection: the largest SDP at once. Bounds what
+/// is kept of bodies that nobody reads.
+pub const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// SDP bodies being read at the same time: 32 MiB at most. Above it WHIP and WHEP are unavailable
+/// for the moment.
+pub const SDP_READING_MAX: usize = 128;
+/// How long an SDP body may take. A place among [`SDP_READING_MAX`] is held so long.
+pub const SDP_BODY: Duration = Duration::from_secs(5);
+/// Read buffer of a WebSocket; it grows with a message. The library's default is 128 KiB, which
+/// everybody could claim before the first message.
+pub const SOCKET_READ_BUFFER: usize = 4 * 1024;
 /// How long a TLS handshake may take.
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open connections get to finish when the server stops.
@@ -45,6 +68,14 @@ pub const SHUTDOWN: Duration = Duration::from_secs(5);
 /// API keys whose rate is remembered: 200 bytes each. Only accepted keys are counted, so this is
 /// reached by a partner with as many keys, not by guessing.
 pub const RATED_KEYS_MAX: usize = 10_000;
+
+/// Failed authentications of one address (IPv6: one /64) in a second, sustained.
+pub const FAILED_PER_SECOND: u32 = 5;
+/// Failed authentications of one address at once: a class behind one address whose tokens expired.
+pub const FAILED_BURST: u32 = 100;
+/// Addresses whose failures are remembered: 50 bytes each. At the bound all are forgotten, which
+/// helps nobody who has so many addresses anyway.
+pub const FAILED_ADDRESSES_MAX: usize = 50_000;
 
 /// How often expired rows are deleted.
 pub const PURGE_EVERY: Duration = Duration::from_secs(60);

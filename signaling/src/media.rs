@@ -40,13 +40,14 @@ impl Media {
         self.bus.send(node, command)
     }
 
-    /// Keeps the table of sessions in step with a command, whether or not a node gets it.
-    pub(crate) fn note(&self, room: RoomId, command: &Command) {
-        match command {
-            Command::OpenSession { session, .. } => drop(self.sessions.insert(*session, room)),
-            Command::CloseSession { session } => drop(self.sessions.remove(session)),
-            _ => {}
-        }
+    /// From now on events of `session` are for `room`.
+    pub(crate) fn enter(&self, session: SessionId, room: RoomId) {
+        self.sessions.insert(session, room);
+    }
+
+    /// Events of `session` are for nobody any more.
+    pub(crate) fn forget(&self, session: SessionId) {
+        self.sessions.remove(&session);
     }
 
     pub(crate) fn subscribe(&self) -> Subscription {

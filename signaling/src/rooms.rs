@@ -9,6 +9,7 @@
 //! A room is here from its creation (or the start of the server) to its end, so that its empty
 //! time-out runs whether or not anybody ever joins.
 
+mod owed;
 mod task;
 
 use std::{
@@ -69,6 +70,7 @@ pub(crate) enum Outgoing {
 
 struct Entry {
     inputs: mpsc::Sender<Input>,
+    participants_max: u32,
     participants: Arc<AtomicU32>,
 }
 
@@ -95,7 +97,8 @@ impl Rooms {
     pub(crate) fn open(self: &Arc<Self>, id: RoomId, rules: Rules) {
         let (inputs, queue) = mpsc::channel(limits::ROOM_QUEUE_MAX);
         let participants = Arc::new(AtomicU32::new(0));
-        let entry = Entry { inputs, participants: Arc::clone(&participants) };
+        let participants_max = rules.participants_max;
+        let entry = Entry { inputs, participants_max, participants: Arc::clone(&participants) };
         if self.entries.insert(id, entry).is_none() {
             self.metrics.rooms.inc();
         }
@@ -106,6 +109,22 @@ impl Rooms {
     /// Participants in a room now.
     pub(crate) fn participants(&self, id: RoomId) -> u32 {
         self.entries.get(&id).map_or(0, |entry| entry.participants.load(Relaxed))
+    }
+
+    /// Whether somebody more could be let in, as far as can be told before a token is used up. The
+    /// room itself decides again.
+    ///
+    /// # Errors
+    /// [`Refusal::RoomFull`], [`Refusal::NoMediaNode`].
+    pub(crate) fn check_vacancy(&self, id: RoomId) -> Result<(), Refusal> {
+        let is_full = |entry: &Entry| entry.participants.load(Relaxed) >= entry.participants_max;
+        match self.entries.get(&id).map(|entry| is_full(&entry)) {
+            // A room that is gone is the token's fault, which the store tells.
+            None => Ok(()),
+            Some(true) => Err(Refusal::RoomFull),
+            Some(false) if self.media.place().is_none() => Err(Refusal::NoMediaNode),
+            Some(false) => Ok(()),
+        }
     }
 
     /// A number for a new connection.

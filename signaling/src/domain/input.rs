@@ -8,7 +8,7 @@ use sdk_spec::{
 };
 use sfu_proto::{
     control::{self, Event},
-    id::ParticipantId,
+    id::{ParticipantId, SessionId},
     sdp,
 };
 
@@ -53,6 +53,10 @@ pub(crate) enum Command {
     MediaLost,
     /// Events of the media node were lost.
     MediaMissed,
+    /// The media node did not take the room.
+    RoomRefused,
+    /// The media node did not take a session.
+    SessionRefused(SessionId),
     /// The room is deleted.
     Close,
     /// A deadline passed.

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use sdk_spec::ws::{LeaveReason, MediaState, ServerMessage, Slot, Waiting};
 use sfu_proto::{
-    control::{EndReason, Event, SlotState},
-    id::{SessionId, TrackId},
+    control::{self, EndReason, Event, SlotState},
+    id::{ParticipantId, SessionId, TrackId},
 };
 
-use super::Room;
+use super::{NO_MEDIA_NODE, Refusal, Room, error, member::Asker};
 
 impl Room {
     pub(super) fn on_media(&mut self, event: Event, now: Instant) {
@@ -40,15 +40,48 @@ impl Room {
     fn on_session_ended(&mut self, session: SessionId, reason: EndReason, now: Instant) {
         let Some(id) = self.sessions.get(&session).copied() else { return };
         let reason = match reason {
+            EndReason::Refused => return self.on_session_refused(session, now),
             EndReason::PeerClosed => LeaveReason::Left,
             EndReason::ConsentLost => LeaveReason::Timeout,
             // We did not close it, or it would not be known any more.
-            EndReason::Closed
-            | EndReason::HandshakeFailed
-            | EndReason::Refused
-            | EndReason::Internal => LeaveReason::ServerError,
+            EndReason::Closed | EndReason::HandshakeFailed | EndReason::Internal => {
+                LeaveReason::ServerError
+            }
         };
         self.end(id, reason, now);
+    }
+
+    /// Whoever waits for an answer waits in vain, and sessions may have ended unheard: the media
+    /// node is asked. A WHIP or WHEP client would not notice by itself.
+    pub(super) fn on_media_missed(&mut self, now: Instant) {
+        self.give_up_offers(|_| true, now);
+        let on_node = self.members.values().filter(|m| m.has_media);
+        let sessions: Vec<_> = on_node.map(|m| m.session).collect();
+        if !sessions.is_empty() {
+            self.media(control::Command::Sync { sessions });
+        }
+    }
+
+    pub(super) fn on_room_refused(&mut self, now: Instant) {
+        for id in self.members.keys().copied().collect::<Vec<_>>() {
+            self.refuse_media(id, now);
+        }
+    }
+
+    pub(super) fn on_session_refused(&mut self, session: SessionId, now: Instant) {
+        if let Some(id) = self.sessions.get(&session).copied() {
+            self.refuse_media(id, now);
+        }
+    }
+
+    /// Ends a participant for whom the media node has no place.
+    fn refuse_media(&mut self, id: ParticipantId, now: Instant) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        if let Some(Asker::Open(to)) = member.pending.take().map(|p| p.asker) {
+            self.reply(to, Err(Refusal::NoMediaNode));
+        }
+        self.tell(id, &error(NO_MEDIA_NODE, None, true));
+        self.end(id, LeaveReason::ServerError, now);
     }
 
     fn on_slots(

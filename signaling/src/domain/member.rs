@@ -24,6 +24,8 @@ pub(crate) struct Member {
     pub(crate) has_media: bool,
     pub(crate) tracks: Vec<MemberTrack>,
     pub(crate) pending: Option<Pending>,
+    /// What it wants to see first, said before the media node had its session.
+    pub(crate) wanted: Option<Vec<TrackId>>,
     pub(crate) client: Client,
 }
 
@@ -46,11 +48,13 @@ pub(crate) struct Pending {
 }
 
 /// Who waits for the answer.
-#[derive(Clone, Copy)]
 pub(crate) enum Asker {
-    Sdk { offer: u64 },
+    Sdk {
+        offer: u64,
+    },
     Open(RequestId),
-    Restart(RequestId),
+    /// With the credentials that the client has once it is answered.
+    Restart(RequestId, sdp::IceCredentials),
 }
 
 /// How the participant talks to us.
@@ -73,6 +77,9 @@ pub(crate) struct Sdk {
     /// Highest `seq` received.
     pub(crate) heard: u64,
     pub(crate) ticket: SecretHash,
+    /// The ticket before it, good until the client is known to have the newest: the `resumed` that
+    /// brings it may be lost with its connection.
+    pub(crate) ticket_before: Option<SecretHash>,
 }
 
 /// The connection of an SDK client.

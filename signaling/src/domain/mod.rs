@@ -37,7 +37,7 @@ use member::{Asker, Client, Link, Member};
 use sdk::encode;
 pub(crate) use sdk::{
     Fault, INTERNAL, MALFORMED, NO_FIRST_MESSAGE, NO_MEDIA_NODE, NOT_FIRST, RESUME_REFUSED,
-    TOKEN_REFUSED, TOO_LARGE, error, refusal,
+    ROOM_FULL, TOKEN_REFUSED, TOO_LARGE, error, refusal,
 };
 
 use crate::{limits, secret::SecretHash};
@@ -107,7 +107,9 @@ impl Room {
             Command::Standard { request, ask } => self.on_ask(request, ask, now),
             Command::Media(event) => self.on_media(event, now),
             Command::MediaLost => self.end_all(LeaveReason::ServerError, now),
-            Command::MediaMissed => self.give_up_offers(|_| true, now),
+            Command::MediaMissed => self.on_media_missed(now),
+            Command::RoomRefused => self.on_room_refused(now),
+            Command::SessionRefused(session) => self.on_session_refused(session, now),
             Command::Close => self.close(now),
             Command::Tick => self.on_tick(now),
         }
@@ -145,11 +147,15 @@ impl Room {
     }
 
     fn end_all(&mut self, reason: LeaveReason, now: Instant) {
-        // Nobody is left to be told, so the others need no announcements.
-        for id in self.members.keys().copied().collect::<Vec<_>>() {
-            if let Some(member) = self.forget(id, now) {
-                self.farewell(member, reason);
-            }
+        // Nobody is left to be told, so the others need no announcements. Sessions end with the
+        // room, so the media node needs one command.
+        let ids: Vec<_> = self.members.keys().copied().collect();
+        let all: Vec<_> = ids.into_iter().filter_map(|id| self.forget(id, now)).collect();
+        if !all.is_empty() {
+            self.media(control::Command::CloseRoom { room: self.id });
+        }
+        for member in all {
+            self.farewell(member, reason);
         }
     }
 
@@ -175,6 +181,7 @@ impl Room {
             has_media: false,
             tracks: Vec::new(),
             pending: None,
+            wanted: None,
             client,
         };
         self.sessions.insert(session, participant);
@@ -190,6 +197,7 @@ impl Room {
     /// Ends a participant and tells everybody.
     fn end(&mut self, participant: ParticipantId, reason: LeaveReason, now: Instant) {
         let Some(member) = self.forget(participant, now) else { return };
+        self.release(&member);
         for track in &member.tracks {
             let track = track.id.to_string();
             self.tell_others(participant, &ServerMessage::TrackUnpublished { track });
@@ -199,7 +207,16 @@ impl Room {
         self.farewell(member, reason);
     }
 
-    /// Takes a participant out of every table and off the media node.
+    /// Takes a participant that is in no table any more off the media node.
+    fn release(&mut self, member: &Member) {
+        if self.members.is_empty() {
+            self.media(control::Command::CloseRoom { room: self.id });
+        } else if member.has_media {
+            self.media(control::Command::CloseSession { session: member.session });
+        }
+    }
+
+    /// Takes a participant out of every table.
     fn forget(&mut self, participant: ParticipantId, now: Instant) -> Option<Member> {
         let member = self.members.remove(&participant)?;
         self.sessions.remove(&member.session);
@@ -209,11 +226,7 @@ impl Room {
         if let Some(connection) = member.connection() {
             self.connections.remove(&connection);
         }
-        if member.has_media {
-            self.media(control::Command::CloseSession { session: member.session });
-        }
         if self.members.is_empty() {
-            self.media(control::Command::CloseRoom { room: self.id });
             self.empty_since = Some(now);
         }
         Some(member)
@@ -222,7 +235,7 @@ impl Room {
     /// The last words to a participant that is no longer in the room.
     fn farewell(&mut self, mut member: Member, reason: LeaveReason) {
         match member.pending.take().map(|p| p.asker) {
-            Some(Asker::Open(to) | Asker::Restart(to)) => self.reply(to, Err(Refusal::Gone)),
+            Some(Asker::Open(to) | Asker::Restart(to, _)) => self.reply(to, Err(Refusal::Gone)),
             Some(Asker::Sdk { .. }) | None => {}
         }
         let Some(connection) = member.connection() else { return };

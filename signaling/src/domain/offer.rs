@@ -115,7 +115,7 @@ impl Room {
     }
 
     /// Makes sure that the media node has the participant's session.
-    pub(super) fn open_session(&mut self, participant: ParticipantId) {
+    fn open_session(&mut self, participant: ParticipantId) {
         let Some(member) = self.members.get_mut(&participant) else { return };
         if !std::mem::replace(&mut member.has_media, true) {
             let (session, room) = (member.session, self.id);
@@ -148,7 +148,11 @@ impl Room {
             .collect();
         let session = member.session;
         member.pending = Some(Pending { request, deadline: now + limits::OFFER, tracks, asker });
+        let wanted = member.wanted.take();
         self.media(control::Command::Offer { session, request, offer, publish });
+        if let Some(tracks) = wanted {
+            self.media(control::Command::Want { session, tracks });
+        }
     }
 
     pub(super) fn on_answered(
@@ -169,7 +173,7 @@ impl Room {
                 self.tell(id, &ServerMessage::Answer { id: offer, sdp, tracks });
             }
             Asker::Open(to) => self.reply_opened(id, to, answer),
-            Asker::Restart(to) => self.reply_restarted(id, to, answer),
+            Asker::Restart(to, ice) => self.reply_restarted(id, to, ice, answer),
         }
         self.apply(id, accepted);
     }
@@ -182,13 +186,19 @@ impl Room {
         now: Instant,
     ) {
         let Some((id, pending)) = self.take_pending(session, request) else { return };
+        // Without a session on the media node nothing will ever be answered.
+        let is_over = reason == sdp::Refusal::NoSession || matches!(pending.asker, Asker::Open(_));
         match pending.asker {
             Asker::Sdk { offer } => self.tell(id, &offer_refused(offer, reason)),
-            Asker::Restart(to) => self.reply(to, Err(Refusal::Offer(reason))),
-            Asker::Open(to) => {
-                self.reply(to, Err(Refusal::Offer(reason)));
-                self.end(id, LeaveReason::ServerError, now);
+            Asker::Open(to) if reason == sdp::Refusal::NoSession => {
+                self.reply(to, Err(Refusal::NoMediaNode));
             }
+            Asker::Open(to) | Asker::Restart(to, _) => {
+                self.reply(to, Err(Refusal::Offer(reason)));
+            }
+        }
+        if is_over {
+            self.end(id, LeaveReason::ServerError, now);
         }
     }
 
@@ -213,7 +223,7 @@ impl Room {
         for (id, pending) in late {
             match pending.asker {
                 Asker::Sdk { offer } => self.tell(id, &error(NO_ANSWER, Some(offer), false)),
-                Asker::Restart(to) => self.reply(to, Err(Refusal::MediaTimeout)),
+                Asker::Restart(to, _) => self.reply(to, Err(Refusal::MediaTimeout)),
                 Asker::Open(to) => {
                     self.reply(to, Err(Refusal::MediaTimeout));
                     self.end(id, LeaveReason::ServerError, now);
@@ -291,5 +301,5 @@ fn offer_refused(offer: u64, reason: sdp::Refusal) -> ServerMessage {
         _ => (ErrorCode::OfferRefused, "Correct the offer; the session goes on as it was."),
     };
     let error = ws::ErrorInfo { code, message: reason.to_string(), remedy: remedy.to_owned() };
-    ServerMessage::Error { error, offer: Some(offer), fatal: false }
+    ServerMessage::Error { error, offer: Some(offer), fatal: reason == sdp::Refusal::NoSession }
 }

@@ -15,7 +15,7 @@ use sfu_proto::{
 
 use super::{
     Admission, Body, ClientInput, Close, ConnectionId, Effect, Proof, Room,
-    member::{Client, Link, Member, Sdk},
+    member::{Client, Link, Member, MemberTrack, Sdk},
     outbox::{Numbered, Outbox},
 };
 use crate::secret::{Capability, SecretHash};
@@ -34,12 +34,15 @@ pub(crate) const RESUME_REFUSED: Fault =
 pub(crate) const ROOM_FULL: Fault = (
     ErrorCode::RoomFull,
     "the room has as many participants as it may",
-    "Wait until somebody leaves, or raise participants_max of the next room.",
+    "Wait until somebody leaves, or raise participants_max of the next room; come with a new token.",
 );
-pub(crate) const NO_MEDIA_NODE: Fault =
-    (ErrorCode::NoMediaNode, "no media node is free", "Try again in some seconds.");
+pub(crate) const NO_MEDIA_NODE: Fault = (
+    ErrorCode::NoMediaNode,
+    "no media node is free",
+    "Try again in some seconds with a new token.",
+);
 pub(crate) const INTERNAL: Fault =
-    (ErrorCode::Internal, "we failed", "Try again; if it stays, report it with the time.");
+    (ErrorCode::Internal, "we failed", "Try again with a new token; if it stays, report the time.");
 pub(crate) const NO_FIRST_MESSAGE: Fault = (
     ErrorCode::Timeout,
     "the first message did not arrive in time",
@@ -108,7 +111,7 @@ impl Room {
         let (secret, ticket) = self.draw_secret();
         let grants = who.grants.clone();
         let link = Link::Live { connection, heard_at: now };
-        let sdk = Sdk { link, outbox: Outbox::default(), heard: 0, ticket };
+        let sdk = Sdk { link, outbox: Outbox::default(), heard: 0, ticket, ticket_before: None };
         let id = self.admit(who, Client::Sdk(sdk));
         self.connections.insert(connection, id);
         let Some(me) = self.members.get(&id) else { return };
@@ -172,6 +175,10 @@ impl Room {
         }
         let fresh = input.seq == sdk.heard + 1;
         sdk.heard = sdk.heard.max(input.seq);
+        if input.seq > 0 {
+            // It goes on after `resumed`, so it has the newest ticket.
+            sdk.ticket_before = None;
+        }
         if fresh || input.seq == 0 {
             self.on_body(id, input.body, now);
         }
@@ -195,22 +202,30 @@ impl Room {
 
     fn on_mute(&mut self, id: ParticipantId, track: &str, muted: bool) {
         let wanted = track.parse::<TrackId>().ok();
-        let tracks = self.members.get_mut(&id).map(|m| &mut m.tracks);
-        let own = tracks.and_then(|t| t.iter_mut().find(|t| Some(t.id) == wanted));
-        let Some(own) = own else {
+        let member = self.members.get_mut(&id);
+        let own = member.and_then(|m| {
+            let offered = m.pending.as_mut().and_then(|p| find(&mut p.tracks, wanted));
+            Some((find(&mut m.tracks, wanted)?, offered))
+        });
+        let Some((own, offered)) = own else {
             self.tell(id, &error(UNKNOWN_TRACK, None, false));
             return;
         };
-        if own.muted != muted {
-            own.muted = muted;
-            let track = own.id;
+        let track = own.id;
+        let is_news = std::mem::replace(&mut own.muted, muted) != muted;
+        // An offer in flight says again whether the track is muted, and said so before this.
+        let is_undone = offered.is_some_and(|o| std::mem::replace(&mut o.muted, muted) != muted);
+        if is_news || is_undone {
             self.media(control::Command::SetMuted { track, muted });
+        }
+        if is_news {
             let message = ServerMessage::TrackMuted { track: track.to_string(), muted };
             self.tell_others(id, &message);
         }
     }
 
-    /// Unknown tracks are races with their end, not faults.
+    /// Unknown tracks are races with their end, not faults. Before the first offer it is kept: the
+    /// media node ends sessions that nobody connects to.
     fn on_want(&mut self, id: ParticipantId, tracks: &[String]) {
         if tracks.len() > TRACKS_WANTED_MAX {
             self.tell(id, &error(WANTS_TOO_MUCH, None, false));
@@ -220,9 +235,12 @@ impl Room {
             text.parse::<TrackId>().ok().filter(|track| self.tracks.contains_key(track))
         };
         let tracks = tracks.iter().filter_map(known).collect();
-        self.open_session(id);
-        if let Some(session) = self.members.get(&id).map(|m| m.session) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        if member.has_media {
+            let session = member.session;
             self.media(control::Command::Want { session, tracks });
+        } else {
+            member.wanted = Some(tracks);
         }
     }
 
@@ -256,6 +274,10 @@ impl Room {
     }
 }
 
+fn find(tracks: &mut [MemberTrack], id: Option<TrackId>) -> Option<&mut MemberTrack> {
+    tracks.iter_mut().find(|track| Some(track.id) == id)
+}
+
 fn is_ping(body: &Body) -> bool {
     matches!(body, Body::Ping)
 }
@@ -272,11 +294,15 @@ fn reattach(
 ) -> Option<(Option<ConnectionId>, u64, Vec<Numbered>)> {
     let superseded = member.connection();
     let sdk = member.sdk()?;
-    if !sdk.ticket.matches(&proof.secret) {
+    let is_newest = sdk.ticket.matches(&proof.secret);
+    let is_before = sdk.ticket_before.is_some_and(|before| before.matches(&proof.secret));
+    if !is_newest && !is_before {
         return None;
     }
     let missed = sdk.outbox.after(received)?;
     sdk.outbox.acknowledge(received).ok()?;
+    let used = if is_newest { Some(sdk.ticket) } else { sdk.ticket_before };
+    sdk.ticket_before = used;
     sdk.ticket = ticket;
     sdk.link = Link::Live { connection, heard_at: now };
     Some((superseded, sdk.heard, missed))

@@ -86,9 +86,11 @@ impl Room {
         &mut self,
         participant: ParticipantId,
         to: RequestId,
+        ice: sdp::IceCredentials,
         answer: Box<sdp::Answer>,
     ) {
         let Some(client) = self.standard(participant) else { return };
+        client.offer.ice = ice;
         client.generation += 1;
         let generation = client.generation;
         self.reply(to, Ok(Reply::Restarts { answer, generation }));
@@ -117,9 +119,10 @@ impl Room {
             }
             (Some(_), Tag::Any) if pending => return Err(Refusal::Busy),
             (Some(ice), Tag::Any) => {
-                client.offer.ice = ice;
-                let offer = client.offer.clone();
-                self.send_offer(id, offer, tracks, Asker::Restart(request), now);
+                // Kept when it is answered: a restart that failed may be asked for again.
+                let mut offer = client.offer.clone();
+                offer.ice = ice.clone();
+                self.send_offer(id, offer, tracks, Asker::Restart(request, ice), now);
             }
             (_, Tag::Generation(_) | Tag::Foreign) => return Err(Refusal::PreconditionFailed),
         }

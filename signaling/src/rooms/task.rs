@@ -1,7 +1,7 @@
 //! The task of one room: feeds the domain, carries out its effects.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -10,16 +10,21 @@ use std::{
 };
 
 use bus::{Registration, SendError};
-use sfu_proto::{control, id::RoomId};
+use sfu_proto::{
+    control,
+    id::{RoomId, SessionId},
+};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
 };
 
-use super::{Hello, Input, Outgoing, Rooms};
-use crate::clock;
-use crate::domain::{
-    self, Command, ConnectionId, Effect, Refusal, Reply, RequestId, Room, refusal,
+use super::{Hello, Input, Outgoing, Rooms, owed::Owed};
+use crate::{
+    clock,
+    domain::{self, Command, ConnectionId, Effect, Refusal, Reply, RequestId, Room, refusal},
+    limits,
+    store::Store,
 };
 
 struct Task {
@@ -31,6 +36,9 @@ struct Task {
     requests: u64,
     /// The node that carries the room while somebody is in it.
     node: Option<Registration>,
+    /// Sessions that a node has, or is about to have.
+    sessions: HashSet<SessionId>,
+    owed: Owed,
     participants: Arc<AtomicU32>,
     over: bool,
 }
@@ -51,24 +59,31 @@ pub(super) async fn run(
         replies: HashMap::new(),
         requests: 0,
         node: None,
+        sessions: HashSet::new(),
+        owed: Owed::default(),
         participants,
         over: false,
     };
-    while !task.over {
-        let deadline = task.room.deadline();
-        tokio::select! {
-            input = queue.recv() => match input {
-                Some(input) => task.on_input(input),
-                None => break,
-            },
-            () = sleep_until(deadline) => task.apply(Command::Tick),
+    task.live(&mut queue).await;
+    // Nobody waits for a room that is over, whatever the store and the media node do.
+    task.rooms.remove(id);
+    drop(queue);
+    let store = task.rooms.store.clone();
+    tokio::join!(close_stored(&store, id), task.settle_all());
+}
+
+/// Stores the end of a room. A store that fails is tried again.
+async fn close_stored(store: &Store, id: RoomId) {
+    let mut pause = limits::STORE_AGAIN;
+    for _ in 0..limits::STORE_TRIES_MAX {
+        match store.close_room(id, clock::now_ms()).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(room = %id, %error, "the end of a room is not stored yet"),
         }
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(limits::STORE_AGAIN_MAX);
     }
-    let result = task.rooms.store.close_room(id, clock::now_ms()).await;
-    if result.is_err() {
-        // The room is gone from memory; the start of the server or the next deletion mends this.
-        tracing::error!(room = %id, "the end of a room could not be stored");
-    }
+    tracing::error!(room = %id, "the end of a room could not be stored");
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -79,6 +94,32 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 impl Task {
+    /// Until the room is over.
+    async fn live(&mut self, queue: &mut mpsc::Receiver<Input>) {
+        while !self.over {
+            tokio::select! {
+                input = queue.recv() => match input {
+                    Some(input) => self.on_input(input),
+                    None => return,
+                },
+                () = sleep_until(self.room.deadline()) => self.apply(Command::Tick),
+                () = sleep_until(self.owed.due()) => self.settle(),
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        self.owed.settle(&self.rooms.media, Instant::now());
+    }
+
+    /// Until every media node has taken what ends the room's media, or is gone.
+    async fn settle_all(&mut self) {
+        while let Some(due) = self.owed.due() {
+            tokio::time::sleep_until(due.into()).await;
+            self.settle();
+        }
+    }
+
     fn on_input(&mut self, input: Input) {
         match input {
             Input::Hello { connection, hello, socket } => self.on_hello(connection, hello, socket),
@@ -210,20 +251,87 @@ impl Task {
     }
 
     fn command(&mut self, command: control::Command) -> Vec<Effect> {
-        self.rooms.media.note(self.id, &command);
+        if !self.note(&command) {
+            return Vec::new();
+        }
         let Some(node) = self.node else { return Vec::new() };
-        match self.rooms.media.send(node, command) {
+        if self.owed.is_owed(node) {
+            self.settle();
+        }
+        let again = matters(&command).then(|| command.clone());
+        let sent = match self.owed.is_owed(node) {
+            true => Err(SendError::Busy),
+            false => self.rooms.media.send(node, command),
+        };
+        match sent {
             Ok(()) => Vec::new(),
-            // An offer that is lost here runs into its deadline and is told to the client.
-            Err(SendError::Busy) => {
-                self.rooms.metrics.commands_dropped.inc();
-                Vec::new()
-            }
+            Err(SendError::Busy) => self.on_busy(node, again),
             Err(SendError::Gone) => {
                 self.node = None;
                 self.room.handle(Command::MediaLost, Instant::now())
             }
         }
+    }
+
+    /// A node does not take a command now.
+    fn on_busy(&mut self, node: Registration, command: Option<control::Command>) -> Vec<Effect> {
+        let now = Instant::now();
+        match command {
+            Some(control::Command::OpenRoom { .. }) => {
+                self.node = None; // It has nothing of the room, so there is nothing to end.
+                self.room.handle(Command::RoomRefused, now)
+            }
+            Some(control::Command::OpenSession { session, .. }) => {
+                self.forget(session);
+                self.room.handle(Command::SessionRefused(session), now)
+            }
+            Some(command) => {
+                self.owed.keep(node, command, now);
+                Vec::new()
+            }
+            // An offer that is lost here runs into its deadline and is told to the client.
+            None => {
+                self.rooms.metrics.commands_dropped.inc();
+                Vec::new()
+            }
+        }
+    }
+
+    /// Keeps the tables of sessions in step with a command, whether or not a node gets it. `false`
+    /// when it would end a session that no node has.
+    fn note(&mut self, command: &control::Command) -> bool {
+        match command {
+            control::Command::OpenSession { session, .. } => {
+                self.sessions.insert(*session);
+                self.rooms.media.enter(*session, self.id);
+            }
+            control::Command::CloseSession { session } => return self.forget(*session),
+            control::Command::CloseRoom { .. } => {
+                for session in self.sessions.drain() {
+                    self.rooms.media.forget(session);
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn forget(&mut self, session: SessionId) -> bool {
+        self.rooms.media.forget(session);
+        self.sessions.remove(&session)
+    }
+}
+
+/// Whether a command is not simply lost when a node is busy.
+fn matters(command: &control::Command) -> bool {
+    use control::Command as C;
+    match command {
+        C::OpenRoom { .. }
+        | C::CloseRoom { .. }
+        | C::OpenSession { .. }
+        | C::CloseSession { .. }
+        | C::Sync { .. } => true,
+        C::Offer { .. } | C::SetMuted { .. } | C::Want { .. } | C::SetPermissions { .. } => false,
     }
 }
 
@@ -231,5 +339,25 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.rooms.remove(self.id);
         self.rooms.metrics.participants.sub(i64::from(self.participants.load(Relaxed)));
+        if std::thread::panicking() {
+            self.after_panic();
+        }
+    }
+}
+
+impl Task {
+    /// A defect of ours must leave neither media nor a stored room behind.
+    fn after_panic(&mut self) {
+        for session in self.sessions.drain() {
+            self.rooms.media.forget(session);
+        }
+        if let Some(node) = self.node {
+            let close = control::Command::CloseRoom { room: self.id };
+            let _ = self.rooms.media.send(node, close); // Nothing more can be done.
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (store, id) = (self.rooms.store.clone(), self.id);
+            runtime.spawn(async move { close_stored(&store, id).await });
+        }
     }
 }

@@ -16,10 +16,13 @@ use sfu_proto::{
 };
 use tokio::sync::mpsc;
 
-struct Mailbox(mpsc::UnboundedSender<Command>);
+struct Mailbox(mpsc::UnboundedSender<Command>, Arc<AtomicBool>);
 
 impl Inbox for Mailbox {
     fn deliver(&self, command: Command) -> Result<(), InboxFull> {
+        if self.1.load(Relaxed) {
+            return Err(InboxFull);
+        }
         self.0.send(command).map_err(|_| InboxFull)
     }
 
@@ -31,19 +34,24 @@ pub struct Node {
     commands: Arc<Mutex<Vec<Command>>>,
     /// Whether offers are answered.
     pub answers: Arc<AtomicBool>,
+    /// Whether the mailbox is full.
+    pub busy: Arc<AtomicBool>,
 }
 
 impl Node {
     pub async fn start(bus: &Arc<dyn Bus>) -> Self {
         let (sender, mut inbox) = mpsc::unbounded_channel();
         let id = NodeId::from_bits(7);
-        let membership = bus.register(id, Arc::new(Mailbox(sender))).await.unwrap();
+        let busy = Arc::new(AtomicBool::new(false));
+        let mailbox = Mailbox(sender, Arc::clone(&busy));
+        let membership = bus.register(id, Arc::new(mailbox)).await.unwrap();
         let commands = Arc::new(Mutex::new(Vec::new()));
         let answers = Arc::new(AtomicBool::new(true));
         let node = Self {
             membership: Arc::clone(&membership),
             commands: Arc::clone(&commands),
             answers: Arc::clone(&answers),
+            busy,
         };
         let membership = Arc::downgrade(&membership);
         tokio::spawn(async move {
