@@ -1,6 +1,7 @@
 //! The server: builds the parts, listens, serves, stops.
 
 mod connections;
+mod opening;
 mod tls;
 
 use std::{
@@ -17,13 +18,13 @@ use hyper_util::rt::TokioTimer;
 use prometheus::Registry;
 use sdk_spec::limits::HEADER_BYTES_MAX;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
 
 use self::connections::Capped;
 use crate::{
-    api::{self, App, Rates},
+    api::{self, App, Failures, Rates},
     clock,
     config::{Config, ConfigError},
     limits,
@@ -137,7 +138,9 @@ async fn assemble(
         rooms,
         metrics,
         registry,
-        rates: Rates::default(),
+        rates: Rates::of_keys(),
+        failures: Failures::default(),
+        reading: Semaphore::new(limits::SDP_READING_MAX),
         stopping: watch::Sender::new(false),
     }))
 }
@@ -167,7 +170,7 @@ async fn accept(
     handle: Handle<SocketAddr>,
     router: Router,
 ) -> io::Result<()> {
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let plain = Capped::new(DefaultAcceptor::new(), &app);
     match tls {
         None => {
@@ -199,6 +202,8 @@ fn bound(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::T
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::STREAMS_MAX)
         .max_header_list_size(HEADER_BYTES_MAX as u32)
+        .initial_stream_window_size(limits::STREAM_WINDOW)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(limits::REQUEST_HEAD);
 }

@@ -285,6 +285,35 @@ async fn slow_and_large_request_heads_are_cut() {
 }
 
 #[tokio::test]
+async fn connections_that_do_not_say_what_they_speak_are_cut() {
+    let world = World::start().await;
+    let address = world.server.local_addr();
+    let silent = |first: &'static [u8]| async move {
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        let mut rest = Vec::new();
+        let read = timeout(Duration::from_secs(12), stream.read_to_end(&mut rest)).await;
+        let _ = read.unwrap_or_else(|_| panic!("held for ever after {first:?}"));
+        assert!(began.elapsed() > Duration::from_secs(3), "{first:?}");
+    };
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r";
+    tokio::join!(silent(b""), silent(b"P"), silent(b"PRI"), silent(preface), silent(b"GET"));
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_before_anybody_is_known() {
+    let world = World::start().await;
+    let session = "A".repeat(86);
+    for kind in ["whip", "whep"] {
+        let patch = world.http.patch(world.url(&format!("/v1/{kind}/sessions/{session}")));
+        let patch = patch.header("content-type", "application/trickle-ice-sdpfrag");
+        let large = patch.header("if-match", "*").body("a=x\r\n".repeat(2000));
+        problem(large.send().await.unwrap(), 413, "payload_too_large").await;
+    }
+}
+
+#[tokio::test]
 async fn connections_above_the_cap_are_refused_and_the_place_is_given_back() {
     let config = signaling::Config { connections_max: 4, ..common::config() };
     let world = World::build(config, true).await;

@@ -100,6 +100,49 @@ async fn a_retry_with_the_same_key_gets_the_first_answer() {
     assert_eq!(ids.len(), 1);
 }
 
+#[tokio::test]
+async fn a_retry_after_the_token_expired_gets_another() {
+    let world = World::start().await;
+    let path = format!("/v1/rooms/{}/tokens", world.room().await);
+    let wish = json!({ "handle": "ann-1", "grants": {}, "ttl_seconds": 2 }).to_string();
+    let send = || {
+        let request = world.ask(Method::POST, &path).header("idempotency-key", "k1");
+        request.header("content-type", "application/json").body(wish.clone()).send()
+    };
+    let first = json_of(send().await.unwrap()).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let later = json_of(send().await.unwrap()).await;
+    assert_ne!(later["token"], first["token"]);
+}
+
+#[tokio::test]
+async fn a_missing_or_repeated_member_is_named_and_nothing_else() {
+    let world = World::start().await;
+    let path = format!("/v1/rooms/{}/tokens", world.room().await);
+    let cases = [
+        (r#"{"handle":"a"}"#, "`grants` is missing at line 1 column 14"),
+        (r#"{"handle":"a","handle":"b","grants":{}}"#, "`handle` stands twice at line 1 column 22"),
+        (r#"{"handle":"a","grants":{},"secret":1}"#, "a member is not known here at line 1 column"),
+        (r#"{"handle":"a","grants":"secret"}"#, "a value has the wrong type at line 1 column"),
+        (r#"{"handle":"a b","grants":{}}"#, "handle refused: it looks like a name or other"),
+    ];
+    for (body, told) in cases {
+        let request = world.ask(Method::POST, &path).header("content-type", "application/json");
+        let response = request.body(body).send().await.unwrap();
+        let problem: Value = json_of(response).await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with(told) && !detail.contains("secret"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_for_this_machine() {
+    let world = World::start().await;
+    let forwarded = world.http.get(world.url("/metrics")).header("x-forwarded-for", "192.0.2.7");
+    problem(forwarded.send().await.unwrap(), 404, "not_found").await;
+    assert!(world.metrics().await.contains("conclave_rooms"));
+}
+
 async fn futures_join<F>(all: impl Iterator<Item = F>) -> Vec<reqwest::Response>
 where
     F: Future<Output = reqwest::Result<reqwest::Response>>,
@@ -190,7 +233,9 @@ async fn every_malformed_request_is_a_problem() {
         }
         if status >= 400 {
             let told = problem(response, status, code).await.to_string();
-            assert!(!told.contains("Anna") && !told.contains("a@b.cd"), "{told}");
+            for echo in ["Anna", "a@b.cd", "microwave", "admin", "record", "page", "\"9\""] {
+                assert!(!told.contains(echo), "{echo} in {told}");
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sdk_spec::{problem::Code, rest::is_opaque_name, scope::Scope};
 
-use super::{Failure, Shared, limit};
+use super::{Failure, Peer, Shared, limit};
 
 /// A partner's server, authenticated.
 #[derive(Clone)]
@@ -46,7 +46,8 @@ pub(super) async fn partner(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (partner, key) = match authenticate(&app, request.headers()).await {
+    let peer = Peer::of(request.extensions(), request.headers());
+    let (partner, key) = match authenticate(&app, peer, request.headers()).await {
         Ok(found) => found,
         Err(failure) => return failure.into_response(),
     };
@@ -56,15 +57,23 @@ pub(super) async fn partner(
         next.run(request).await
     } else {
         app.metrics.rate_limited.inc();
-        limit::refusal(&allowance).into_response()
+        limit::refusal(allowance.wait).into_response()
     };
     limit::write_headers(&allowance, response.headers_mut());
     response
 }
 
 /// The same answer for a missing, unknown, wrong and revoked key.
-async fn authenticate(app: &Shared, headers: &HeaderMap) -> Result<(Partner, String), Failure> {
-    let refused = || Failure::new(Code::Unauthorized);
+async fn authenticate(
+    app: &Shared,
+    peer: Peer,
+    headers: &HeaderMap,
+) -> Result<(Partner, String), Failure> {
+    app.check_failures(peer)?;
+    let refused = || {
+        app.failures.count(peer);
+        Failure::new(Code::Unauthorized)
+    };
     let credentials = credentials(headers).ok_or_else(refused)?;
     let key = app.store.api_key(&credentials.id).await?.ok_or_else(refused)?;
     if !key.hash.matches(credentials.secret.as_bytes()) {

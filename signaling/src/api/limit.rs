@@ -1,7 +1,10 @@
-//! How many requests an API key has left: a token bucket per key, bounded in memory.
+//! How many requests an API key, and how many failed authentications an address has left: a token
+//! bucket for each, bounded in memory.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,8 +15,8 @@ use sdk_spec::{
     problem::Code,
 };
 
-use super::Failure;
-use crate::limits::RATED_KEYS_MAX;
+use super::{Failure, Peer};
+use crate::limits::{FAILED_ADDRESSES_MAX, FAILED_BURST, FAILED_PER_SECOND, RATED_KEYS_MAX};
 
 /// A token bucket that counts in time: full at `full_at`, one token each `period`.
 ///
@@ -64,35 +67,37 @@ impl Bucket {
 pub(crate) struct Allowance {
     pub(crate) granted: bool,
     remaining: u32,
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
-/// The buckets of all keys in use.
-pub(crate) struct Rates {
-    buckets: Mutex<HashMap<String, Bucket>>,
+/// The buckets of everybody who is counted.
+pub(crate) struct Rates<K> {
+    buckets: Mutex<HashMap<K, Bucket>>,
     rate: Rate,
+    known_max: usize,
 }
 
-impl Default for Rates {
-    fn default() -> Self {
+impl Rates<String> {
+    /// Requests of API keys.
+    pub(crate) fn of_keys() -> Self {
         let rate = Rate { per_second: REQUESTS_PER_SECOND, burst: REQUESTS_BURST };
-        Self { buckets: Mutex::default(), rate }
+        Self { buckets: Mutex::default(), rate, known_max: RATED_KEYS_MAX }
     }
 }
 
-impl Rates {
-    /// Takes a token of `key`, which must be authenticated: guesses take no memory.
-    pub(crate) fn take(&self, key: &str) -> Allowance {
+impl<K: Hash + Eq + Clone> Rates<K> {
+    /// Takes a token of `key`. An API key must be authenticated: guesses take no memory.
+    pub(crate) fn take(&self, key: &K) -> Allowance {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= RATED_KEYS_MAX && !buckets.contains_key(key) {
+        if buckets.len() >= self.known_max && !buckets.contains_key(key) {
             // Full buckets are as good as forgotten ones.
             buckets.retain(|_, bucket| bucket.full_at > now);
-            if buckets.len() >= RATED_KEYS_MAX {
+            if buckets.len() >= self.known_max {
                 buckets.clear();
             }
         }
-        let bucket = buckets.entry(key.to_owned()).or_insert_with(|| Bucket::full(now));
+        let bucket = buckets.entry(key.clone()).or_insert_with(|| Bucket::full(now));
         let taken = bucket.take(1, self.rate, now);
         Allowance {
             granted: taken.is_ok(),
@@ -102,9 +107,52 @@ impl Rates {
     }
 }
 
+impl<K: Hash + Eq> Rates<K> {
+    /// How long until `key` has a token. Takes none.
+    fn wait(&self, key: &K) -> Option<Duration> {
+        let now = Instant::now();
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = *buckets.get(key)?;
+        bucket.take(1, self.rate, now).err()
+    }
+}
+
+/// Failed authentications by network. Who has had too many is not listened to for a while; nobody
+/// else is any slower for it.
+pub(crate) struct Failures(Rates<IpAddr>);
+
+impl Default for Failures {
+    fn default() -> Self {
+        let rate = Rate { per_second: FAILED_PER_SECOND, burst: FAILED_BURST };
+        Self(Rates { buckets: Mutex::default(), rate, known_max: FAILED_ADDRESSES_MAX })
+    }
+}
+
+impl Failures {
+    /// Whether credentials of this peer are looked at. A proxy speaks for everybody, so what comes
+    /// through one on this machine always is.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`].
+    pub(super) fn check(&self, peer: Peer) -> Result<(), Failure> {
+        let Peer::Network(network) = peer else { return Ok(()) };
+        match self.0.wait(&network) {
+            None => Ok(()),
+            Some(wait) => Err(refusal(wait)),
+        }
+    }
+
+    /// Credentials of this peer were wrong.
+    pub(super) fn count(&self, peer: Peer) {
+        if let Peer::Network(network) = peer {
+            self.0.take(&network);
+        }
+    }
+}
+
 /// The answer to a request above the rate.
-pub(super) fn refusal(allowance: &Allowance) -> Failure {
-    let seconds = allowance.wait.as_secs() + 1;
+pub(super) fn refusal(wait: Duration) -> Failure {
+    let seconds = wait.as_secs() + 1;
     Failure::new(Code::RateLimited).header(header::RETRY_AFTER, &seconds.to_string())
 }
 
@@ -140,10 +188,26 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_by_the_number_of_keys() {
-        let rates = Rates::default();
+        let rates = Rates::of_keys();
         for i in 0..RATED_KEYS_MAX + 10 {
             assert!(rates.take(&i.to_string()).granted);
         }
         assert!(rates.buckets.lock().expect("not poisoned").len() <= RATED_KEYS_MAX);
+    }
+
+    #[test]
+    fn failures_shut_out_their_own_network_and_no_proxy() {
+        let failures = Failures::default();
+        let [bad, good] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|a| Peer::Network(a.into()));
+        for _ in 0..FAILED_BURST {
+            assert!(failures.check(bad).is_ok());
+            failures.count(bad);
+        }
+        assert!(failures.check(bad).is_err() && failures.check(good).is_ok());
+        for _ in 0..=FAILED_BURST {
+            failures.count(Peer::Unknown);
+            failures.count(Peer::Here);
+        }
+        assert!(failures.check(Peer::Unknown).is_ok() && failures.check(Peer::Here).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 mod auth;
 mod limit;
 mod operations;
+mod peer;
 mod problem;
 mod rest;
 mod sdpfrag;
@@ -21,10 +22,14 @@ use axum::{
 };
 use prometheus::Registry;
 use sdk_spec::{limits as public, problem::Code};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-pub(crate) use self::{limit::Rates, problem::Failure};
+pub(crate) use self::{
+    limit::{Failures, Rates},
+    peer::{Peer, network},
+    problem::Failure,
+};
 use crate::{config::Config, limits, metrics::Metrics, rooms::Rooms, store::Store};
 
 /// What every handler can reach.
@@ -36,9 +41,22 @@ pub(crate) struct App {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) registry: Registry,
-    pub(crate) rates: Rates,
+    pub(crate) rates: Rates<String>,
+    pub(crate) failures: Failures,
+    /// Places for SDP bodies being read.
+    pub(crate) reading: Semaphore,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl App {
+    /// Whether credentials of this peer are looked at.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`] after too many that were wrong.
+    fn check_failures(&self, peer: Peer) -> Result<(), Failure> {
+        self.failures.check(peer).inspect_err(|_| self.metrics.rate_limited.inc())
+    }
 }
 
 /// Shared by all handlers.
@@ -53,14 +71,18 @@ pub(crate) fn router(app: Shared, extra: Option<Router>) -> Router {
         .route("/v1/rooms/{room}/tokens", post(rest::create_token))
         .layer(DefaultBodyLimit::max(public::BODY_BYTES_MAX))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), auth::partner));
+    // The secret in a session's path is looked at after the body, by the room.
+    let sessions = Router::new()
+        .route("/v1/whip/sessions/{session}", whip::session_whip())
+        .route("/v1/whep/sessions/{session}", whip::session_whep())
+        .layer(DefaultBodyLimit::max(public::FRAGMENT_BYTES_MAX));
     let standard = Router::new()
         .route("/v1/whip", post(whip::open_whip))
-        .route("/v1/whip/sessions/{session}", whip::session_whip())
         .route("/v1/whep", post(whip::open_whep))
-        .route("/v1/whep/sessions/{session}", whip::session_whep())
+        .layer(DefaultBodyLimit::max(public::SDP_BYTES_MAX))
+        .merge(sessions)
         // Before the layer: preflight requests are OPTIONS, which no route has.
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(public::SDP_BYTES_MAX))
         .layer(cors(&app.config))
         .layer(middleware::map_response(whip::accept_headers));
     let operations = Router::new()

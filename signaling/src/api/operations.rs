@@ -8,7 +8,7 @@ use axum::{
 use prometheus::TextEncoder;
 use sdk_spec::problem::Code;
 
-use super::{Failure, Shared};
+use super::{Failure, Peer, Shared};
 
 /// The process answers.
 pub(super) async fn live() -> StatusCode {
@@ -24,8 +24,11 @@ pub(super) async fn ready(State(app): State<Shared>) -> Result<StatusCode, Failu
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Prometheus text format 0.0.4.
-pub(super) async fn metrics(State(app): State<Shared>) -> Response {
+/// Prometheus text format 0.0.4, for this machine only: counts tell much of who calls when.
+pub(super) async fn metrics(State(app): State<Shared>, peer: Peer) -> Response {
+    if !matches!(peer, Peer::Here) {
+        return Failure::new(Code::NotFound).into_response();
+    }
     match TextEncoder::new().encode_to_string(&app.registry.gather()) {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             .into_response(),

@@ -8,9 +8,10 @@ use axum::{
 };
 use sdk_spec::problem::Code;
 use sfu_proto::sdp::Offer;
+use tokio::time::timeout;
 
 use super::{
-    Failure, Shared,
+    Failure, Peer, Shared,
     auth::bearer,
     problem::{body, media_type},
     sdpfrag,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     clock,
     domain::{Ask, Proof, Refusal, Reply, Standard, Tag},
+    limits,
     secret::Capability,
     token::{self, TokenError},
 };
@@ -73,10 +75,13 @@ async fn open(
     if !accepts(headers, SDP) {
         return Err(Failure::new(Code::NotAcceptable));
     }
+    let peer = Peer::of(request.extensions(), headers);
+    app.check_failures(peer)?;
     let text = bearer(headers).ok_or_else(|| Failure::new(Code::TokenRefused))?.to_owned();
     let count = |error: TokenError| {
         if let TokenError::Refused(reason) = &error {
             app.metrics.tokens_refused.with_label_values(&[reason]).inc();
+            app.failures.count(peer);
         }
         Failure::from(error)
     };
@@ -84,6 +89,8 @@ async fn open(
     let verified = token::verify(&app.store, &text, clock::now_ms()).await.map_err(count)?;
     let offer = read_offer(&app, request).await?;
     app.metrics.offers.with_label_values(&["http"]).inc();
+    // A token must not be used up by a room that would take nobody.
+    app.rooms.check_vacancy(verified.room)?;
     let (room, admission) = verified.redeem(&app.store).await.map_err(count)?;
     let ask = Ask::Open { kind, admission, offer };
     match app.rooms.ask(room, ask).await {
@@ -103,7 +110,10 @@ async fn open(
 }
 
 async fn read_offer(app: &Shared, request: Request) -> Result<Box<Offer>, Failure> {
-    let bytes = body(request, app).await?;
+    // Held until the text is parsed and gone.
+    let _place = app.reading.try_acquire().map_err(|_| Failure::new(Code::Unavailable))?;
+    let late = |_| Failure::new(Code::RequestTimeout);
+    let bytes = timeout(limits::SDP_BODY, body(request, app)).await.map_err(late)??;
     let malformed = || Failure::new(Code::MalformedSdp);
     let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
     let offer = Offer::parse(text).map_err(|error| malformed().detail(error.to_string()))?;

@@ -31,13 +31,13 @@ use tokio::{
 use tokio_tungstenite::tungstenite;
 
 use super::{
-    App, Failure, Shared,
+    App, Failure, Peer, Shared,
     limit::{Bucket, Rate},
 };
 use crate::{
     clock,
-    domain::{self, Body, ClientInput, Close, ConnectionId, Fault, Proof},
-    limits::{self, MESSAGE_BYTES_PER_TOKEN},
+    domain::{self, Body, ClientInput, Close, ConnectionId, Fault, Proof, Refusal},
+    limits::{self, MESSAGE_BYTES_PER_TOKEN, SOCKET_READ_BUFFER},
     rooms::{Hello, Input, Outgoing},
     secret::Capability,
     token::{self, TokenError},
@@ -58,6 +58,7 @@ mod code {
 /// `GET /v1/ws`.
 pub(super) async fn upgrade(
     State(app): State<Shared>,
+    peer: Peer,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
@@ -65,20 +66,24 @@ pub(super) async fn upgrade(
     if origin.is_some_and(|origin| !app.config.allows_origin(origin)) {
         return Err(Failure::new(Code::NotPermitted).detail("pages of this origin may not connect"));
     }
+    app.check_failures(peer)?;
     let malformed = |detail: &str| Failure::new(Code::MalformedRequest).detail(detail);
     let upgrade = upgrade.map_err(|error| malformed(&error.body_text()))?.protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
         return Err(malformed("the WebSocket must offer the subprotocol conclave.v1"));
     }
-    let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
-    Ok(upgrade.on_upgrade(move |socket| serve(app, socket)))
+    let upgrade = upgrade
+        .read_buffer_size(SOCKET_READ_BUFFER)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX);
+    Ok(upgrade.on_upgrade(move |socket| serve(app, peer, socket)))
 }
 
-async fn serve(app: Shared, mut socket: WebSocket) {
+async fn serve(app: Shared, peer: Peer, mut socket: WebSocket) {
     app.metrics.websockets.inc();
     let mut stopping = app.stopping.subscribe();
     let close = tokio::select! {
-        close = session(&app, &mut socket) => close,
+        close = session(&app, peer, &mut socket) => close,
         () = stopped(&mut stopping) => code::GOING_AWAY,
     };
     let frame = CloseFrame { code: close, reason: "".into() };
@@ -99,7 +104,7 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 }
 
 /// From the first message to the close code.
-async fn session(app: &Shared, socket: &mut WebSocket) -> u16 {
+async fn session(app: &Shared, peer: Peer, socket: &mut WebSocket) -> u16 {
     let first = timeout(limits::FIRST_MESSAGE, next(socket));
     let read = match first.await {
         Ok(read) => read,
@@ -111,7 +116,7 @@ async fn session(app: &Shared, socket: &mut WebSocket) -> u16 {
         Read::TooLarge => return refuse(socket, domain::TOO_LARGE, code::TOO_LARGE).await,
         Read::Over => return code::DONE,
     };
-    let (room, hello) = match hello(app, &text).await {
+    let (room, hello) = match hello(app, peer, &text).await {
         Ok(found) => found,
         Err(fault) => return refuse(socket, fault, code::REFUSED).await,
     };
@@ -131,18 +136,21 @@ async fn session(app: &Shared, socket: &mut WebSocket) -> u16 {
 }
 
 /// What the first message asks for.
-async fn hello(app: &App, text: &str) -> Result<(RoomId, Hello), Fault> {
+async fn hello(app: &App, peer: Peer, text: &str) -> Result<(RoomId, Hello), Fault> {
     match object::from_slice::<ClientMessage>(text.as_bytes()) {
         Ok(ClientMessage::Join { token, sdk }) => {
             if sdk.is_some_and(|sdk| sdk.len() > SDK_CHARS_MAX) {
                 return Err(domain::MALFORMED);
             }
-            let (room, admission) = admit(app, &token).await?;
+            let (room, admission) = admit(app, peer, &token).await?;
             Ok((room, Hello::Join(admission)))
         }
         Ok(ClientMessage::Resume { ticket, received }) => {
             app.metrics.resumes.inc();
-            let ticket = Capability::parse(&ticket).ok_or(domain::RESUME_REFUSED)?;
+            let Some(ticket) = Capability::parse(&ticket) else {
+                app.failures.count(peer);
+                return Err(domain::RESUME_REFUSED);
+            };
             let proof = Proof { participant: ticket.participant, secret: ticket.secret };
             Ok((ticket.room, Hello::Resume { proof, received }))
         }
@@ -151,13 +159,10 @@ async fn hello(app: &App, text: &str) -> Result<(RoomId, Hello), Fault> {
     }
 }
 
-async fn admit(app: &App, text: &str) -> Result<(RoomId, domain::Admission), Fault> {
-    let admitted = match token::verify(&app.store, text, clock::now_ms()).await {
-        Ok(verified) => verified.redeem(&app.store).await,
-        Err(error) => Err(error),
-    };
-    admitted.map_err(|error| match error {
+async fn admit(app: &App, peer: Peer, text: &str) -> Result<(RoomId, domain::Admission), Fault> {
+    let fault = |error| match error {
         TokenError::Refused(reason) => {
+            app.failures.count(peer);
             app.metrics.tokens_refused.with_label_values(&[reason]).inc();
             domain::TOKEN_REFUSED
         }
@@ -165,7 +170,14 @@ async fn admit(app: &App, text: &str) -> Result<(RoomId, domain::Admission), Fau
             tracing::error!(%error, "store");
             domain::INTERNAL
         }
-    })
+    };
+    let verified = token::verify(&app.store, text, clock::now_ms()).await.map_err(fault)?;
+    // A token must not be used up by a room that would take nobody.
+    app.rooms.check_vacancy(verified.room).map_err(|refusal| match refusal {
+        Refusal::RoomFull => domain::ROOM_FULL,
+        _ => domain::NO_MEDIA_NODE,
+    })?;
+    verified.redeem(&app.store).await.map_err(fault)
 }
 
 /// Tells a fault outside of the sequence.

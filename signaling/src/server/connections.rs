@@ -1,5 +1,5 @@
-//! Caps on open TCP connections, in all and for each address. Addresses are in memory only, for as
-//! long as a connection is open.
+//! Caps on open TCP connections, in all and for each address (of IPv6: each network). Addresses are
+//! in memory only, for as long as a connection is open.
 
 use std::{
     io,
@@ -16,7 +16,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{api::App, metrics::Metrics};
+use super::opening::Opening;
+use crate::{
+    api::{App, network},
+    metrics::Metrics,
+};
 
 /// Counts connections and refuses those above a cap.
 #[derive(Clone)]
@@ -41,6 +45,8 @@ struct Place {
 /// A stream that holds its place.
 pub(super) struct Held<S> {
     stream: S,
+    /// Until the protocol is known.
+    opening: Option<Opening>,
     _place: Place,
 }
 
@@ -102,12 +108,12 @@ where
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let (inner, table) = (self.inner.clone(), Arc::clone(&self.table));
         Box::pin(async move {
-            let address = stream.peer_addr()?.ip().to_canonical();
+            let address = network(stream.peer_addr()?.ip());
             let refused = || io::Error::other("above the cap on connections");
             let place = Place::take(&table, address).ok_or_else(refused)?;
             stream.set_nodelay(true)?;
             let (stream, service) = inner.accept(stream, service).await?;
-            Ok((Held { stream, _place: place }, service))
+            Ok((Held { stream, opening: Some(Opening::new()), _place: place }, service))
         })
     }
 }
@@ -118,7 +124,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(opening) = &mut self.opening {
+            match &read {
+                Poll::Pending if opening.poll_late(cx).is_ready() => {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                Poll::Ready(Ok(())) if opening.is_over(&buf.filled()[before..]) => {
+                    self.opening = None;
+                }
+                _ => {}
+            }
+        }
+        read
     }
 }
 
