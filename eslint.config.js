@@ -2,7 +2,12 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['**/dist/', '**/node_modules/', 'target/', 'e2e/', '.venv/', 'fuzz/', 'data/'] },
+  {
+    ignores: [
+      ...['**/dist/', '**/node_modules/', 'target/', '.venv/', 'data/'],
+      ...['e2e/', 'fuzz/', 'third_party/'],
+    ],
+  },
   js.configs.recommended,
   {
     files: ['sdk-spec/web/{src,test}/**/*.ts', 'conclave/demo/{src,test}/**/*.ts'],

@@ -17,6 +17,9 @@ use serde_json::Value;
 /// Lines of a Rust file before its inline tests. Longer ones hold more than one thought.
 const FILE_LINES_MAX: usize = 600;
 
+/// Upstream's code with small changes: its style is its own, its licences are checked.
+const THIRD_PARTY: &str = "third_party";
+
 /// Words that must not stand in `folder`, except under one of `except`.
 struct Border {
     folder: &'static str,
@@ -26,6 +29,8 @@ struct Border {
 }
 
 const NOWHERE: &[&str] = &[];
+/// Names every crate whose details may be logged.
+const LOG_AREAS: &[&str] = &["conclave/src/log"];
 /// Peers for tests, compiled only for them.
 const CORE_TEST_PEERS: &str = "sfu/core/src/test_support";
 
@@ -101,7 +106,7 @@ const BORDERS: &[Border] = &[
     },
     Border {
         folder: "conclave/src",
-        except: NOWHERE,
+        except: LOG_AREAS,
         words: &["sqlx", "sfu_core", "dimpl", "jsonwebtoken"],
         why: "the binary composes; it holds no rules of rooms, media or tokens",
     },
@@ -157,8 +162,7 @@ fn tracked_files() -> Vec<PathBuf> {
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap_or_default();
-            let skip =
-                ["target", "node_modules", "dist", "out", "data", "artifacts", "third_party"];
+            let skip = ["target", "node_modules", "dist", "out", "data", "artifacts", THIRD_PARTY];
             if entry.file_type().unwrap().is_dir() {
                 if !skip.contains(&name.as_str()) && ![".git", ".venv"].contains(&name.as_str()) {
                     open.push(entry.path());
@@ -350,17 +354,41 @@ fn host() -> String {
     text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
 }
 
+/// From the registry, or from here: a package of ours, or upstream's code with its licence beside.
+fn comes_from_where_it_may(name: &str, source: Option<&str>, manifest: &Path) -> bool {
+    match source {
+        Some(source) => source.starts_with("registry+") || source.starts_with("sparse+"),
+        None if MAY_USE.iter().any(|(ours, _)| *ours == name) => true,
+        None => {
+            let folder = manifest.parent().unwrap();
+            folder.parent() == Some(&root().join(THIRD_PARTY))
+                && ["LICENSE-MIT.txt", "LICENSE-APACHE.txt", "LICENSE"]
+                    .iter()
+                    .any(|file| folder.join(file).exists())
+        }
+    }
+}
+
 #[test]
 fn dependencies_come_from_the_registry_under_allowed_licences() {
     let metadata = metadata(&["--filter-platform", &host()]);
     for package in metadata["packages"].as_array().unwrap() {
         let name = text(package, "name");
         let source = package["source"].as_str();
-        let sound = source.is_none_or(|s| s.starts_with("registry+") || s.starts_with("sparse+"));
-        assert!(sound, "{name} comes from {source:?}");
+        let place = Path::new(text(package, "manifest_path"));
+        assert!(comes_from_where_it_may(name, source, place), "{name} comes from {source:?}");
         let licence = text(package, "license");
         assert!(licence_is_allowed(licence), "{name} is under {licence:?}");
     }
+}
+
+#[test]
+fn code_from_elsewhere_is_noticed() {
+    let sound = |name, source, place| comes_from_where_it_may(name, source, &root().join(place));
+    assert!(sound("dimpl", None, "third_party/dimpl/Cargo.toml"));
+    assert!(!sound("dimpl", None, "../dimpl/Cargo.toml") && !sound("x", None, "sfu/x/Cargo.toml"));
+    assert!(!sound("x", Some("git+https://example.com/x"), "x/Cargo.toml"));
+    assert!(!tracked_files().iter().any(|path| path.starts_with(THIRD_PARTY)));
 }
 
 #[test]
