@@ -1,34 +1,72 @@
 //! The data directory: private to its owner, and where the database is in it.
 
 use std::{
-    fs,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use signaling::Store;
 
 /// Name of the database in the data directory.
 const DATABASE: &str = "conclave.db";
 /// Only the owner may look inside.
 const PRIVATE: u32 = 0o700;
+/// Mode bits of group and world.
+const OTHERS: u32 = 0o077;
+/// Mode bit of directories that are shared by all, like /tmp.
+const STICKY: u32 = 0o1000;
 
-/// Makes the directory if needed, closes it to others and opens the database in it.
+/// Makes the directory if needed, sees to it that others cannot look inside and opens the database
+/// in it.
 ///
 /// # Errors
 /// When the directory or the database cannot be used.
 pub(crate) async fn open(dir: &Path) -> anyhow::Result<Store> {
     let shown = dir.display();
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(PRIVATE)
-        .create(dir)
-        .with_context(|| format!("data directory {shown}"))?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(PRIVATE))
-        .with_context(|| format!("data directory {shown} cannot be closed to others"))?;
+    close_to_others(dir).with_context(|| format!("data directory {shown}"))?;
     let database = dir.canonicalize()?.join(DATABASE);
     Store::open(&url(&database)).await.with_context(|| format!("database in {shown}"))
+}
+
+/// Makes a missing directory private. One that exists is closed only when it is ours: a directory
+/// like /tmp belongs to others too.
+fn close_to_others(dir: &Path) -> anyhow::Result<()> {
+    let found = match fs::metadata(dir) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut private = fs::DirBuilder::new();
+            private.mode(PRIVATE);
+            if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+                private.recursive(true).create(above)?;
+            }
+            // Fails when somebody else has made it meanwhile.
+            return Ok(private.recursive(false).create(dir)?);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    ensure!(found.is_dir(), "is no directory");
+    if found.mode() & OTHERS == 0 {
+        return Ok(());
+    }
+    let mode = found.mode() & 0o7777;
+    let shown = dir.display();
+    ensure!(
+        holds_our_database(dir, &found),
+        "is open to other users (mode {mode:o}). If it is for conclave alone, run: \
+         chmod 700 '{shown}'; else name another one, conclave makes it"
+    );
+    fs::set_permissions(dir, fs::Permissions::from_mode(PRIVATE))
+        .context("cannot be closed to others")
+}
+
+/// Whether the directory was a data directory before: the database is in it, of the same owner (in
+/// a directory shared by all, anybody can put a file of that name).
+fn holds_our_database(dir: &Path, found: &fs::Metadata) -> bool {
+    let database = fs::symlink_metadata(dir.join(DATABASE));
+    found.mode() & STICKY == 0
+        && database.is_ok_and(|file| file.is_file() && file.uid() == found.uid())
 }
 
 /// The path as a URL, with everything escaped that a URL gives a meaning.
@@ -58,6 +96,51 @@ mod tests {
         store.close().await;
         assert!(dir.join(DATABASE).exists());
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, PRIVATE);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    fn made(name: &str, mode: u32) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("conclave-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+        dir
+    }
+
+    fn mode(dir: &Path) -> u32 {
+        fs::metadata(dir).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_directory_of_others_is_refused_and_left_as_it_is() {
+        for open in [0o1777, 0o755, 0o750] {
+            let dir = made("shared", open);
+            let told = format!("{:#}", close_to_others(&dir).unwrap_err());
+            assert!(told.contains("chmod 700 '") && told.contains("conclave-shared"), "{told}");
+            assert_eq!(mode(&dir), open);
+            fs::remove_dir_all(&dir).unwrap();
+        }
+        // Anybody may have put the file there.
+        let dir = made("sticky", 0o1777);
+        fs::write(dir.join(DATABASE), b"").unwrap();
+        assert!(close_to_others(&dir).is_err());
+        assert_eq!(mode(&dir), 0o1777);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_directory_with_our_database_is_closed_again() {
+        let dir = made("opened", 0o755);
+        fs::write(dir.join(DATABASE), b"").unwrap();
+        close_to_others(&dir).unwrap();
+        assert_eq!(mode(&dir), PRIVATE);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_private_directory_is_used_as_it_is() {
+        let dir = made("private", 0o500);
+        close_to_others(&dir).unwrap();
+        assert_eq!(mode(&dir), 0o500);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -25,7 +25,8 @@ pub(crate) enum LogFormat {
 section! {
     /// What is kept on disk.
     Storage = "storage" {
-        /// Directory of the database. It is made readable for its owner only.
+        /// Directory of the database. Made if missing, for its owner only; one that exists must be
+        /// closed to others (chmod 700).
         data_dir: PathBuf = PathBuf::from("data");
     }
 }
