@@ -10,8 +10,11 @@
 
 mod api;
 mod credentials;
+mod failure;
 mod pages;
 mod partner;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use credentials::Credentials;
 
@@ -20,6 +23,7 @@ use std::path::Path;
 use anyhow::ensure;
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     http::{HeaderMap, header},
     routing::post,
 };
@@ -33,7 +37,11 @@ const PROJECT: &str = "demo";
 /// What its partner server does.
 const SCOPES: [Scope; 3] = [Scope::RoomsRead, Scope::RoomsWrite, Scope::TokensMint];
 
-/// The demo's credentials, made on the first start.
+/// Bytes of a join request at most: three short texts. It is read before the join code is known.
+const JOIN_BYTES_MAX: usize = 4 * 1024;
+
+/// The demo's credentials, made on the first start. When the database was removed meanwhile, the
+/// key is made anew and the join code stays, so that invitations still hold.
 ///
 /// # Errors
 /// When the page was not built, or the disk or database refuses.
@@ -44,14 +52,34 @@ pub(crate) async fn credentials(
 ) -> anyhow::Result<Credentials> {
     let built = dir.join("index.html").exists();
     ensure!(built, "{} holds no demo page: build it with `make web`", dir.display());
-    if let Some(known) = credentials::load(&config.storage.data_dir)? {
-        return Ok(known);
-    }
+    let known = credentials::load(&config.storage.data_dir)?;
+    let join_code = match known {
+        Some(known) if is_valid(store, &known.api_key).await? => return Ok(known),
+        Some(known) => {
+            tracing::warn!("the demo's key is not in the database; it gets a new one");
+            known.join_code
+        }
+        None => credentials::join_code()?,
+    };
     let project = admin::create_project(store, PROJECT).await?;
     let key = admin::create_key(store, &project.id, &SCOPES).await?;
-    let made = Credentials::new(key.secret)?;
+    let made = Credentials { api_key: key.secret, join_code };
     credentials::save(&config.storage.data_dir, &made)?;
     Ok(made)
+}
+
+/// Whether the key is one of the database and may do what the demo needs.
+async fn is_valid(store: &Store, api_key: &str) -> anyhow::Result<bool> {
+    let Some((id, _)) = api_key.strip_prefix("ck_").and_then(|key| key.split_once('_')) else {
+        return Ok(false);
+    };
+    for project in admin::list_projects(store).await? {
+        let keys = admin::list_keys(store, &project.id).await?;
+        if let Some(key) = keys.iter().find(|key| key.id == id) {
+            return Ok(!key.revoked && SCOPES.iter().all(|scope| key.scopes.contains(scope)));
+        }
+    }
+    Ok(false)
 }
 
 /// The routes of the demo: `/demo/` and `POST /demo/join`.
@@ -62,7 +90,7 @@ pub(crate) fn router(rest: Router, credentials: Credentials, dir: &Path, tls: bo
     let rest = api::Rest::new(rest, credentials.api_key);
     let partner = partner::spawn(rest, credentials.join_code, tls);
     Router::new()
-        .route("/demo/join", post(partner::join))
+        .route("/demo/join", post(partner::join).layer(DefaultBodyLimit::max(JOIN_BYTES_MAX)))
         .with_state(partner)
         .merge(pages::router(dir))
 }

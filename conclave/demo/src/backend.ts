@@ -19,7 +19,6 @@ export class BackendError extends Error {
 }
 
 const BY_STATUS: Record<number, string> = {
-  401: 'The join code is not right. Ask for a new invite link.',
   403: 'The join code is not right. Ask for a new invite link.',
   404: 'This server does not serve the demo.',
   422: 'The room name cannot be used. Letters, digits, dots and dashes are fine.',

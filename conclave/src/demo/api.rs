@@ -3,42 +3,28 @@
 use axum::{
     Router,
     body::{self, Body},
-    http::{Method, Request, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{Method, Request, header},
 };
 use sdk_spec::{
-    problem::MEDIA_TYPE,
+    limits::{PAGE_SIZE_MAX, ROOMS_OPEN_MAX},
+    problem::Code,
     rest::{CreateRoom, CreateToken, CreatedToken, Room, RoomList},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tower::ServiceExt as _;
 
+use super::failure::Failure;
+
 /// Bytes of the largest answer: a page of rooms.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Pages of rooms that are read at most: those of a project that has all it may.
+const PAGES_MAX: u32 = ROOMS_OPEN_MAX.div_ceil(PAGE_SIZE_MAX);
 
 /// A client of REST that calls the router in this process.
 #[derive(Clone)]
 pub(super) struct Rest {
     router: Router,
     api_key: String,
-}
-
-/// An answer that was no success: a problem (RFC 9457), to be handed on.
-pub(super) struct Failure {
-    pub(super) status: StatusCode,
-    problem: Vec<u8>,
-}
-
-impl Failure {
-    fn ours() -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, problem: b"{}".to_vec() }
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE)], self.problem).into_response()
-    }
 }
 
 impl Rest {
@@ -48,9 +34,17 @@ impl Rest {
 
     /// The newest open room with this reference.
     pub(super) async fn find_room(&self, reference: &str) -> Result<Option<Room>, Failure> {
-        let list: RoomList = self.call(Method::GET, "/v1/rooms?limit=200", &()).await?;
         let named = |room: &Room| room.reference.as_ref().is_some_and(|r| r.as_str() == reference);
-        Ok(list.rooms.into_iter().find(named))
+        let mut path = format!("/v1/rooms?limit={PAGE_SIZE_MAX}");
+        for _ in 0..PAGES_MAX {
+            let list: RoomList = self.call(Method::GET, &path, &()).await?;
+            if let Some(room) = list.rooms.into_iter().find(named) {
+                return Ok(Some(room));
+            }
+            let Some(cursor) = list.next_cursor else { return Ok(None) };
+            path = format!("/v1/rooms?limit={PAGE_SIZE_MAX}&cursor={cursor}");
+        }
+        Ok(None)
     }
 
     pub(super) async fn create_room(&self, request: &CreateRoom) -> Result<Room, Failure> {
@@ -71,9 +65,10 @@ impl Rest {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
+        let ours = || Failure::from(Code::Internal);
         let body = match method {
             Method::GET => Body::empty(),
-            _ => Body::from(serde_json::to_vec(body).map_err(|_| Failure::ours())?),
+            _ => Body::from(serde_json::to_vec(body).map_err(|_| ours())?),
         };
         let request = Request::builder()
             .method(method)
@@ -82,14 +77,14 @@ impl Rest {
             .header(header::AUTHORIZATION, format!("Bearer {}", self.api_key))
             .header(header::CONTENT_TYPE, "application/json")
             .body(body)
-            .map_err(|_| Failure::ours())?;
+            .map_err(|_| ours())?;
         let Ok(response) = self.router.clone().oneshot(request).await;
         let status = response.status();
         let bytes = body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
-        let bytes = bytes.map_err(|_| Failure::ours())?;
+        let bytes = bytes.map_err(|_| ours())?;
         if !status.is_success() {
-            return Err(Failure { status, problem: bytes.to_vec() });
+            return Err(Failure::handed_on(status, bytes.to_vec()));
         }
-        serde_json::from_slice(&bytes).map_err(|_| Failure::ours())
+        serde_json::from_slice(&bytes).map_err(|_| ours())
     }
 }

@@ -27,17 +27,14 @@ pub(crate) struct Credentials {
     pub(crate) join_code: String,
 }
 
-impl Credentials {
-    /// Credentials with a new join code.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
-    pub(crate) fn new(api_key: String) -> anyhow::Result<Self> {
-        let mut bytes = [0u8; CODE_CHARS];
-        getrandom::fill(&mut bytes).map_err(|error| anyhow!("randomness: {error}"))?;
-        let join_code = bytes.iter().map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect();
-        Ok(Self { api_key, join_code })
-    }
+/// A new join code.
+///
+/// # Errors
+/// When the system has no randomness.
+pub(crate) fn join_code() -> anyhow::Result<String> {
+    let mut bytes = [0u8; CODE_CHARS];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("randomness: {error}"))?;
+    Ok(bytes.iter().map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect())
 }
 
 /// The credentials of an earlier start, if there was one.
@@ -81,7 +78,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("conclave-demo-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         assert!(load(&dir).unwrap().is_none());
-        let made = Credentials::new("key".to_owned()).unwrap();
+        let made = Credentials { api_key: "key".to_owned(), join_code: join_code().unwrap() };
         save(&dir, &made).unwrap();
         let loaded = load(&dir).unwrap().unwrap();
         assert_eq!((loaded.api_key, &loaded.join_code), ("key".to_owned(), &made.join_code));

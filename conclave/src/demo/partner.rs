@@ -2,14 +2,16 @@
 //!
 //! One task owns the work, so that two pages that open at once meet in one room.
 
+use std::collections::HashMap;
+
 use axum::{
     Json,
-    extract::State,
+    extract::{State, rejection::JsonRejection},
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
 };
 use sdk_spec::{
     handle::Handle,
+    problem::{Code, Problem},
     rest::{CreateRoom, CreateToken, CreatedToken, Room},
     ws::{Grants, Role, Source},
 };
@@ -17,10 +19,12 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::{Failure, Rest};
+use super::{api::Rest, failure::Failure};
 
 /// Joins that wait for the task; more are told to come again.
 const JOINS_WAITING_MAX: usize = 64;
+/// Rooms whose ids are remembered; one that was forgotten is looked for among the open ones.
+const ROOMS_KNOWN_MAX: usize = 1000;
 /// Participants of a demo room at most: what one page can show.
 const PARTICIPANTS_MAX: u32 = 16;
 /// Everything that a participant can publish.
@@ -38,7 +42,7 @@ pub(super) struct JoinRequest {
 
 /// What the page gets, for the SDK's `Room.join(url, token)`.
 #[derive(Serialize)]
-struct JoinAnswer {
+pub(super) struct JoinAnswer {
     url: String,
     token: String,
 }
@@ -60,9 +64,10 @@ pub(super) struct Partner {
 /// Starts the task; it ends with the last [`Partner`].
 pub(super) fn spawn(rest: Rest, code: String, tls: bool) -> Partner {
     let (jobs, mut waiting) = mpsc::channel::<Job>(JOINS_WAITING_MAX);
+    let mut mint = Mint { rest, known: HashMap::new() };
     tokio::spawn(async move {
         while let Some(job) = waiting.recv().await {
-            let minted = mint(&rest, job.room, job.handle).await;
+            let minted = mint.token(job.room, job.handle).await;
             // A page that went away meanwhile does not wait for it.
             let _ = job.answer.send(minted);
         }
@@ -74,53 +79,71 @@ pub(super) fn spawn(rest: Rest, code: String, tls: bool) -> Partner {
 pub(super) async fn join(
     State(partner): State<Partner>,
     headers: HeaderMap,
-    Json(request): Json<JoinRequest>,
-) -> Response {
+    request: Result<Json<JoinRequest>, JsonRejection>,
+) -> Result<Json<JoinAnswer>, Failure> {
+    let Json(request) = request?;
     if !bool::from(request.code.as_bytes().ct_eq(partner.code.as_bytes())) {
-        return StatusCode::FORBIDDEN.into_response();
+        return Err(Problem::new(Code::NotPermitted).detail("the join code is not right").into());
     }
-    let Some(host) = super::host(&headers) else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
+    let host = super::host(&headers).ok_or_else(|| {
+        Problem::new(Code::MalformedRequest).detail("the Host header must be a plain host and port")
+    })?;
     let url = format!("{}://{host}/v1/ws", if partner.tls { "wss" } else { "ws" });
     let (answer, minted) = oneshot::channel();
     let job = Job { room: request.room, handle: request.handle, answer };
-    if partner.jobs.try_send(job).is_err() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
-    match minted.await {
-        Ok(Ok(minted)) => Json(JoinAnswer { url, token: minted.token }).into_response(),
-        Ok(Err(failure)) => failure.into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    partner.jobs.try_send(job).map_err(|_| Failure::from(Code::Unavailable))?;
+    let minted = minted.await.map_err(|_| Failure::from(Code::Internal))??;
+    Ok(Json(JoinAnswer { url, token: minted.token }))
 }
 
-async fn mint(rest: &Rest, room: Handle, handle: Handle) -> Result<CreatedToken, Failure> {
-    let grants = Grants { publish: SOURCES.to_vec(), subscribe: true };
-    let token = CreateToken { handle, role: Role::Participant, grants, ttl_seconds: None };
-    let found = open_room(rest, &room).await?;
-    match rest.create_token(&found.id, &token).await {
-        // The room ended in between: empty for too long.
-        Err(failure) if failure.status == StatusCode::NOT_FOUND => {
-            let fresh = create_room(rest, &room).await?;
-            rest.create_token(&fresh.id, &token).await
+/// Finds or makes the room and asks REST for a token.
+struct Mint {
+    rest: Rest,
+    /// Ids of rooms by their names. A room may have ended since.
+    known: HashMap<Handle, String>,
+}
+
+impl Mint {
+    async fn token(&mut self, room: Handle, handle: Handle) -> Result<CreatedToken, Failure> {
+        let grants = Grants { publish: SOURCES.to_vec(), subscribe: true };
+        let token = CreateToken { handle, role: Role::Participant, grants, ttl_seconds: None };
+        let id = self.open_room(&room).await?;
+        match self.rest.create_token(&id, &token).await {
+            // The room ended in between: empty for too long.
+            Err(failure) if failure.status == StatusCode::NOT_FOUND => {
+                self.known.remove(&room);
+                let fresh = self.create_room(room).await?;
+                self.rest.create_token(&fresh, &token).await
+            }
+            minted => minted,
         }
-        minted => minted,
     }
-}
 
-async fn open_room(rest: &Rest, name: &Handle) -> Result<Room, Failure> {
-    match rest.find_room(name.as_str()).await? {
-        Some(room) => Ok(room),
-        None => create_room(rest, name).await,
+    async fn open_room(&mut self, name: &Handle) -> Result<String, Failure> {
+        if let Some(id) = self.known.get(name) {
+            return Ok(id.clone());
+        }
+        match self.rest.find_room(name.as_str()).await? {
+            Some(found) => Ok(self.remember(name.clone(), found)),
+            None => self.create_room(name.clone()).await,
+        }
     }
-}
 
-async fn create_room(rest: &Rest, name: &Handle) -> Result<Room, Failure> {
-    let request = CreateRoom {
-        participants_max: Some(PARTICIPANTS_MAX),
-        empty_timeout_seconds: None,
-        reference: Some(name.clone()),
-    };
-    rest.create_room(&request).await
+    async fn create_room(&mut self, name: Handle) -> Result<String, Failure> {
+        let request = CreateRoom {
+            participants_max: Some(PARTICIPANTS_MAX),
+            empty_timeout_seconds: None,
+            reference: Some(name.clone()),
+        };
+        let room = self.rest.create_room(&request).await?;
+        Ok(self.remember(name, room))
+    }
+
+    fn remember(&mut self, name: Handle, room: Room) -> String {
+        if self.known.len() >= ROOMS_KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(name, room.id.clone());
+        room.id
+    }
 }

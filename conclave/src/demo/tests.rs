@@ -1,0 +1,224 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Json, Router,
+    body::{self, Body},
+    extract::{Path, Query, State},
+    http::{Request, StatusCode},
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::data;
+
+const CODE: &str = "right-code";
+const KEY: &str = "ck_id_secret";
+/// Rooms in a page of the REST API that the tests play.
+const PAGE: usize = 200;
+
+/// The REST API as far as the demo uses it: rooms by id and reference, newest first.
+#[derive(Clone, Default)]
+struct Played {
+    rooms: Arc<Mutex<Vec<(String, String)>>>,
+    refuses_key: bool,
+    lists: Arc<Mutex<usize>>,
+}
+
+impl Played {
+    fn open(&self, reference: &str) -> String {
+        let mut rooms = self.rooms.lock().unwrap();
+        let id = format!("rm_{}", rooms.len());
+        rooms.insert(0, (id.clone(), reference.to_owned()));
+        id
+    }
+
+    fn router(&self) -> Router {
+        Router::new()
+            .route("/v1/rooms", get(list).post(create))
+            .route("/v1/rooms/{id}/tokens", post(token))
+            .with_state(self.clone())
+    }
+}
+
+fn room(id: &str, reference: &str) -> Value {
+    json!({
+        "id": id, "reference": reference, "created_at": "2026-11-21T20:00:00.000Z",
+        "participants_max": 16, "empty_timeout_seconds": 300, "participants": 0,
+    })
+}
+
+async fn list(
+    State(played): State<Played>,
+    Query(page): Query<sdk_spec::rest::Page>,
+) -> Result<Json<Value>, StatusCode> {
+    *played.lists.lock().unwrap() += 1;
+    if played.refuses_key {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    let from: usize = page.cursor.map_or(0, |cursor| cursor.parse().unwrap());
+    let rooms = played.rooms.lock().unwrap();
+    let to = rooms.len().min(from + PAGE);
+    let page: Vec<Value> = rooms[from..to].iter().map(|(id, name)| room(id, name)).collect();
+    let next = (to < rooms.len()).then(|| to.to_string());
+    Ok(Json(json!({ "rooms": page, "next_cursor": next })))
+}
+
+async fn create(State(played): State<Played>, Json(request): Json<Value>) -> Json<Value> {
+    let reference = request["reference"].as_str().unwrap();
+    Json(room(&played.open(reference), reference))
+}
+
+async fn token(
+    State(played): State<Played>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, StatusCode> {
+    let known = played.rooms.lock().unwrap().iter().any(|(room, _)| *room == id);
+    let expires = "2026-11-21T20:00:00.000Z";
+    let answer = json!({ "token": id, "expires_at": expires, "ws_url": "ws://localhost/v1/ws" });
+    if known { Ok(Json(answer)) } else { Err(StatusCode::NOT_FOUND) }
+}
+
+/// The demo in front of a played REST API.
+fn demo(played: &Played) -> Router {
+    let credentials = Credentials { api_key: KEY.to_owned(), join_code: CODE.to_owned() };
+    router(played.router(), credentials, std::path::Path::new("/nonexistent"), false)
+}
+
+/// Status, media type and body of the answer to a join.
+async fn ask(demo: &Router, host: &str, body: impl Into<Body>) -> (u16, String, Value) {
+    let request = Request::post("/demo/join")
+        .header(header::HOST, host)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body.into())
+        .unwrap();
+    let response = demo.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let media = response.headers().get(header::CONTENT_TYPE).unwrap().to_str().unwrap().to_owned();
+    let body = body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, media, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+fn join_request(code: &str, room: &str) -> String {
+    json!({ "code": code, "room": room, "handle": "guest-1" }).to_string()
+}
+
+/// The room that a join leads into.
+async fn joined(demo: &Router, room: &str) -> String {
+    let (status, _, answer) = ask(demo, "localhost:7880", join_request(CODE, room)).await;
+    assert_eq!(status, 200, "{answer}");
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_failure_is_a_problem() {
+    let demo = demo(&Played::default());
+    let wrong = join_request("wrong-code", "lobby");
+    let right = join_request(CODE, "lobby");
+    for (host, body, status, code) in [
+        ("localhost", wrong.as_str(), 403, "not_permitted"),
+        ("a;b", right.as_str(), 400, "malformed_request"),
+        ("localhost", "{", 400, "malformed_request"),
+        ("localhost", "{\"code\":1}", 422, "invalid_field"),
+    ] {
+        let (got, media, problem) = ask(&demo, host, body.to_owned()).await;
+        assert_eq!((got, media.as_str()), (status, "application/problem+json"), "{body}");
+        assert_eq!(problem["code"], code);
+        assert!(!problem.to_string().contains("wrong-code"), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_cannot_make_it_read_more_than_a_small_body() {
+    let demo = demo(&Played::default());
+    let (status, media, problem) = ask(&demo, "localhost", vec![b' '; JOIN_BYTES_MAX + 1]).await;
+    assert_eq!((status, media.as_str()), (413, "application/problem+json"));
+    assert_eq!(problem["code"], "payload_too_large");
+    let padded = format!("{}{}", " ".repeat(3000), join_request(CODE, "lobby"));
+    assert_eq!(ask(&demo, "localhost", padded).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_accepted_is_not_the_fault_of_the_page() {
+    let demo = demo(&Played { refuses_key: true, ..Played::default() });
+    let (status, media, _) = ask(&demo, "localhost", join_request(CODE, "lobby")).await;
+    assert_eq!((status, media.as_str()), (500, "application/problem+json"));
+}
+
+#[tokio::test]
+async fn a_room_is_found_again_behind_many_newer_ones() {
+    let played = Played::default();
+    let lobby = played.open("lobby");
+    for n in 0..3 * PAGE {
+        played.open(&format!("other-{n}"));
+    }
+    let demo = demo(&played);
+    assert_eq!(joined(&demo, "lobby").await, lobby);
+    let lists = *played.lists.lock().unwrap();
+    assert_eq!((joined(&demo, "lobby").await, *played.lists.lock().unwrap()), (lobby, lists));
+}
+
+#[tokio::test]
+async fn a_room_that_ended_is_made_anew() {
+    let played = Played::default();
+    let demo = demo(&played);
+    let first = joined(&demo, "lobby").await;
+    *played.rooms.lock().unwrap() = vec![("rm_x".to_owned(), "other".to_owned())];
+    let second = joined(&demo, "lobby").await;
+    assert_ne!(first, second);
+    assert_eq!(joined(&demo, "lobby").await, second);
+}
+
+/// A configuration with its data in a fresh folder, and the folder of a built page.
+fn set_up(name: &str) -> (Config, PathBuf) {
+    let dir = std::env::temp_dir().join(format!("conclave-demo-{name}-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("index.html"), "").unwrap();
+    let mut config = Config::default();
+    config.storage.data_dir = dir.join("data");
+    (config, dir)
+}
+
+#[tokio::test]
+async fn credentials_outlive_a_restart_and_a_removed_database() {
+    let (config, dir) = set_up("removed");
+    let store = data::open(&config.storage.data_dir).await.unwrap();
+    let first = credentials(&config, &store, &dir).await.unwrap();
+    let again = credentials(&config, &store, &dir).await.unwrap();
+    assert!(first.api_key == again.api_key && first.join_code == again.join_code);
+    store.close().await;
+
+    for file in fs::read_dir(&config.storage.data_dir).unwrap().map(Result::unwrap) {
+        if file.file_name() != "demo.json" {
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
+    let store = data::open(&config.storage.data_dir).await.unwrap();
+    let renewed = credentials(&config, &store, &dir).await.unwrap();
+    assert!(is_valid(&store, &renewed.api_key).await.unwrap());
+    assert!(renewed.api_key != first.api_key && renewed.join_code == first.join_code);
+    let kept = credentials(&config, &store, &dir).await.unwrap();
+    assert!(kept.api_key == renewed.api_key, "the new key is remembered");
+    store.close().await;
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_replaced() {
+    let (config, dir) = set_up("revoked");
+    let store = data::open(&config.storage.data_dir).await.unwrap();
+    let first = credentials(&config, &store, &dir).await.unwrap();
+    let id = first.api_key.split('_').nth(1).unwrap();
+    admin::revoke_key(&store, id).await.unwrap();
+    let second = credentials(&config, &store, &dir).await.unwrap();
+    assert!(second.api_key != first.api_key);
+    store.close().await;
+    fs::remove_dir_all(&dir).unwrap();
+}
