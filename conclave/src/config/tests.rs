@@ -46,6 +46,7 @@ fn every_mistake_is_told_at_once() {
     for place in [
         "typo:",
         "http.listen: plain HTTP is served on a loopback address only",
+        "http.public_url: needed when listening on every address",
         "http.port:",
         "http.allowed_origins:",
         "media.port:",
@@ -54,7 +55,7 @@ fn every_mistake_is_told_at_once() {
     ] {
         assert!(told.contains(place), "{place} is missing in: {told}");
     }
-    assert!(told.starts_with("the configuration has 7 mistakes:"), "{told}");
+    assert!(told.starts_with("the configuration has 8 mistakes:"), "{told}");
 }
 
 #[test]
