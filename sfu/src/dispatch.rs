@@ -1,7 +1,8 @@
 //! Which worker a command belongs to: the node's inbox on the bus.
 //!
 //! A room lives on one worker, chosen when it is opened; sessions and tracks follow their room. A
-//! command about something unknown goes to the first worker, whose shard counts and answers it.
+//! command about something unknown goes to the first worker that runs; its shard counts and answers
+//! it. When a worker's thread ends, its sessions are lost and its rooms move to the others.
 //! The tables know ids only. Their lock is held for a few map operations and never while the bus
 //! is called.
 
@@ -12,11 +13,15 @@ use std::{
 
 use bus::{Inbox, InboxFull, Load};
 use sfu_proto::{
-    control::{Command, Publish},
+    control::Command,
     id::{RoomId, SessionId, TrackId},
 };
 
-use crate::{limits, mailbox::Mailbox, stats::IoStats};
+use crate::{
+    limits,
+    mailbox::{Mailbox, MailboxFull},
+    stats::IoStats,
+};
 
 /// What the dispatcher knows of a worker.
 pub(crate) struct Route {
@@ -39,6 +44,10 @@ struct Table {
     tracks: HashMap<TrackId, SessionId>,
     /// One for each worker.
     loads: Vec<Load>,
+    /// Whether each worker's thread has ended.
+    ended: Vec<bool>,
+    /// The node is being stopped: workers end by intention.
+    stopping: bool,
 }
 
 struct Room {
@@ -62,10 +71,21 @@ pub(crate) struct Lost {
     pub(crate) sessions: Vec<SessionId>,
 }
 
+impl Route {
+    fn count(&self, _: MailboxFull) -> InboxFull {
+        self.stats.mailbox_full.add(1); // One writer at a time: the table is locked.
+        InboxFull
+    }
+}
+
 impl Dispatcher {
     /// `rooms_max` and `sessions_max` are per worker. There must be at least one route.
     pub(crate) fn new(routes: Vec<Route>, rooms_max: usize, sessions_max: usize) -> Self {
-        let table = Table { loads: vec![Load::default(); routes.len()], ..Table::default() };
+        let table = Table {
+            loads: vec![Load::default(); routes.len()],
+            ended: vec![false; routes.len()],
+            ..Table::default()
+        };
         Self { routes, rooms_max, sessions_max, table: Mutex::new(table) }
     }
 
@@ -79,8 +99,7 @@ impl Dispatcher {
 
     /// Rooms of a worker.
     pub(crate) fn rooms_of(&self, worker: usize) -> Vec<RoomId> {
-        let table = self.table();
-        table.rooms.iter().filter(|(_, room)| room.worker == worker).map(|(id, _)| *id).collect()
+        self.table().rooms_of(worker).into_iter().map(|(room, _)| room).collect()
     }
 
     /// A session ended by itself.
@@ -91,15 +110,38 @@ impl Dispatcher {
     /// A worker starts over: forgets its sessions, keeps its rooms.
     pub(crate) fn worker_lost(&self, worker: usize) -> Lost {
         let mut table = self.table();
-        let of_worker = |(id, s): (&SessionId, &Session)| (s.worker == worker).then_some(*id);
-        let sessions: Vec<_> = table.sessions.iter().filter_map(of_worker).collect();
-        sessions.iter().for_each(|session| table.remove_session(*session));
-        let rooms = table.rooms.iter().filter(|(_, room)| room.worker == worker);
-        Lost { rooms: rooms.map(|(id, room)| (*id, room.sessions_max)).collect(), sessions }
+        let sessions = table.take_sessions(worker);
+        Lost { rooms: table.rooms_of(worker), sessions }
+    }
+
+    /// A worker's thread has ended and takes no commands any more: forgets its sessions, which it
+    /// returns, and opens its rooms on the other workers, unless the node is being stopped.
+    pub(crate) fn worker_ended(&self, worker: usize) -> Vec<SessionId> {
+        let mut table = self.table();
+        table.ended[worker] = true;
+        let sessions = table.take_sessions(worker);
+        for (room, sessions_max) in table.rooms_of(worker) {
+            table.remove_room(room);
+            if !table.stopping {
+                // No room anywhere: it is unknown from now on, and signaling is told so.
+                let _ = self.open_room(&mut table, room, sessions_max);
+            }
+        }
+        if !table.stopping {
+            self.routes[worker].stats.worker_ended.add(1);
+        }
+        sessions
+    }
+
+    /// Tells one worker to stop, as if its thread had ended by itself.
+    #[cfg(test)]
+    pub(crate) fn stop_worker(&self, worker: usize) {
+        self.routes[worker].mailbox.stop();
     }
 
     /// Tells every worker to stop.
     pub(crate) fn stop(&self) {
+        self.table().stopping = true;
         self.routes.iter().for_each(|route| route.mailbox.stop());
     }
 
@@ -110,10 +152,27 @@ impl Dispatcher {
 
     fn put(&self, worker: usize, command: Command) -> Result<(), InboxFull> {
         let route = &self.routes[worker];
-        route.mailbox.put(command).map_err(|_| {
-            route.stats.mailbox_full.add(1); // One writer at a time: the table is locked.
-            InboxFull
-        })
+        route.mailbox.put(command).map_err(|full| route.count(full))
+    }
+
+    /// For commands that must not be refused, about something in the table: see
+    /// [`Mailbox::put_surely`].
+    fn put_surely(&self, worker: usize, command: Command) -> Result<(), InboxFull> {
+        let route = &self.routes[worker];
+        route.mailbox.put_surely(command).map_err(|full| route.count(full))
+    }
+
+    /// `worker`: of what the command is about, if that is known.
+    fn put_surely_if_known(
+        &self,
+        table: &Table,
+        worker: Option<usize>,
+        command: Command,
+    ) -> Result<(), InboxFull> {
+        match worker {
+            Some(worker) => self.put_surely(worker, command),
+            None => self.put(table.any_worker(), command),
+        }
     }
 
     fn open_room(&self, table: &mut Table, room: RoomId, max: u32) -> Result<(), InboxFull> {
@@ -121,13 +180,28 @@ impl Dispatcher {
         if let Some(known) = table.rooms.get(&room) {
             return self.put(known.worker, command);
         }
-        let worker = table.least_loaded();
+        let Some(worker) = table.least_loaded() else { return Err(InboxFull) };
         if table.loads[worker].rooms as usize >= self.rooms_max {
             return Err(InboxFull);
         }
         self.put(worker, command)?;
         table.loads[worker].rooms += 1;
         table.rooms.insert(room, Room { worker, sessions_max: max, sessions: HashSet::new() });
+        Ok(())
+    }
+
+    /// Each worker is asked about its own sessions, any about unknown ones.
+    fn sync(&self, table: &Table, sessions: &[SessionId]) -> Result<(), InboxFull> {
+        let mut shares = vec![Vec::new(); self.routes.len()];
+        for session in sessions {
+            let worker = table.worker_of_session(*session).unwrap_or(table.any_worker());
+            shares[worker].push(*session);
+        }
+        for (worker, sessions) in shares.into_iter().enumerate() {
+            if !sessions.is_empty() {
+                self.put(worker, Command::Sync { sessions })?;
+            }
+        }
         Ok(())
     }
 
@@ -138,10 +212,11 @@ impl Dispatcher {
         session: SessionId,
         command: Command,
     ) -> Result<(), InboxFull> {
-        if table.sessions.contains_key(&session) {
-            return self.put(table.worker_of_session(session), command); // The shard ignores it.
+        if let Some(worker) = table.worker_of_session(session) {
+            return self.put(worker, command); // The shard ignores it.
         }
-        let Some(home) = table.rooms.get_mut(&room) else { return self.put(0, command) };
+        let any = table.any_worker();
+        let Some(home) = table.rooms.get_mut(&room) else { return self.put(any, command) };
         let worker = home.worker;
         if table.loads[worker].sessions as usize >= self.sessions_max {
             return Err(InboxFull);
@@ -166,23 +241,30 @@ impl Inbox for Dispatcher {
             }
             Command::CloseRoom { room } => {
                 let room = *room;
-                self.put(table.worker_of_room(room), command)?;
+                self.put_surely_if_known(table, table.worker_of_room(room), command)?;
                 table.remove_room(room);
                 Ok(())
             }
-            Command::CloseSession { session } => {
-                // Forgotten when the worker says that it ended.
-                self.put(table.worker_of_session(*session), command)
+            // A closed session is forgotten when the worker says that it ended.
+            Command::CloseSession { session } | Command::SetPermissions { session, .. } => {
+                self.put_surely_if_known(table, table.worker_of_session(*session), command)
+            }
+            Command::SetMuted { track, .. } => {
+                self.put_surely_if_known(table, table.worker_of_track(*track), command)
             }
             Command::Offer { session, publish, .. } => {
                 let session = *session;
-                table.add_tracks(session, publish);
-                self.put(table.worker_of_session(session), command)
+                let tracks: Vec<_> = publish.iter().map(|publish| publish.track).collect();
+                let worker = table.worker_of_session(session).unwrap_or(table.any_worker());
+                self.put(worker, command)?;
+                table.add_tracks(session, &tracks);
+                Ok(())
             }
-            Command::Want { session, .. } | Command::SetPermissions { session, .. } => {
-                self.put(table.worker_of_session(*session), command)
+            Command::Want { session, .. } => {
+                let worker = table.worker_of_session(*session).unwrap_or(table.any_worker());
+                self.put(worker, command)
             }
-            Command::SetMuted { track, .. } => self.put(table.worker_of_track(*track), command),
+            Command::Sync { sessions } => self.sync(table, sessions),
         }
     }
 
@@ -193,27 +275,46 @@ impl Inbox for Dispatcher {
 }
 
 impl Table {
-    fn least_loaded(&self) -> usize {
-        let loads = self.loads.iter().enumerate();
-        loads.min_by_key(|(_, load)| load.sessions + load.rooms).map_or(0, |(worker, _)| worker)
+    /// Of those that run.
+    fn least_loaded(&self) -> Option<usize> {
+        let loads = self.loads.iter().enumerate().filter(|(worker, _)| !self.ended[*worker]);
+        loads.min_by_key(|(_, load)| load.sessions + load.rooms).map(|(worker, _)| worker)
     }
 
-    fn worker_of_room(&self, room: RoomId) -> usize {
-        self.rooms.get(&room).map_or(0, |room| room.worker)
+    /// Who counts and answers commands about something unknown: the first worker that runs.
+    fn any_worker(&self) -> usize {
+        self.ended.iter().position(|ended| !ended).unwrap_or(0)
     }
 
-    fn worker_of_session(&self, session: SessionId) -> usize {
-        self.sessions.get(&session).map_or(0, |session| session.worker)
+    fn worker_of_room(&self, room: RoomId) -> Option<usize> {
+        self.rooms.get(&room).map(|room| room.worker)
     }
 
-    fn worker_of_track(&self, track: TrackId) -> usize {
-        self.tracks.get(&track).map_or(0, |session| self.worker_of_session(*session))
+    fn worker_of_session(&self, session: SessionId) -> Option<usize> {
+        self.sessions.get(&session).map(|session| session.worker)
+    }
+
+    fn worker_of_track(&self, track: TrackId) -> Option<usize> {
+        self.tracks.get(&track).and_then(|session| self.worker_of_session(*session))
+    }
+
+    /// Forgets the sessions of a worker.
+    fn take_sessions(&mut self, worker: usize) -> Vec<SessionId> {
+        let of_worker = |(id, s): (&SessionId, &Session)| (s.worker == worker).then_some(*id);
+        let sessions: Vec<_> = self.sessions.iter().filter_map(of_worker).collect();
+        sessions.iter().for_each(|session| self.remove_session(*session));
+        sessions
+    }
+
+    fn rooms_of(&self, worker: usize) -> Vec<(RoomId, u32)> {
+        let rooms = self.rooms.iter().filter(|(_, room)| room.worker == worker);
+        rooms.map(|(id, room)| (*id, room.sessions_max)).collect()
     }
 
     /// Remembers where tracks are published; the oldest of a session are forgotten first.
-    fn add_tracks(&mut self, session: SessionId, publish: &[Publish]) {
+    fn add_tracks(&mut self, session: SessionId, tracks: &[TrackId]) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        for track in publish.iter().take(limits::TRACKS_PER_SESSION_MAX).map(|p| p.track) {
+        for track in tracks.iter().copied().take(limits::TRACKS_PER_SESSION_MAX) {
             // The first to publish an id keeps it.
             if *self.tracks.entry(track).or_insert(session) != session
                 || state.tracks.contains(&track)
@@ -253,7 +354,7 @@ impl Table {
 mod tests {
     use mio::{Poll, Token, Waker};
     use sfu_proto::{
-        control::{Permissions, Source},
+        control::{Permissions, Publish, Source},
         id::ParticipantId,
         sdp,
     };
@@ -392,10 +493,12 @@ mod tests {
         let bench = Bench::new(1);
         bench.open(1).unwrap();
         (0..limits::MAILBOX_COMMANDS_MAX as u128 - 1).for_each(|track| bench.mute(track));
+        let mute = Command::SetMuted { track: TrackId::from_bits(1), muted: true };
+        assert_eq!(bench.deliver(mute), Err(InboxFull), "of an unknown track, none of ours");
         assert_eq!(bench.join(1, 10), Err(InboxFull));
         assert_eq!(bench.open(2), Err(InboxFull));
         assert_eq!(bench.dispatcher.load(), Load { rooms: 1, sessions: 0 });
-        assert_eq!(bench.dispatcher.routes[0].stats.mailbox_full.value(), 2);
+        assert_eq!(bench.dispatcher.routes[0].stats.mailbox_full.value(), 3);
     }
 
     #[test]
@@ -424,5 +527,78 @@ mod tests {
         assert_eq!(lost.sessions, [SessionId::from_bits(10)]);
         assert_eq!(lost.rooms, [(RoomId::from_bits(1), 9)]);
         assert_eq!(bench.dispatcher.load(), Load { rooms: 2, sessions: 1 });
+    }
+
+    #[test]
+    fn a_full_mailbox_takes_what_ends_or_restricts_a_session() {
+        let bench = Bench::new(1);
+        bench.open(1).unwrap();
+        bench.join(1, 10).unwrap();
+        bench.offer(10, 0..2);
+        let session = SessionId::from_bits(10);
+        let want = || Command::Want { session, tracks: Vec::new() };
+        while bench.deliver(want()).is_ok() {}
+        let permissions = Permissions::default();
+        let sure = [
+            Command::SetPermissions { session, permissions },
+            Command::SetMuted { track: TrackId::from_bits(1), muted: true },
+            Command::CloseSession { session },
+            Command::CloseRoom { room: RoomId::from_bits(1) },
+        ];
+        for command in &sure {
+            assert_eq!(bench.deliver(command.clone()), Ok(()));
+            assert_eq!(bench.deliver(want()), Err(InboxFull));
+        }
+        let letters = &bench.workers[0].0;
+        let all: Vec<_> = std::iter::from_fn(|| letters.next()).collect();
+        assert_eq!(all[limits::MAILBOX_COMMANDS_MAX..], sure);
+    }
+
+    #[test]
+    fn offers_that_were_refused_leave_no_tracks() {
+        let bench = Bench::new(1);
+        bench.open(1).unwrap();
+        bench.join(1, 10).unwrap();
+        let session = SessionId::from_bits(10);
+        while bench.deliver(Command::Want { session, tracks: Vec::new() }).is_ok() {}
+        let result =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.offer(10, 0..5)));
+        assert!(result.is_err(), "refused");
+        assert!(bench.dispatcher.table().tracks.is_empty());
+    }
+
+    #[test]
+    fn an_ended_worker_loses_its_sessions_and_the_others_get_its_rooms() {
+        let bench = Bench::new(2);
+        (1..=2).for_each(|room| bench.open(room).unwrap());
+        bench.join(1, 10).unwrap();
+        bench.join(2, 20).unwrap();
+        bench.received();
+        assert_eq!(bench.dispatcher.worker_ended(0), [SessionId::from_bits(10)]);
+        assert_eq!(bench.received(), [0, 1], "the room is opened again");
+        bench.open(3).unwrap();
+        bench.join(1, 11).unwrap();
+        bench.join(9, 90).unwrap();
+        assert_eq!(bench.received(), [0, 3]);
+        assert_eq!(bench.dispatcher.load(), Load { rooms: 3, sessions: 2 });
+        assert_eq!(bench.dispatcher.worker_ended(1).len(), 2);
+        assert_eq!(bench.open(4), Err(InboxFull), "nobody is left");
+        assert_eq!(bench.dispatcher.load(), Load::default());
+    }
+
+    #[test]
+    fn a_sync_is_split_between_workers() {
+        let bench = Bench::new(2);
+        (1..=2).for_each(|room| bench.open(room).unwrap());
+        bench.join(1, 10).unwrap();
+        bench.join(2, 20).unwrap();
+        bench.received();
+        let sessions = [10, 20, 30].map(SessionId::from_bits).to_vec();
+        bench.deliver(Command::Sync { sessions }).unwrap();
+        let [first, second] = [0, 1].map(|worker| bench.workers[worker].0.next().unwrap());
+        let sync = |ids: &[u128]| Command::Sync {
+            sessions: ids.iter().copied().map(SessionId::from_bits).collect(),
+        };
+        assert_eq!((first, second), (sync(&[10, 30]), sync(&[20])));
     }
 }

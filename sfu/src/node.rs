@@ -16,7 +16,11 @@ use sfu_core::{
     stats::Stats,
     transport::dtls::{Identity, IdentityError},
 };
-use sfu_proto::{id::NodeId, sdp::Candidate};
+use sfu_proto::{
+    control::{EndReason, Event},
+    id::NodeId,
+    sdp::Candidate,
+};
 
 use crate::{
     address,
@@ -25,7 +29,7 @@ use crate::{
     guard::Guard,
     io::{
         bind::{self, Sockets},
-        tcp::{Tcp, TcpLimits},
+        tcp::{Frames, Tcp, TcpLimits},
         udp::{Receiver, Sender},
     },
     mailbox::{Letters, Mailbox, mailbox},
@@ -110,7 +114,9 @@ impl Node {
         for (index, part) in parts.into_iter().enumerate() {
             let shared = Shared { config: &config, identity: &identity, membership: &membership };
             let worker = part.build(index, shared, &dispatcher, epoch)?;
-            handle.spawn(index, worker)?;
+            let exit =
+                Exit { index, dispatcher: dispatcher.clone(), membership: membership.clone() };
+            handle.spawn(index, worker, exit)?;
         }
         tracing::info!(node = %node, workers = handle.workers.len(), "media node started");
         Ok(handle)
@@ -166,9 +172,13 @@ impl NodeHandle {
         }
     }
 
-    fn spawn(&mut self, index: usize, worker: Worker) -> io::Result<()> {
-        let name = format!("sfu-worker-{index}");
-        self.threads.push(thread::Builder::new().name(name).spawn(move || worker.run())?);
+    fn spawn(&mut self, index: usize, worker: Worker, exit: Exit) -> io::Result<()> {
+        let thread = thread::Builder::new().name(format!("sfu-worker-{index}"));
+        let run = move || {
+            let _exit = exit; // Dropped last, also when the worker panics.
+            worker.run();
+        };
+        self.threads.push(thread.spawn(run)?);
         Ok(())
     }
 }
@@ -176,6 +186,25 @@ impl NodeHandle {
 impl Drop for NodeHandle {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// What a worker's thread does last, however it ends. When all have ended, nobody holds the
+/// membership any more: the node leaves the bus, is not chosen for rooms, and its readiness ends.
+struct Exit {
+    index: usize,
+    dispatcher: Arc<Dispatcher>,
+    membership: Arc<dyn Membership>,
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        for session in self.dispatcher.worker_ended(self.index) {
+            let event = Event::SessionEnded { session, reason: EndReason::Internal };
+            // A bus that is busy now loses it; signaling finds out by `Command::Sync`.
+            let _ = self.membership.publish(event);
+        }
+        self.membership.report(self.dispatcher.load());
     }
 }
 
@@ -273,6 +302,7 @@ impl Parts {
             output: Output { udp: self.sender, tcp: self.tcp },
             dispatcher: Arc::clone(dispatcher),
             pending: Pending::default(),
+            frames: Frames::default(),
             poll: self.poll,
         })
     }
@@ -313,4 +343,58 @@ fn random_id() -> io::Result<NodeId> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(io::Error::other)?;
     Ok(NodeId::from_bits(u128::from_ne_bytes(bits)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use bus::{InProcessBus, Notice, SendError};
+    use sfu_proto::{
+        control::{Command, Permissions},
+        id::{ParticipantId, RoomId, SessionId},
+    };
+
+    use super::*;
+
+    fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !done() {
+            assert!(start.elapsed() < Duration::from_secs(10), "not in time: {what}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_worker_that_ends_is_noticed_and_the_last_one_takes_the_node_off_the_bus() {
+        let bus = InProcessBus::new();
+        let bind = Some(Ipv4Addr::LOCALHOST.into());
+        let config = Config { bind, port: 0, workers: 2, ..Config::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let node = runtime.block_on(Node::start(config, &bus)).unwrap();
+        let (to, room) = (node.registration(), RoomId::from_bits(1));
+        bus.send(to, Command::OpenRoom { room, sessions_max: 4 }).unwrap();
+        let open = |session| Command::OpenSession {
+            room,
+            session: SessionId::from_bits(session),
+            participant: ParticipantId::from_bits(session),
+            permissions: Permissions::default(),
+        };
+        bus.send(to, open(1)).unwrap();
+        let mut notices = bus.subscribe();
+        node.dispatcher.stop_worker(0);
+        let ended = |notice: &Notice| {
+            matches!(notice, Notice::Event { event: Event::SessionEnded { .. }, .. })
+        };
+        assert!(std::iter::from_fn(|| notices.blocking_next()).any(|notice| ended(&notice)));
+        eventually("the thread ends", || !node.is_running());
+        bus.send(to, open(2)).unwrap();
+        eventually("the room lives on", || node.metrics().workers()[1].shard.sessions.value() == 1);
+        assert_eq!(node.metrics().total("worker_ended"), 1.0);
+        assert_eq!(bus.nodes().len(), 1);
+        node.dispatcher.stop_worker(1);
+        eventually("the node leaves", || bus.nodes().is_empty());
+        assert_eq!(bus.send(to, open(3)), Err(SendError::Gone));
+    }
 }

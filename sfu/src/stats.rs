@@ -56,6 +56,10 @@ io_stats! {
     Counter mailbox_full;
     /// Events that the bus could not take and that did not fit the waiting queue.
     Counter bus_events_dropped;
+    /// 1 once the worker's thread has ended while the node went on.
+    Gauge worker_ended;
+    /// Datagrams dropped because they exceed what an Ethernet frame carries.
+    Counter udp_too_large;
     /// Times that a worker lost all its sessions to a second panic in a row.
     Counter shard_resets;
 }

@@ -4,7 +4,7 @@
 //! A node knows opaque ids only: no tenant, no handle, no token.
 //!
 //! ```text
-//! signaling ── OpenRoom, OpenSession, Offer, SetMuted, Want, CloseSession, CloseRoom ──▶ node
+//! signaling ── OpenRoom, OpenSession, Offer, SetMuted, Want, Sync, CloseSession, CloseRoom ─▶ node
 //! signaling ◀── Answered, OfferRefused, Connected, Interrupted, SlotsChanged, TrackStarted,
 //!               SpeakersChanged, SessionEnded ─────────────────────────────────────────── node
 //! ```
@@ -129,6 +129,12 @@ pub enum Command {
         session: SessionId,
         /// What it may do from now on.
         permissions: Permissions,
+    },
+    /// Tell again what may have been missed: [`Event::SessionEnded`] for sessions that the node
+    /// does not have, and soon, spread over time, [`Event::SlotsChanged`] for the others.
+    Sync {
+        /// Those that the sender believes to be on the node.
+        sessions: Vec<SessionId>,
     },
 }
 

@@ -34,6 +34,7 @@ impl Shard {
             Command::SetPermissions { session, permissions } => {
                 self.set_permissions(session, permissions);
             }
+            Command::Sync { sessions } => self.sync(&sessions, now),
         }
     }
 
@@ -141,6 +142,21 @@ impl Shard {
             self.end_track(track);
         }
         self.mark_stale(room);
+    }
+
+    /// Tells again what may have been missed; at most one session per [`SYNC_SPACING`], so that
+    /// telling it is not what makes signaling miss the next.
+    fn sync(&mut self, sessions: &[SessionId], now: Instant) {
+        for id in sessions {
+            match self.index.peers.get(id).copied() {
+                Some(key) => self.announce_slots(key),
+                None => {
+                    let _ = now;
+                    let reason = EndReason::Closed;
+                    self.push_event(Event::SessionEnded { session: *id, reason });
+                }
+            }
+        }
     }
 
     pub(super) fn unknown(&self) {
