@@ -32,8 +32,16 @@ pub const RECEIVES_PER_TURN_MAX: usize = 8;
 pub const DATAGRAMS_PER_FLUSH_MAX: usize = 64;
 /// Messages in one `sendmmsg` call; from 16 on its cost per message is flat (PERFORMANCE.md).
 pub const MESSAGES_PER_SEND_MAX: usize = 64;
-/// Runs in a row that the kernel refuses as segmented before segmentation is given up.
+/// Runs in a row that the kernel refuses as segmented before segmentation is paused.
 pub const GSO_REFUSALS_MAX: u32 = 16;
+/// Segments of this many bytes fit every path that IPv6 allows (RFC 8200 section 5): if they are
+/// refused, it is segmentation that does not work.
+pub const GSO_SEGMENT_SAFE_BYTES: u16 = 1_280 - 40 - 8;
+/// Pause of segmentation: a route or device that cannot do it may be replaced by one that can.
+pub const GSO_PAUSE: Duration = Duration::from_secs(60);
+/// Bytes of a UDP payload that fit Ethernet's 1500 with IPv4. Longer ones would not arrive: we
+/// never fragment.
+pub const UDP_PAYLOAD_BYTES_MAX: usize = 1_500 - 20 - 8;
 
 /// TCP connections of one worker by default. Each costs about 2 kB, and its send queue when used.
 pub const TCP_CONNECTIONS_DEFAULT: usize = 1024;

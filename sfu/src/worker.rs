@@ -25,7 +25,7 @@ use crate::{
     dispatch::Dispatcher,
     guard::Guard,
     io::{
-        tcp::Tcp,
+        tcp::{Frames, Tcp},
         udp::{Received, Receiver, Run, Sender},
     },
     limits,
@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) stats: Arc<IoStats>,
     pub(crate) pending: Pending,
+    /// Of the TCP connection that was read last.
+    pub(crate) frames: Frames,
 }
 
 /// Where a shard's packets go.
@@ -168,14 +170,20 @@ impl Worker {
 
     fn receive_tcp(&mut self, now: Instant) {
         let Some(tcp) = &mut self.output.tcp else { return };
-        let shard = &mut self.shard;
         tcp.accept(self.poll.registry(), now);
-        tcp.receive(|path, datagram| {
-            shard.run(now, |shard| shard.handle_datagram(path, datagram, now));
-        });
-        tcp.handle_timeout(now);
-        while let Some(path) = tcp.pop_closed() {
-            shard.run(now, |shard| shard.handle_path_closed(path, now));
+        let mut unflushed = 0;
+        for _ in 0..tcp.readable() {
+            // Present at every step: `flush` does not take it away.
+            let Some(tcp) = &mut self.output.tcp else { return };
+            tcp.receive(&mut self.frames);
+            for (path, datagram) in self.frames.datagrams() {
+                self.shard.run(now, |shard| shard.handle_datagram(path, datagram, now));
+                unflushed += 1;
+                if unflushed == limits::DATAGRAMS_PER_FLUSH_MAX {
+                    self.output.flush(&mut self.shard, now);
+                    unflushed = 0;
+                }
+            }
         }
     }
 
@@ -183,11 +191,19 @@ impl Worker {
         if self.shard.state().poll_timeout().is_some_and(|at| at <= now) {
             self.shard.run(now, |shard| shard.handle_timeout(now));
         }
+        if let Some(tcp) = &mut self.output.tcp {
+            tcp.handle_timeout(now);
+        }
         self.outbox.handle_timeout(now);
     }
 
     fn flush(&mut self, now: Instant) {
         self.output.flush(&mut self.shard, now);
+        // Sending may have closed connections, and what the shard makes of that is sent too.
+        while let Some(path) = self.output.tcp.as_mut().and_then(Tcp::pop_closed) {
+            self.shard.run(now, |shard| shard.handle_path_closed(path, now));
+            self.output.flush(&mut self.shard, now);
+        }
         if self.shard.take_reset() {
             self.start_over(now);
         }
@@ -248,11 +264,12 @@ impl Output {
 
     fn send(&mut self, batch: &TxBatch, now: Instant) {
         let over_udp = batch.runs().iter().filter(|run| run.path.carrier == Carrier::Udp);
-        self.udp.send(over_udp.map(|run| Run {
+        let over_udp = over_udp.map(|run| Run {
             peer: run.path.peer,
             bytes: batch.bytes(run),
             segment: run.segment,
-        }));
+        });
+        self.udp.send(over_udp, now);
         let Some(tcp) = &mut self.tcp else { return };
         for run in batch.runs().iter().filter(|run| run.path.carrier != Carrier::Udp) {
             tcp.send(run.path, batch.bytes(run), run.segment, now);

@@ -58,10 +58,10 @@ pub(super) fn send_frame(
 ) {
     let run = |peer: &SocketAddr, bytes| Run { peer: *peer, bytes, segment: datagram_len as u16 };
     if sender.segments() {
-        sender.send(receivers.iter().map(|peer| run(peer, frame)));
+        sender.send(receivers.iter().map(|peer| run(peer, frame)), Instant::now());
     } else {
         for datagram in frame.chunks(datagram_len) {
-            sender.send(receivers.iter().map(|peer| run(peer, datagram)));
+            sender.send(receivers.iter().map(|peer| run(peer, datagram)), Instant::now());
         }
     }
 }

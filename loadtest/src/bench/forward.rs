@@ -192,11 +192,12 @@ impl Bench {
                 shard.handle_datagram(Path::udp(peer), datagram, now);
             }
             drain(shard, now, |batch| {
-                sender.send(batch.runs().iter().map(|run| Run {
+                let runs = batch.runs().iter().map(|run| Run {
                     peer: run.path.peer,
                     bytes: batch.bytes(run),
                     segment: run.segment,
-                }));
+                });
+                sender.send(runs, now);
             });
         }
         let cpu = thread_cpu()? - before;

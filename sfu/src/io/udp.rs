@@ -15,6 +15,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 use arrayvec::ArrayVec;
@@ -128,6 +129,11 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Bytes of its longest datagram.
+    fn longest(&self) -> usize {
+        self.bytes.len().min(usize::from(self.segment.max(1)))
+    }
+
     fn count(&self) -> u64 {
         self.bytes.len().div_ceil(usize::from(self.segment.max(1))) as u64
     }
@@ -145,11 +151,15 @@ pub struct Sender {
 }
 
 enum Segmentation {
-    Off,
+    /// The kernel does not have it, or the caller does not want it.
+    Never,
+    /// Refused too often: tried again later.
+    Paused { until: Instant },
     On {
         /// `UDP_SEGMENT` as the socket has it now; 0 is none.
         set: u16,
-        /// Runs refused since the last success.
+        /// Runs of [`limits::GSO_SEGMENT_SAFE_BYTES`] at most that were refused since the last
+        /// success: longer ones may just not fit their path.
         refused: u32,
     },
 }
@@ -164,38 +174,52 @@ impl Sender {
     ) -> Self {
         let segmentation = match segmentation {
             true => Segmentation::On { set: 0, refused: 0 },
-            false => Segmentation::Off,
+            false => Segmentation::Never,
         };
         Self { socket, ipv6, segmentation, stats }
     }
 
-    /// Whether segmentation is in use: it ends when the path refuses it.
+    /// Whether segmentation is in use: it pauses when it is refused.
     pub fn segments(&self) -> bool {
         matches!(self.segmentation, Segmentation::On { .. })
     }
 
-    /// Sends runs in order.
-    pub fn send<'a>(&mut self, runs: impl IntoIterator<Item = Run<'a>>) {
+    /// Sends runs in order. Datagrams above [`limits::UDP_PAYLOAD_BYTES_MAX`] are dropped.
+    pub fn send<'a>(&mut self, runs: impl IntoIterator<Item = Run<'a>>, now: Instant) {
+        if matches!(self.segmentation, Segmentation::Paused { until } if until <= now) {
+            self.segmentation = Segmentation::On { set: 0, refused: 0 };
+        }
         let mut group = Group::default();
         for run in runs {
-            if self.segments() || run.is_single() {
-                self.push(&mut group, run);
+            if run.longest() > limits::UDP_PAYLOAD_BYTES_MAX {
+                run.datagrams().for_each(|single| self.push_if_small(&mut group, single, now));
+            } else if self.segments() || run.is_single() {
+                self.push(&mut group, run, now);
             } else {
-                run.datagrams().for_each(|single| self.push(&mut group, single));
+                run.datagrams().for_each(|single| self.push(&mut group, single, now));
             }
         }
-        self.flush(&group);
+        self.flush(&group, now);
     }
 
-    fn push<'a>(&mut self, group: &mut Group<'a>, run: Run<'a>) {
+    /// A run may end with a datagram that is short enough.
+    fn push_if_small<'a>(&mut self, group: &mut Group<'a>, single: Run<'a>, now: Instant) {
+        if single.bytes.len() > limits::UDP_PAYLOAD_BYTES_MAX {
+            self.stats.udp_too_large.add(1);
+        } else {
+            self.push(group, single, now);
+        }
+    }
+
+    fn push<'a>(&mut self, group: &mut Group<'a>, run: Run<'a>, now: Instant) {
         if !group.accepts(&run) {
-            self.flush(group);
+            self.flush(group, now);
             *group = Group::default();
         }
         group.add(run);
     }
 
-    fn flush(&mut self, group: &Group<'_>) {
+    fn flush(&mut self, group: &Group<'_>, now: Instant) {
         let mut rest = group.runs.as_slice();
         while !rest.is_empty() {
             let result = self.select(group).and_then(|()| self.send_some(rest));
@@ -206,7 +230,7 @@ impl Sender {
                     self.stats.udp_send_dropped.add(rest.iter().map(Run::count).sum());
                     return;
                 }
-                Err(error) => self.refused(group.segment, rest, error),
+                Err(error) => self.refused(group.segment, rest, error, now),
             };
             rest = rest.get(done..).unwrap_or(&[]);
         }
@@ -256,7 +280,13 @@ impl Sender {
     }
 
     /// The kernel refused the first of these runs. Returns how many runs are done.
-    fn refused(&mut self, segment: Option<u16>, rest: &[Run<'_>], error: Errno) -> usize {
+    fn refused(
+        &mut self,
+        segment: Option<u16>,
+        rest: &[Run<'_>],
+        error: Errno,
+        now: Instant,
+    ) -> usize {
         // EIO: the device or a tunnel on the way cannot segment. EINVAL, EMSGSIZE: the segment
         // does not fit this path, or the kernel dislikes the option for another reason.
         let doubtful = matches!(error, Errno::IO | Errno::INVAL | Errno::MSGSIZE);
@@ -266,11 +296,12 @@ impl Sender {
         };
         let _ = setsockopt(&self.socket, sockopt::UdpGsoSegment, &0);
         *set = 0;
-        *refused += u32::from(segment.is_some());
+        let safe = |segment: u16| segment <= limits::GSO_SEGMENT_SAFE_BYTES;
+        *refused += u32::from(segment.is_some_and(safe));
         self.stats.gso_fallbacks.add(u64::from(segment.is_some()));
         if error == Errno::IO || *refused >= limits::GSO_REFUSALS_MAX {
-            tracing::warn!(%error, "UDP segmentation offload does not work here, switched off");
-            self.segmentation = Segmentation::Off;
+            tracing::warn!(%error, "UDP segmentation offload does not work here, paused");
+            self.segmentation = Segmentation::Paused { until: now + limits::GSO_PAUSE };
         }
         // Without segmentation the rest of the group cannot go out as it is.
         let singly = if self.segments() { &rest[..1] } else { rest };
@@ -416,7 +447,7 @@ mod tests {
             let (runs, expected) = runs(pair.to, &mut storage);
             // Several rounds: headers and options must be restored between calls.
             for _ in 0..5 {
-                pair.sender.send(runs.iter().copied());
+                pair.sender.send(runs.iter().copied(), Instant::now());
                 assert_eq!(pair.collect(expected.len()), expected);
             }
             assert_eq!(pair.sender.segments(), segmentation && pair.receiver.segments());
@@ -432,7 +463,7 @@ mod tests {
         let bytes = vec![7; 3 * 1000];
         let run = Run { peer: pair.to, bytes: &bytes, segment: 1000 };
         let single = Run { peer: pair.to, bytes: &bytes[..80], segment: 80 };
-        pair.sender.send([run, single, run, single]);
+        pair.sender.send([run, single, run, single], Instant::now());
         assert_eq!(pair.sender.stats.udp_sends.value(), 1);
         let lens: Vec<_> = pair.collect(8).iter().map(Vec::len).collect();
         assert_eq!(lens, [1000, 1000, 1000, 80, 1000, 1000, 1000, 80]);
@@ -443,7 +474,7 @@ mod tests {
         let mut pair = pair(false);
         let bytes = [1; 10];
         let run = Run { peer: pair.to, bytes: &bytes, segment: 10 };
-        pair.sender.send(std::iter::repeat_n(run, 200));
+        pair.sender.send(std::iter::repeat_n(run, 200), Instant::now());
         assert_eq!(pair.collect(200).len(), 200);
         assert_eq!(pair.sender.stats.udp_sends.value(), 4);
     }
@@ -456,17 +487,21 @@ mod tests {
         let few = vec![4; 3 * 100];
         let bad = Run { peer: pair.to, bytes: &many, segment: 100 };
         let good = Run { peer: pair.to, bytes: &few, segment: 100 };
-        pair.sender.send([good, bad, good]);
+        pair.sender.send([good, bad, good], Instant::now());
         assert_eq!(pair.collect(136).len(), 136);
         assert_eq!(pair.sender.stats.gso_fallbacks.value(), 1);
         assert!(pair.sender.segments());
         for _ in 0..limits::GSO_REFUSALS_MAX {
-            pair.sender.send([bad]);
+            pair.sender.send([bad], Instant::now());
             assert_eq!(pair.collect(130).len(), 130);
         }
-        assert!(!pair.sender.segments(), "given up after refusals in a row");
-        pair.sender.send([good]);
+        assert!(!pair.sender.segments(), "paused after refusals in a row");
+        pair.sender.send([good], Instant::now());
         assert_eq!(pair.collect(3).len(), 3);
+        assert!(!pair.sender.segments());
+        pair.sender.send([good], Instant::now() + limits::GSO_PAUSE);
+        assert_eq!(pair.collect(3).len(), 3);
+        assert!(pair.sender.segments(), "tried again later");
     }
 
     #[test]
@@ -477,7 +512,7 @@ mod tests {
         let nowhere = SocketAddr::new(pair.to.ip(), 0);
         let bad = Run { peer: nowhere, bytes: &bytes, segment: 30 };
         let good = Run { peer: pair.to, bytes: &bytes, segment: 30 };
-        pair.sender.send([good, bad, good]);
+        pair.sender.send([good, bad, good], Instant::now());
         assert_eq!(pair.collect(2).len(), 2);
         assert_eq!(pair.sender.stats.udp_send_errors.value(), 1);
     }
@@ -489,5 +524,34 @@ mod tests {
         peer.send_to(&[], pair.to).unwrap();
         peer.send_to(b"x", pair.to).unwrap();
         assert_eq!(pair.collect(2), [Vec::new(), b"x".to_vec()]);
+    }
+
+    #[test]
+    fn refused_segments_that_may_not_fit_their_path_do_not_count() {
+        let mut pair = pair(true);
+        let segment = limits::GSO_SEGMENT_SAFE_BYTES + 1;
+        // 130 segments, or 65,535 bytes, are more than any kernel takes.
+        let many = vec![3; 130 * usize::from(segment)];
+        let bad = Run { peer: pair.to, bytes: &many, segment };
+        for _ in 0..=limits::GSO_REFUSALS_MAX {
+            pair.sender.send([bad], Instant::now());
+            assert_eq!(pair.collect(130).len(), 130);
+        }
+        assert!(pair.sender.segments());
+        assert!(pair.sender.stats.gso_fallbacks.value() > u64::from(limits::GSO_REFUSALS_MAX));
+    }
+
+    #[test]
+    fn datagrams_that_no_ethernet_frame_carries_are_dropped_and_counted() {
+        let mut pair = pair(true);
+        let limit = limits::UDP_PAYLOAD_BYTES_MAX as u16;
+        let bytes = vec![6; 3 * usize::from(limit) + 100];
+        let run = |segment| Run { peer: pair.to, bytes: &bytes, segment };
+        let (good, bad) = (run(limit), run(limit + 1));
+        pair.sender.send([good, bad, good], Instant::now());
+        // Of the long run only its last datagram, which is shorter, goes out.
+        let lens: Vec<_> = pair.collect(9).iter().map(Vec::len).collect();
+        assert_eq!(lens, [1472, 1472, 1472, 100, 97, 1472, 1472, 1472, 100]);
+        assert_eq!(pair.sender.stats.udp_too_large.value(), 3);
     }
 }
