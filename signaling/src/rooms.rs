@@ -11,6 +11,8 @@
 
 mod owed;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{

@@ -314,6 +314,35 @@ async fn bodies_are_bounded_before_anybody_is_known() {
 }
 
 #[tokio::test]
+async fn slow_offers_have_a_bounded_number_of_places_for_a_bounded_time() {
+    let world = World::start().await;
+    let address = world.server.local_addr();
+    let token = world.token(&world.room().await, "encoder-1").await;
+    let head = format!(
+        "POST /v1/whip HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/sdp\r\ncontent-length: 1000\r\n\r\nv=0\r\n"
+    );
+    let mut slow = Vec::new();
+    for _ in 0..signaling::limits::SDP_READING_MAX {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let post = || {
+        let request = world.http.post(world.url("/v1/whip")).bearer_auth(&token);
+        let sdp = common::offer("encU", &[("audio", "0", "sendonly")]);
+        request.header("content-type", "application/sdp").body(sdp).send()
+    };
+    problem(post().await.unwrap(), 503, "unavailable").await;
+    let mut answer = [0; 12];
+    timeout(Duration::from_secs(8), slow[0].read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    let last = slow.len() - 1;
+    timeout(Duration::from_secs(8), slow[last].read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(post().await.unwrap().status(), 201, "the token is still good");
+}
+
+#[tokio::test]
 async fn connections_above_the_cap_are_refused_and_the_place_is_given_back() {
     let config = signaling::Config { connections_max: 4, ..common::config() };
     let world = World::build(config, true).await;

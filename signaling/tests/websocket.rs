@@ -171,11 +171,16 @@ async fn a_deleted_room_removes_everybody_and_refuses_its_tokens() {
 async fn a_full_room_and_a_missing_media_node_are_told() {
     let world = World::start().await;
     let room = world.room_with(&json!({ "participants_max": 1 })).await;
-    let (_ann, _) = world.join(&room, "ann-1").await;
+    let (mut ann, _) = world.join(&room, "ann-1").await;
     let token = world.token(&room, "bob-1").await;
     let mut bob = world.connect().await;
     bob.text(json!({ "type": "join", "token": token }).to_string()).await;
     assert_eq!(bob.refused().await, (1008, "room_full".to_owned()));
+    // The token was not used up.
+    ann.send(json!({ "type": "leave" })).await;
+    ann.closed().await;
+    let mut bob = world.connect().await;
+    assert_eq!(bob.join(&token).await["type"], "joined");
 
     let lonely = World::build(common::config(), false).await;
     let room = lonely.room().await;

@@ -165,10 +165,14 @@ async fn refusals_of_the_room_and_the_node_are_problems() {
     problem(response, 504, "media_timeout").await;
     assert_eq!(world.participants(&room).await, 0, "what failed leaves nothing behind");
     world.node().answers.store(true, Relaxed);
-    let (_ann, _) = world.join(&room, "ann-1").await;
+    let (mut ann, _) = world.join(&room, "ann-1").await;
     let token = world.token(&room, "encoder-1").await;
     let response = post(&world, "/v1/whip", &token, offer("encU", &BOTH)).await;
     problem(response, 409, "room_full").await;
+    ann.send(json!({ "type": "leave" })).await;
+    ann.closed().await;
+    let response = post(&world, "/v1/whip", &token, offer("encU", &BOTH)).await;
+    assert_eq!(response.status(), 201, "the token was not used up");
     let listener = json!({ "handle": "b", "grants": { "subscribe": true } });
     let other = world.room().await;
     let token = world.token_with(&other, &listener).await;

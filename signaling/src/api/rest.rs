@@ -231,3 +231,25 @@ fn read_cursor(text: &str) -> Result<PageStart, Failure> {
     let wrong = || Failure::from(vec![FieldError::new("cursor", "is not a `next_cursor` of ours")]);
     parse().ok_or_else(wrong)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use tokio::{sync::oneshot, time::timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_is_finished_when_nobody_waits_for_it_any_more() {
+        let (done, told) = oneshot::channel();
+        let work = whole(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            done.send(()).map_err(|()| Failure::new(Code::Internal))
+        });
+        assert!(timeout(Duration::from_millis(1), work).await.is_err());
+        timeout(Duration::from_secs(5), told).await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,101 @@
+//! The end of a room's task when not everything goes well.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::PathBuf;
+
+use bus::InProcessBus;
+use prometheus::Registry;
+use sqlx::{Connection as _, Executor as _};
+
+use super::*;
+use crate::{admin, store::NewRoom};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// An open room in a store of its own, without its task.
+struct Stored {
+    rooms: Arc<Rooms>,
+    store: Store,
+    row: RoomRow,
+    folder: PathBuf,
+}
+
+impl Stored {
+    async fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("conclave-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let url = format!("sqlite://{}/test.db", folder.display());
+        let store = Store::open(&url).await.unwrap();
+        let project = admin::create_project(&store, "test").await.unwrap().id;
+        let row = NewRoom {
+            id: RoomId::from_bits(secret::random_bits()),
+            project,
+            created_at_ms: 1,
+            participants_max: 2,
+            empty_timeout_seconds: 0,
+            reference: None,
+        };
+        store.create_room(&row, 1, None).await.unwrap();
+        let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
+        let media = Media::new(Arc::new(InProcessBus::new()));
+        let rooms = Rooms::new(media, store.clone(), metrics);
+        Self { rooms, store, row, folder }
+    }
+
+    async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let poll = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LONG, poll).await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+
+    async fn until_closed(&self) {
+        self.until("closed", async || self.store.open_rooms().await.unwrap().is_empty()).await;
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[tokio::test]
+async fn a_room_whose_end_cannot_be_stored_is_gone_at_once_and_stored_later() {
+    let stored = Stored::new("locked").await;
+    let url = format!("sqlite://{}/test.db", stored.folder.display());
+    let mut lock = sqlx::AnyConnection::connect(&url).await.unwrap();
+    lock.execute("BEGIN IMMEDIATE").await.unwrap();
+    stored.rooms.open(stored.row.id, rules(&stored.row));
+    stored.until("forgotten", async || stored.rooms.entries.is_empty()).await;
+    assert_eq!(stored.rooms.metrics.rooms.get(), 0);
+    // Longer than a statement waits for the lock.
+    tokio::time::sleep(limits::STORE_WAIT + Duration::from_millis(500)).await;
+    assert_eq!(stored.store.open_rooms().await.unwrap().len(), 1);
+    lock.execute("ROLLBACK").await.unwrap();
+    stored.until_closed().await;
+}
+
+#[tokio::test]
+async fn a_room_that_panics_is_forgotten_and_stored_as_closed() {
+    let stored = Stored::new("panic").await;
+    let rules = Rules { empty_timeout: Duration::from_secs(60), ..rules(&stored.row) };
+    let draw = Box::new(|| panic!("on purpose"));
+    let room = Room::new(stored.row.id, rules, draw, Instant::now());
+    let (inputs, queue) = mpsc::channel(1);
+    let participants = Arc::new(AtomicU32::new(0));
+    let entry = Entry { inputs, participants_max: 2, participants: Arc::clone(&participants) };
+    stored.rooms.entries.insert(stored.row.id, entry);
+    let rooms = Arc::clone(&stored.rooms);
+    let task = tokio::spawn(task::run(rooms, stored.row.id, room, queue, participants));
+    let proof = Proof { participant: sfu_proto::id::ParticipantId::from_bits(1), secret: [0; 32] };
+    let hello = Hello::Resume { proof, received: 0 };
+    let (socket, _outgoing) = mpsc::channel(1);
+    let connection = ConnectionId(1);
+    stored.rooms.send(stored.row.id, Input::Hello { connection, hello, socket }).await;
+    assert!(task.await.unwrap_err().is_panic());
+    assert!(stored.rooms.entries.is_empty());
+    stored.until_closed().await;
+}
