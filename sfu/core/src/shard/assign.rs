@@ -1,42 +1,82 @@
 //! Which tracks are in which slots, and who speaks: carries out what `router/allocate` and
 //! `router/speaker` decide.
 
-use std::time::Instant;
+use std::{cmp::Reverse, time::Instant};
 
 use sfu_proto::{
     control::{SlotState, Source},
-    id::TrackId,
+    id::{ParticipantId, TrackId},
     sdp::Kind,
 };
 
-use super::{Peer, Shard};
+use super::{Map, Peer, Shard};
 use crate::{
     event::Event,
-    limits::{SPEAKERS_INTERVAL, SPEAKERS_MAX},
+    limits::{SPEAKERS_INTERVAL, SPEAKERS_MAX, WAITING_INTERVAL},
     media::keyframe::Want,
-    router::{allocate::allocate, room::Room, speaker::loudest, track::Track},
+    router::{
+        allocate::allocate,
+        room::{Room, Stale},
+        speaker::{loudest, loudest_for},
+        track::Track,
+    },
     table::Key,
 };
+
+/// A room's tracks in the order in which sessions want them; made once for all of them.
+pub(super) struct Order {
+    /// Screens, then cameras, each in order of publication.
+    video: Vec<Offered>,
+    /// Loudest first, with whole units of loudness.
+    audio: Vec<(Offered, u32)>,
+    /// Tracks of each participant: audio, video. Nobody waits for their own.
+    own: Map<ParticipantId, (usize, usize)>,
+}
+
+#[derive(Clone, Copy)]
+struct Offered {
+    key: Key<Track>,
+    id: TrackId,
+    participant: ParticipantId,
+}
+
+impl Order {
+    /// How many tracks of a kind there are for a participant.
+    fn count(&self, kind: Kind, participant: ParticipantId) -> usize {
+        let own = self.own.get(&participant).copied().unwrap_or_default();
+        match kind {
+            Kind::Audio => self.audio.len() - own.0,
+            Kind::Video => self.video.len() - own.1,
+        }
+    }
+}
 
 impl Shard {
     /// Something changed that slots depend on; dealt with once per turn.
     pub(super) fn mark_stale(&mut self, key: Key<Room>) {
-        if let Some(room) = self.rooms.get_mut(key)
-            && !room.stale
-        {
-            room.stale = true;
+        self.mark(key, Stale::All);
+    }
+
+    fn mark(&mut self, key: Key<Room>, stale: Stale) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        if room.stale.is_none() {
             self.stale.push(key);
+        }
+        if room.stale != Some(Stale::All) {
+            room.stale = Some(stale);
         }
     }
 
     pub(super) fn allocate_stale_rooms(&mut self, now: Instant) {
         while let Some(key) = self.stale.pop() {
+            let Some(order) = self.order(key, now) else { continue };
             let Some(room) = self.rooms.get_mut(key) else { continue };
-            room.stale = false;
+            let Some(stale) = room.stale.take() else { continue };
+            room.audio_contended = 0;
             let sessions = room.sessions.clone();
             for peer in sessions {
                 self.current = Some(peer);
-                self.allocate_peer(peer, now);
+                self.allocate_by(&order, peer, stale, now);
             }
             self.current = None;
         }
@@ -44,32 +84,100 @@ impl Shard {
 
     /// Fills the slots of one session; announces them if anything changed.
     pub(super) fn allocate_peer(&mut self, key: Key<Peer>, now: Instant) {
+        let room = self.peers.get(key).map(|peer| peer.room);
+        if let Some(order) = room.and_then(|room| self.order(room, now)) {
+            self.allocate_by(&order, key, Stale::All, now);
+        }
+    }
+
+    fn order(&self, key: Key<Room>, now: Instant) -> Option<Order> {
+        let room = self.rooms.get(key)?;
+        let (mut screens, mut cameras, mut audio) = (Vec::new(), Vec::new(), Vec::new());
+        let mut own = Map::<_, (usize, usize)>::default();
+        for (key, track) in
+            room.tracks.iter().filter_map(|key| Some((*key, self.tracks.get(*key)?)))
+        {
+            let (id, participant) = (track.id, track.participant);
+            let offered = Offered { key, id, participant };
+            let own = own.entry(participant).or_default();
+            match (track.kind(), track.source) {
+                (Kind::Audio, _) => {
+                    audio.push((offered, track.level.score(now) as u32));
+                    own.0 += 1;
+                }
+                (Kind::Video, source) => {
+                    if source == Source::Screen { &mut screens } else { &mut cameras }
+                        .push(offered);
+                    own.1 += 1;
+                }
+            }
+        }
+        audio.sort_by_key(|(_, score)| Reverse(*score));
+        screens.append(&mut cameras);
+        Some(Order { video: screens, audio, own })
+    }
+
+    fn allocate_by(&mut self, order: &Order, key: Key<Peer>, stale: Stale, now: Instant) {
         let Some(peer) = self.peers.get(key) else { return };
-        let waiting_before = peer.waiting;
-        let (audio, changed_audio) = self.allocate_kind(key, Kind::Audio, now);
-        let (video, changed_video) = self.allocate_kind(key, Kind::Video, now);
+        let mut waiting = peer.waiting;
+        let (audio, mut changed) = self.allocate_kind(order, key, Kind::Audio, now);
+        waiting.0 = audio as u32;
+        if stale == Stale::All {
+            let (video, video_changed) = self.allocate_kind(order, key, Kind::Video, now);
+            waiting.1 = video as u32;
+            changed |= video_changed;
+        }
         let Some(peer) = self.peers.get_mut(key) else { return };
-        peer.waiting = (audio as u32, video as u32);
-        let announce = std::mem::take(&mut peer.announce_slots);
-        if announce || changed_audio || changed_video || peer.waiting != waiting_before {
+        peer.waiting = waiting;
+        self.note_contention(key);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if std::mem::take(&mut peer.announce_slots) || changed {
             self.announce_slots(key);
+        } else if peer.waiting_told != Some(waiting) && peer.deadlines.slots.is_none() {
+            peer.deadlines.slots = Some(now + WAITING_INTERVAL);
+            self.arm(key);
+        }
+    }
+
+    /// Remembers for [`Room::contends`] how many audio slots a session has that needs more.
+    fn note_contention(&mut self, key: Key<Peer>) {
+        let Some(peer) = self.peers.get(key).filter(|peer| peer.waiting.0 > 0) else { return };
+        let audio = peer.slots.iter().filter(|slot| slot.open && slot.kind == Kind::Audio).count();
+        if let Some(room) = self.rooms.get_mut(peer.room)
+            && audio > 0
+        {
+            room.audio_contended |= 1 << audio.min(63);
         }
     }
 
     /// Allocates the slots of one kind; returns how many tracks wait and whether a slot changed.
-    fn allocate_kind(&mut self, key: Key<Peer>, kind: Kind, now: Instant) -> (usize, bool) {
-        let wanted = self.wanted(key, kind, now);
+    fn allocate_kind(
+        &mut self,
+        order: &Order,
+        key: Key<Peer>,
+        kind: Kind,
+        now: Instant,
+    ) -> (usize, bool) {
         let Some(peer) = self.peers.get(key) else { return (0, false) };
+        let subscribes = peer.permissions.subscribe;
+        let count = if subscribes { order.count(kind, peer.participant) } else { 0 };
         let numbers: Vec<usize> = (0..peer.slots.len())
             .filter(|n| peer.slots[*n].open && peer.slots[*n].kind == kind)
             .collect();
+        if numbers.is_empty() {
+            return (count, false);
+        }
         let before: Vec<_> = numbers.iter().map(|n| peer.slots[*n].track).collect();
         let mut after = before.clone();
         let fits = |track: Key<Track>, place: usize| {
             let codec = self.tracks.get(track).and_then(Track::codec);
             peer.slots[numbers[place]].fits(kind, codec)
         };
-        let waiting = allocate(&wanted, &mut after, fits);
+        let placed = match kind {
+            _ if !subscribes => allocate(std::iter::empty(), &mut after, fits),
+            Kind::Audio => allocate(self.wanted_audio(order, peer, now), &mut after, fits),
+            Kind::Video => allocate(self.wanted_video(order, peer), &mut after, fits),
+        };
         for (place, number) in numbers.iter().enumerate() {
             if before[place] != after[place] {
                 self.show(key, *number, after[place]);
@@ -82,31 +190,38 @@ impl Shard {
                 }
             }
         }
-        (waiting, before != after)
+        (count.saturating_sub(placed), before != after)
     }
 
-    /// Others' tracks of a kind, most wanted first.
-    fn wanted(&self, key: Key<Peer>, kind: Kind, now: Instant) -> Vec<Key<Track>> {
-        let Some(peer) = self.peers.get(key).filter(|peer| peer.permissions.subscribe) else {
-            return Vec::new();
+    /// Others' video: what the session named, then the room's order.
+    fn wanted_video(&self, order: &Order, peer: &Peer) -> impl Iterator<Item = Key<Track>> {
+        let named = peer.want.iter().filter_map(|id| {
+            let key = *self.index.tracks.get(id)?;
+            let track = self.tracks.get(key).filter(|track| track.room == peer.room)?;
+            let foreign = track.kind() == Kind::Video && track.participant != peer.participant;
+            foreign.then_some(key)
+        });
+        let others = |offered: &&Offered| {
+            offered.participant != peer.participant && !peer.want.contains(&offered.id)
         };
-        let Some(room) = self.rooms.get(peer.room) else { return Vec::new() };
-        let mut tracks: Vec<(Key<Track>, &Track)> = room
-            .tracks
-            .iter()
-            .filter_map(|track| Some((*track, self.tracks.get(*track)?)))
-            .filter(|(_, track)| track.kind() == kind && track.participant != peer.participant)
-            .collect();
-        if kind == Kind::Video {
-            tracks.sort_by_key(|(_, track)| {
-                let named = peer.want.iter().position(|id| *id == track.id);
-                (named.unwrap_or(usize::MAX), track.source != Source::Screen)
-            });
-            return tracks.into_iter().map(|(key, _)| key).collect();
-        }
-        let shown: Vec<_> = peer.slots.iter().filter_map(|slot| slot.track).collect();
-        let scored = tracks.iter().map(|(key, track)| (*key, track.level.score(now)));
-        loudest(scored, &shown)
+        named.chain(order.video.iter().filter(others).map(|offered| offered.key))
+    }
+
+    /// Others' audio, loudest first; what the session hears already has an advantage.
+    fn wanted_audio(
+        &self,
+        order: &Order,
+        peer: &Peer,
+        now: Instant,
+    ) -> impl Iterator<Item = Key<Track>> {
+        let others =
+            order.audio.iter().filter(|(offered, _)| offered.participant != peer.participant);
+        let heard = peer.slots.iter().filter_map(|slot| {
+            let key = slot.track?;
+            let track = self.tracks.get(key).filter(|track| track.kind() == Kind::Audio)?;
+            Some((key, track.level.score(now) as u32))
+        });
+        loudest_for(others.map(|(offered, score)| (offered.key, *score)), heard.collect())
     }
 
     /// Puts a track, or none, into a slot.
@@ -128,6 +243,8 @@ impl Shard {
     fn announce_slots(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.slots_version += 1;
+        peer.waiting_told = Some(peer.waiting);
+        peer.deadlines.slots = None;
         let track_id = |key| self.tracks.get(key).map(|track: &Track| track.id);
         let slots = peer
             .slots
@@ -142,6 +259,23 @@ impl Shard {
             waiting: peer.waiting,
         };
         self.push_event(event);
+    }
+
+    /// The time to tell a changed number of waiting tracks has come.
+    pub(super) fn announce_waiting(&mut self, key: Key<Peer>) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.deadlines.slots = None;
+        if peer.waiting_told != Some(peer.waiting) {
+            self.announce_slots(key);
+        }
+    }
+
+    /// Announces the slots at a given time, or before if they change.
+    pub(super) fn announce_again(&mut self, key: Key<Peer>, at: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.waiting_told = None;
+        peer.deadlines.slots.get_or_insert(at);
+        self.arm(key);
     }
 
     /// Looks at who speaks; goes on while anything was heard.
@@ -161,18 +295,14 @@ impl Shard {
         room.speakers_due = room.tracks.iter().any(audible).then(|| now + SPEAKERS_INTERVAL);
         self.room_timers.set(key.index(), room.speakers_due);
         if speakers != room.speakers {
+            // Where audio tracks wait for a slot, the loudest get one.
+            let contends = room.contends(&speakers);
             room.speakers.clone_from(&speakers);
             let event = Event::SpeakersChanged { room: room.id, tracks: speakers };
             self.push_event(event);
-            // Where audio tracks wait for a slot, the loudest get one.
-            if self.has_waiting_audio(key) {
-                self.mark_stale(key);
+            if contends {
+                self.mark(key, Stale::Audio);
             }
         }
-    }
-
-    fn has_waiting_audio(&self, key: Key<Room>) -> bool {
-        let sessions = self.rooms.get(key).map(|room| room.sessions.as_slice()).unwrap_or_default();
-        sessions.iter().any(|peer| self.peers.get(*peer).is_some_and(|peer| peer.waiting.0 > 0))
     }
 }

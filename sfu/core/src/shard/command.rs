@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     event::{Command, EndReason, Event, Permissions},
-    limits::WANT_MAX,
+    limits::{SYNC_SPACING, WANT_MAX},
     media::keyframe::Want,
     router::{permission::may_publish, room::Room, track::Track},
     table::Key,
@@ -32,7 +32,7 @@ impl Shard {
             Command::SetMuted { track, muted } => self.set_muted(track, muted, now),
             Command::Want { session, tracks } => self.set_want(session, tracks, now),
             Command::SetPermissions { session, permissions } => {
-                self.set_permissions(session, permissions);
+                self.set_permissions(session, permissions, now);
             }
             Command::Sync { sessions } => self.sync(&sessions, now),
         }
@@ -116,19 +116,22 @@ impl Shard {
         }
     }
 
-    fn set_want(&mut self, id: SessionId, mut tracks: Vec<TrackId>, now: Instant) {
+    fn set_want(&mut self, id: SessionId, tracks: Vec<TrackId>, now: Instant) {
         let Some(key) = self.index.peers.get(&id).copied() else { return self.unknown() };
         let Some(peer) = self.peers.get_mut(key) else { return };
-        tracks.truncate(WANT_MAX);
-        peer.want = tracks;
+        peer.want.clear();
+        for track in tracks.into_iter().take(WANT_MAX) {
+            if !peer.want.contains(&track) {
+                peer.want.push(track);
+            }
+        }
         self.allocate_peer(key, now);
     }
 
-    fn set_permissions(&mut self, id: SessionId, permissions: Permissions) {
+    fn set_permissions(&mut self, id: SessionId, permissions: Permissions, now: Instant) {
         let Some(key) = self.index.peers.get(&id).copied() else { return self.unknown() };
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.permissions = permissions;
-        let room = peer.room;
         let forbidden: Vec<Key<Track>> = peer
             .tracks
             .iter()
@@ -141,17 +144,20 @@ impl Shard {
         for track in forbidden {
             self.end_track(track);
         }
-        self.mark_stale(room);
+        self.allocate_peer(key, now);
     }
 
     /// Tells again what may have been missed; at most one session per [`SYNC_SPACING`], so that
     /// telling it is not what makes signaling miss the next.
     fn sync(&mut self, sessions: &[SessionId], now: Instant) {
+        let mut at = now;
         for id in sessions {
             match self.index.peers.get(id).copied() {
-                Some(key) => self.announce_slots(key),
+                Some(key) => {
+                    at += SYNC_SPACING;
+                    self.announce_again(key, at);
+                }
                 None => {
-                    let _ = now;
                     let reason = EndReason::Closed;
                     self.push_event(Event::SessionEnded { session: *id, reason });
                 }
@@ -199,7 +205,7 @@ impl Shard {
         if let Some(room) = self.rooms.get_mut(peer.room) {
             room.sessions.retain(|session| *session != key);
         }
-        self.mark_stale(peer.room);
+        // Its tracks' end has marked the room; without any, nothing changes for the others.
         self.stats.sessions.sub(1);
         self.push_event(Event::SessionEnded { session: peer.id, reason });
     }

@@ -81,11 +81,14 @@ pub(crate) struct Deadlines {
     pub(crate) nack: Option<Instant>,
     /// Key frame requests to the peer.
     pub(crate) key_frame: Option<Instant>,
+    /// Telling signaling how many tracks wait.
+    pub(crate) slots: Option<Instant>,
 }
 
 impl Deadlines {
     pub(crate) fn next(&self) -> Option<Instant> {
-        let all = [self.transport, self.feedback, self.report, self.nack, self.key_frame];
+        let all =
+            [self.transport, self.feedback, self.report, self.nack, self.key_frame, self.slots];
         all.into_iter().flatten().min()
     }
 }
@@ -120,7 +123,10 @@ pub struct Peer {
     pub(crate) deadlines: Deadlines,
     pub(crate) want: Vec<TrackId>,
     pub(crate) slots_version: u64,
+    /// Tracks without a slot: audio, video.
     pub(crate) waiting: (u32, u32),
+    /// What signaling knows of `waiting`; `None` when it may know nothing.
+    pub(crate) waiting_told: Option<(u32, u32)>,
     /// Whether the slots must be announced, also if no track moves.
     pub(crate) announce_slots: bool,
     /// Whether the session is in the list of those with something to send.
@@ -169,6 +175,7 @@ impl Peer {
             want: Vec::new(),
             slots_version: 0,
             waiting: (0, 0),
+            waiting_told: Some((0, 0)),
             announce_slots: false,
             talkative: false,
         }

@@ -52,6 +52,9 @@ impl Shard {
         if due(deadlines.key_frame) {
             self.send_key_frame_requests(key, now);
         }
+        if due(deadlines.slots) {
+            self.announce_waiting(key);
+        }
         self.after_transport(key, now);
     }
 
