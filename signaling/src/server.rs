@@ -8,7 +8,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::Router;
@@ -149,12 +149,13 @@ fn start_background(app: &Arc<App>) -> JoinSet<()> {
     let mut background = JoinSet::new();
     let notices = app.rooms.media().subscribe();
     background.spawn(media::pump(Arc::clone(&app.rooms), notices));
-    let store = app.store.clone();
+    let app = Arc::clone(app);
     background.spawn(async move {
         let mut ticks = tokio::time::interval(limits::PURGE_EVERY);
         loop {
             ticks.tick().await;
-            match store.purge(clock::now_ms()).await {
+            app.failures.forget(Instant::now());
+            match app.store.purge(clock::now_ms()).await {
                 Ok(rows) => tracing::debug!(rows, "expired rows deleted"),
                 Err(error) => tracing::error!(%error, "expired rows could not be deleted"),
             }

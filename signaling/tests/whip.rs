@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use common::{World, offer, problem};
 use reqwest::{Method, Response};
@@ -47,6 +47,31 @@ async fn a_whip_publisher_is_seen_by_sdk_clients_and_ends_with_delete() {
     problem(delete().await.unwrap(), 404, "not_found").await;
     let closed = |c: &Command| matches!(c, Command::CloseSession { .. });
     assert!(world.node().commands().iter().any(closed));
+}
+
+#[tokio::test]
+async fn a_session_whose_client_went_away_before_the_answer_ends() {
+    let world = World::start().await;
+    let room = world.room().await;
+    let (mut ann, _) = world.join(&room, "ann-1").await;
+    world.node().answers.store(false, Relaxed);
+    let token = world.token(&room, "encoder-1").await;
+    let http = reqwest::Client::new(); // Dropping its only request closes the connection.
+    let request = http.post(world.url("/v1/whip")).bearer_auth(&token);
+    let request = request.header("content-type", "application/sdp").body(offer("encU", &BOTH));
+    assert!(tokio::time::timeout(Duration::from_secs(1), request.send()).await.is_err());
+    drop(http);
+    ann.wait("participant_joined").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let offered = world.node().commands().into_iter().rev().find_map(|c| match c {
+        Command::Offer { session, request, offer, .. } => Some((session, request, offer)),
+        _ => None,
+    });
+    let (session, request, offer) = offered.unwrap();
+    let answer = Box::new(common::node::answer(&offer));
+    world.node().publish(Event::Answered { session, request, answer });
+    assert_eq!(ann.wait("participant_left").await["reason"], "left");
+    assert_eq!(world.participants(&room).await, 1);
 }
 
 #[tokio::test]

@@ -115,6 +115,12 @@ impl<K: Hash + Eq> Rates<K> {
         let mut bucket = *buckets.get(key)?;
         bucket.take(1, self.rate, now).err()
     }
+
+    /// Full buckets are as good as forgotten ones.
+    fn forget_full(&self, now: Instant) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.retain(|_, bucket| bucket.full_at > now);
+    }
 }
 
 /// Failed authentications by network. Who has had too many is not listened to for a while; nobody
@@ -140,6 +146,11 @@ impl Failures {
             None => Ok(()),
             Some(wait) => Err(refusal(wait)),
         }
+    }
+
+    /// Addresses are not kept for longer than they are needed.
+    pub(crate) fn forget(&self, now: Instant) {
+        self.0.forget_full(now);
     }
 
     /// Credentials of this peer were wrong.
@@ -204,6 +215,11 @@ mod tests {
             failures.count(bad);
         }
         assert!(failures.check(bad).is_err() && failures.check(good).is_ok());
+        let full_again = Duration::from_secs((FAILED_BURST / FAILED_PER_SECOND).into());
+        failures.forget(Instant::now());
+        assert_eq!(failures.0.buckets.lock().expect("not poisoned").len(), 1);
+        failures.forget(Instant::now() + full_again);
+        assert!(failures.0.buckets.lock().expect("not poisoned").is_empty());
         for _ in 0..=FAILED_BURST {
             failures.count(Peer::Unknown);
             failures.count(Peer::Here);

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Detach { connection: ConnectionId },
     /// A WHIP or WHEP client asks for something.
     Standard { request: RequestId, ask: Ask },
+    /// The answer that opened a WHIP or WHEP session reached nobody: its client went away.
+    Unclaimed(ParticipantId),
     /// The media node says something.
     Media(Event),
     /// The media node is gone with everything on it.

@@ -105,6 +105,7 @@ impl Room {
             Command::Client { connection, input } => self.on_client(connection, input, now),
             Command::Detach { connection } => self.on_detach(connection, now),
             Command::Standard { request, ask } => self.on_ask(request, ask, now),
+            Command::Unclaimed(participant) => self.end(participant, LeaveReason::Left, now),
             Command::Media(event) => self.on_media(event, now),
             Command::MediaLost => self.end_all(LeaveReason::ServerError, now),
             Command::MediaMissed => self.on_media_missed(now),

@@ -24,6 +24,7 @@ use crate::{
     clock,
     domain::{self, Command, ConnectionId, Effect, Refusal, Reply, RequestId, Room, refusal},
     limits,
+    secret::Capability,
     store::Store,
 };
 
@@ -222,13 +223,21 @@ impl Task {
                 }
                 Effect::Media(command) => queue.extend(self.command(command)),
                 Effect::Reply { to, result } => {
-                    if let Some(reply) = self.replies.remove(&to) {
-                        let _ = reply.send(result); // The client may be gone.
-                    }
+                    queue.extend(self.reply(to, result));
                 }
                 Effect::Ended => self.over = true,
             }
         }
+    }
+
+    /// Answers a request. A session whose address nobody got can be ended by nobody else.
+    fn reply(&mut self, to: RequestId, result: Result<Reply, Refusal>) -> Vec<Effect> {
+        let unheard = self.replies.remove(&to).and_then(|reply| reply.send(result).err());
+        let Some(Ok(Reply::Opened { resource, .. })) = unheard else { return Vec::new() };
+        let Some(Capability { participant, .. }) = Capability::parse(&resource) else {
+            return Vec::new();
+        };
+        self.room.handle(Command::Unclaimed(participant), Instant::now())
     }
 
     fn detach(&mut self, connection: ConnectionId) -> Vec<Effect> {

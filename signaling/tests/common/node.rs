@@ -102,7 +102,7 @@ fn reply(membership: &dyn Membership, session: SessionId, request: u64, offer: &
     }
 }
 
-fn answer(offer: &Offer) -> Answer {
+pub fn answer(offer: &Offer) -> Answer {
     let media = offer.media.iter().map(|m| AnsweredMedia {
         mid: m.mid.clone(),
         kind: m.kind,
