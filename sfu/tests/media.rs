@@ -80,6 +80,26 @@ fn media_flows_from_a_tcp_publisher() {
 }
 
 #[test]
+fn a_burst_over_tcp_is_forwarded_whole() {
+    let (node, mut control) = start(Config::default());
+    let to = worker(&node, Ipv4Addr::LOCALHOST.into());
+    let mut publisher = Peer::join(&mut control, 1, to, true, true);
+    let mut watcher = Peer::join(&mut control, 2, to, true, false);
+    run_until(&mut [&mut publisher, &mut watcher], "all connect", |peers| {
+        peers.iter().all(|peer| peer.is_connected())
+    });
+    // What gathers while a TCP connection stalls: more than a track's queue of fresh packets.
+    const BURST: u16 = 3 * sfu_core::limits::FRESH_MAX as u16;
+    (1..=BURST).for_each(|number| publisher.publish(number));
+    publisher.turn();
+    run_until(&mut [&mut watcher], "all packets arrive", |peers| {
+        peers[0].received.len() >= usize::from(BURST)
+    });
+    let expected: Vec<_> = (1..=BURST).map(|number| payload(number).to_vec()).collect();
+    assert!(watcher.received == expected);
+}
+
+#[test]
 fn media_flows_between_ipv6_and_ipv4_peers() {
     let (node, mut control) = start(Config::default());
     if !node.workers()[0].ipv6 {

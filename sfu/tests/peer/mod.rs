@@ -130,8 +130,20 @@ impl Peer {
     pub fn turn(&mut self) {
         let now = Instant::now();
         self.client.handle_timeout(now);
+        let mut frames = Vec::new();
         while let Some(transmit) = self.client.poll_transmit() {
-            self.write(&transmit.bytes);
+            match &mut self.link {
+                Some(Link::Udp(socket)) => drop(socket.send(&transmit.bytes)),
+                Some(Link::Tcp(..)) => {
+                    frames.extend(frame_header(transmit.bytes.len()).unwrap());
+                    frames.extend_from_slice(&transmit.bytes);
+                }
+                None => {}
+            }
+        }
+        if let Some(Link::Tcp(stream, _)) = &mut self.link {
+            // At once, so that the other side may read them at once.
+            stream.write_all(&frames).unwrap();
         }
         for datagram in self.read() {
             self.client.handle_datagram(self.address, &datagram, now);
@@ -142,17 +154,6 @@ impl Peer {
                 let end = packet.len() - usize::from(padding);
                 self.received.push(packet[end.saturating_sub(payload(0).len())..end].to_vec());
             }
-        }
-    }
-
-    fn write(&mut self, datagram: &[u8]) {
-        match &mut self.link {
-            Some(Link::Udp(socket)) => drop(socket.send(datagram)),
-            Some(Link::Tcp(stream, _)) => {
-                let frame = [&frame_header(datagram.len()).unwrap(), datagram].concat();
-                stream.write_all(&frame).unwrap();
-            }
-            None => {}
         }
     }
 
