@@ -7,7 +7,8 @@ use super::{
 
 /// The formats that an answer takes from a section, in the client's order, except that among
 /// H.264 formats packetization mode 1 comes before mode 0 (mode 0 cannot split a NAL unit, so it
-/// cannot carry larger pictures).
+/// cannot carry larger pictures), then Constrained Baseline before the others: a client sends the
+/// first one, and that one every receiver has.
 ///
 /// Each keeps its payload type, RTX, feedback and parameters: what we forward is another client's
 /// stream, so the parameters are between the clients.
@@ -17,7 +18,10 @@ pub fn accept_formats(offered: &OfferedMedia) -> Vec<PayloadFormat> {
         offered.formats.iter().filter(accepted).cloned().collect();
     let is_h264 = |format: &PayloadFormat| matches!(format.codec, Codec::H264 { .. });
     let mut h264: Vec<PayloadFormat> = formats.iter().filter(|f| is_h264(f)).cloned().collect();
-    h264.sort_by_key(|format| std::cmp::Reverse(packetization_mode(&format.codec)));
+    h264.sort_by_key(|format| {
+        let is_common = is_constrained_baseline(&format.codec);
+        std::cmp::Reverse((packetization_mode(&format.codec), is_common))
+    });
     // Put them back, sorted, into the places that H.264 has in the client's order.
     let places = formats.iter_mut().filter(|format| is_h264(format));
     places.zip(h264).for_each(|(place, format)| *place = format);
@@ -33,6 +37,11 @@ fn is_accepted(codec: &Codec) -> bool {
             Some(H264Profile::ConstrainedBaseline | H264Profile::Baseline | H264Profile::Main)
         ),
     }
+}
+
+fn is_constrained_baseline(codec: &Codec) -> bool {
+    matches!(codec, Codec::H264 { profile, .. }
+        if h264_profile(*profile) == Some(H264Profile::ConstrainedBaseline))
 }
 
 fn packetization_mode(codec: &Codec) -> u8 {

@@ -249,8 +249,13 @@ impl Codec {
     }
 
     /// Whether packets of a source in this codec may be sent to a receiver of format `receiver`,
-    /// as they are. Not symmetric: a Main decoder takes Baseline, a receiver of H.264
+    /// as they are. Not symmetric: a Main decoder takes Constrained Baseline, a receiver of H.264
     /// packetization mode 1 takes mode 0 (RFC 6184 section 6.2).
+    ///
+    /// Baseline and Constrained Baseline count as one, against the letter of the standard: what
+    /// Baseline has beyond the other (slice groups, arbitrary slice order) no encoder of the web
+    /// makes and no decoder of the web supports. Chromium says `42001f`, Firefox `42e01f`,
+    /// GStreamer `42c01f`, and all send and decode the same.
     pub fn compatible_with(&self, receiver: &Self) -> bool {
         match (self, receiver) {
             (
@@ -266,6 +271,9 @@ impl Codec {
 }
 
 fn h264_decodes(source: Option<H264Profile>, receiver: Option<H264Profile>) -> bool {
-    let (Some(source), Some(receiver)) = (source, receiver) else { return false };
-    source == receiver || source == H264Profile::ConstrainedBaseline
+    match (source, receiver) {
+        (Some(H264Profile::Main), Some(receiver)) => receiver == H264Profile::Main,
+        (Some(_), Some(_)) => true,
+        (None, _) | (_, None) => false,
+    }
 }
