@@ -80,16 +80,28 @@ impl<'a> TransportFeedback<'a> {
     }
 }
 
-/// Number of chunks that hold `status_count` symbols, and bytes of their deltas. One addition for
-/// each symbol, so at most [`TRANSPORT_STATUSES_MAX`].
+/// Number of chunks that hold `status_count` symbols, and bytes of their deltas. Works by chunk: a
+/// packet's symbols may be a thousand times its bytes.
 fn measure(chunks: &[[u8; 2]], status_count: u16) -> Option<(usize, usize)> {
-    let mut symbols = Symbols::new(chunks, status_count);
-    let mut delta_len = 0;
-    for symbol in symbols.by_ref() {
-        delta_len += delta_width(symbol)?;
+    let (mut left, mut delta_len, mut used) = (status_count, 0, 0);
+    while left > 0 {
+        // Fewer symbols than announced?
+        let mut chunk = Chunk::new(*chunks.get(used)?);
+        used += 1;
+        if let Chunk::Run { symbol, left: run } = chunk {
+            let run = run.min(left);
+            if run > 0 {
+                delta_len += usize::from(run) * delta_width(symbol)?;
+            }
+            left -= run;
+            continue;
+        }
+        while let Some(symbol) = chunk.next().filter(|_| left > 0) {
+            delta_len += delta_width(symbol)?;
+            left -= 1;
+        }
     }
-    // Fewer symbols than announced?
-    (symbols.left == 0).then_some((chunks.len() - symbols.chunks.len(), delta_len))
+    Some((used, delta_len))
 }
 
 /// Section 3.1.1: 0 not received, 1 small delta, 2 large or negative delta, 3 reserved.
