@@ -2,6 +2,7 @@
 //! packet cache, sequence rewriting, key frame pacing, loudness. No addresses, keys or rooms, and
 //! never a payload byte.
 
+pub mod frame;
 pub mod gaps;
 pub mod keyframe;
 pub mod layer;

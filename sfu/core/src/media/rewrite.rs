@@ -1,4 +1,5 @@
-//! Sequence numbers and timestamps of one outgoing stream, continuous over changes of its source.
+//! Sequence numbers, timestamps and frame numbers of one outgoing stream, continuous over changes of
+//! its source.
 //!
 //! ```text
 //! source A:  … 70 71 72            source B:  9 10 (11 not forwarded) 12
@@ -13,7 +14,10 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 use sfu_proto::unit::{RtpTimestamp, SeqNo};
 
-use crate::limits::{REORDER_AT_START_MAX, REWRITE_RANGES_MAX, REWRITE_WINDOW};
+use crate::{
+    limits::{REORDER_AT_START_MAX, REWRITE_RANGES_MAX, REWRITE_WINDOW},
+    media::frame::FrameNumbers,
+};
 
 /// Source numbers from `from` on are shifted by `offset`, up to the next range.
 #[derive(Clone, Copy)]
@@ -40,6 +44,8 @@ pub struct Rewriter {
     given: [u64; REWRITE_WINDOW / 64],
     timestamp_offset: u32,
     last: Option<Last>,
+    /// Frame numbers, for streams with dependency descriptors.
+    pub frames: FrameNumbers,
 }
 
 impl Rewriter {
@@ -55,6 +61,7 @@ impl Rewriter {
             given: [0; REWRITE_WINDOW / 64],
             timestamp_offset,
             last: None,
+            frames: FrameNumbers::default(),
         }
     }
 
@@ -81,6 +88,7 @@ impl Rewriter {
         self.ranges.clear();
         self.ranges.push(Range { from: seq.0.saturating_sub(headroom), offset });
         self.source_highest = seq.0;
+        self.frames.begin();
         if let Some(last) = self.last {
             let ticks = ticks(now.saturating_duration_since(last.at), clock_rate).max(1);
             self.timestamp_offset = last.timestamp.0.wrapping_add(ticks).wrapping_sub(timestamp.0);

@@ -83,6 +83,7 @@ pub fn forward(
         return Outcome::Skipped;
     };
     let bytes = slab.bytes(entry.slot());
+    slot.rewriter.frames.on_packet(descriptor(&packet, bytes));
     let body = Body { payload: HEADROOM, bytes, packet: &packet };
     let stream = Stream { ssrc: slot.ssrc, payload_type: mapped.payload_type, number };
     let sent = seal(slot, stream, body, out);
@@ -148,12 +149,18 @@ struct Body<'a> {
     packet: &'a Packet,
 }
 
+/// The dependency descriptor behind the payload; empty if the packet had none.
+fn descriptor<'a>(packet: &Packet, bytes: &'a [u8]) -> &'a [u8] {
+    let at = HEADROOM + usize::from(packet.len);
+    bytes.get(at..at + usize::from(packet.descriptor_len)).unwrap_or_default()
+}
+
 /// Writes header and extensions, then seals the payload behind them, in the batch's arena.
 fn seal(slot: &Slot, stream: Stream, body: Body<'_>, out: &mut Outbound<'_>) -> Option<usize> {
     let packet = body.packet;
     let end = HEADROOM + usize::from(packet.len);
     let payload = body.bytes.get(body.payload..end)?;
-    let descriptor = body.bytes.get(end..end + usize::from(packet.descriptor_len))?;
+    let descriptor = slot.rewriter.frames.rewrite(descriptor(packet, body.bytes));
     let transport_seq = out.transport_seq.to_be_bytes();
     let level = [packet.level.unwrap_or_default()];
     // Fixed lengths first, so that packets of a frame are equal in size and form one GSO run.
@@ -175,7 +182,7 @@ fn seal(slot: &Slot, stream: Stream, body: Body<'_>, out: &mut Outbound<'_>) -> 
         // Longer ones need the two-byte form.
         && (slot.mixed || descriptor.len() <= 16)
     {
-        extensions.push((id, descriptor));
+        extensions.push((id, &descriptor));
     }
     let header = HeaderWriter {
         payload_type: stream.payload_type,
