@@ -82,6 +82,14 @@ pub const RTT_MAX: Duration = Duration::from_millis(1_500);
 
 /// Least time between two key frame requests to one source (SECURITY.md M5).
 pub const KEY_FRAME_INTERVAL_MIN: Duration = Duration::from_millis(500);
+/// A receiver that begins is never kept waiting longer for a request by an empty budget: the rest
+/// of its second is for the round trip and the key frame.
+pub const KEY_FRAME_BEGIN_INTERVAL: Duration = Duration::from_millis(800);
+/// Least time between two requests of one slot that count as beginnings: whoever changes what it
+/// shows more often draws on the account for losses, not on the newcomers'.
+pub const KEY_FRAME_BEGIN_PER_SLOT_MIN: Duration = Duration::from_secs(1);
+/// Bytes that one request costs at most.
+pub const KEY_FRAME_CHARGE_MAX: i64 = 64 * 1024;
 /// Sends of one request that seems unanswered.
 pub const KEY_FRAME_TRIES_MAX: u8 = 3;
 /// Key frames asked for by receivers that lost one may make up 1/10 of a source's bytes.
@@ -110,8 +118,19 @@ pub const RESENDS_QUEUED_MAX: usize = 4_096;
 
 /// Time between transport-wide feedback packets (draft-holmer: 50 to 100 ms serve well).
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
-/// Arrivals that are remembered between two feedback packets: 200 Mbit/s for 50 ms.
-pub const ARRIVALS_MAX: usize = 1_024;
+/// Arrivals that are remembered: 200 Mbit/s for 50 ms between two feedback packets, and those
+/// before them that a late arrival makes worth repeating.
+pub const ARRIVALS_MAX: usize = 1_024 + FEEDBACK_REORDER_MAX as usize;
+/// Packets by which one may be late and still be reported as arrived, though it was reported lost
+/// (libwebrtc reports whatever its sender still remembers; 500 packets are 2 s at 3 Mbit/s).
+pub const FEEDBACK_REORDER_MAX: u16 = 500;
+/// Feedback packets of one compound that are read: clients put one into each.
+pub const FEEDBACKS_PER_COMPOUND: usize = 2;
+/// Time between two compounds with feedback that are read, on average: clients send one every 50
+/// to 250 ms.
+pub const FEEDBACK_HEEDED_INTERVAL: Duration = Duration::from_millis(10);
+/// By how much compounds with feedback may be early, for jitter on their way.
+pub const FEEDBACK_HEEDED_AHEAD: Duration = Duration::from_millis(40);
 /// Time between sender and receiver reports; the RFC 3550 minimum scaled down for video.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(1_000);
 /// A stream without packets for so long is no longer reported on.
