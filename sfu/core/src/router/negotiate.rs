@@ -102,11 +102,20 @@ fn decide_section<'a>(
         (None, Direction::RecvOnly) if permissions.subscribe => Use::Slot(kind),
         (None, _) => Use::Inactive,
     };
-    if kind == Kind::Audio && matches!(purpose, Use::Slot(_)) {
-        // Audio is not repeated to subscribers: it would come too late.
-        formats.iter_mut().for_each(|format| (format.rtx, format.nack) = (None, false));
+    if matches!(purpose, Use::Slot(_)) {
+        formats.iter_mut().for_each(|format| without_vain_requests(kind, format));
     }
     Ok(Decided { purpose, formats, extensions: accept_extensions(media) })
+}
+
+/// Takes from a slot's format the requests that would not be served: audio is not repeated, as it
+/// would come too late, and video only as RTX. A receiver without NACK asks for a key frame at
+/// once.
+fn without_vain_requests(kind: Kind, format: &mut PayloadFormat) {
+    if kind == Kind::Audio {
+        format.rtx = None;
+    }
+    format.nack &= format.rtx.is_some();
 }
 
 #[cfg(test)]
@@ -182,6 +191,24 @@ mod tests {
         assert_eq!(purposes(all()), [[Use::Track(&publish[0]), slot], rest].concat());
         let deaf = Permissions { subscribe: false, ..all() };
         assert_eq!(purposes(deaf)[1], Use::Inactive);
+    }
+
+    #[test]
+    fn a_slot_promises_only_the_repetitions_it_serves() {
+        let nack = |kind, rtx, direction| {
+            let mut media = media("0", kind, direction);
+            media.formats[0].rtx = rtx;
+            let (offer, publish) = (offer(vec![media]), [wish("0", Source::Camera)]);
+            let publish = if direction == Direction::RecvOnly { &[][..] } else { &publish };
+            let decided = decide(&[], &offer, publish, &all()).unwrap();
+            (decided[0].formats[0].nack, decided[0].formats[0].rtx)
+        };
+        let receive = Direction::RecvOnly;
+        assert_eq!(nack(Kind::Video, Some(97), receive), (true, Some(97)));
+        assert_eq!(nack(Kind::Video, None, receive), (false, None));
+        assert_eq!(nack(Kind::Audio, Some(97), receive), (false, None));
+        // A publisher repeats as it likes.
+        assert_eq!(nack(Kind::Video, None, Direction::SendOnly), (true, None));
     }
 
     #[test]

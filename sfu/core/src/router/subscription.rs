@@ -10,8 +10,9 @@ use sfu_proto::{
 };
 
 use crate::{
-    limits::FORMATS_MAX,
+    limits::{FORMATS_MAX, KEY_FRAME_BEGIN_PER_SLOT_MIN},
     media::{
+        keyframe::Want,
         resend::Resends,
         rewrite::{Rewriter, ticks},
     },
@@ -117,6 +118,8 @@ pub struct Slot {
     pub reports: ArrayVec<SentReport, 4>,
     /// When a key frame request was last heeded.
     pub key_frame_at: Option<Instant>,
+    /// When a request last counted as a beginning.
+    pub begun_at: Option<Instant>,
 }
 
 impl Slot {
@@ -124,7 +127,18 @@ impl Slot {
     pub fn fits(&self, kind: Kind, codec: Option<Codec>) -> bool {
         self.open
             && self.kind == kind
-            && codec.is_some_and(|codec| self.formats.iter().any(|format| format.codec == codec))
+            && codec.is_some_and(|codec| receiving(&self.formats, codec).is_some())
+    }
+
+    /// What asking for a key frame counts as, because the slot begins to show something: a
+    /// beginning, unless it begins too often.
+    pub fn begin(&mut self, now: Instant) -> Want {
+        let recent = |at| now.saturating_duration_since(at) < KEY_FRAME_BEGIN_PER_SLOT_MIN;
+        if self.begun_at.is_some_and(recent) {
+            return Want::Loss;
+        }
+        self.begun_at = Some(now);
+        Want::Begin
     }
 
     /// Shows another track, or none.
@@ -143,7 +157,7 @@ impl Slot {
     }
 
     fn mapped(&self, format: &Format) -> Option<Mapped> {
-        let own = self.formats.iter().find(|own| own.codec == format.codec)?;
+        let own = receiving(&self.formats, format.codec)?;
         Some(Mapped { payload_type: own.payload_type, rtx: own.rtx })
     }
 
@@ -151,5 +165,41 @@ impl Slot {
     pub fn timestamp_at(&self, rtp: RtpTimestamp, elapsed: Duration, clock: u32) -> RtpTimestamp {
         let at = self.rewriter.timestamp(rtp);
         RtpTimestamp(at.0.wrapping_add(ticks(elapsed, clock)))
+    }
+}
+
+/// The format under which a receiver takes packets of a codec: the very one, else the first that
+/// is compatible (clients name H.264's baseline in three ways).
+fn receiving(formats: &Formats, codec: Codec) -> Option<&Format> {
+    let exact = formats.iter().find(|format| format.codec == codec);
+    exact.or_else(|| formats.iter().find(|format| codec.compatible_with(&format.codec)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn h264(payload_type: u8, profile: u16, packetization_mode: u8) -> Format {
+        let codec = Codec::H264 { profile, packetization_mode };
+        Format { payload_type, codec, rtx: None, nack: false, pli: true }
+    }
+
+    #[test]
+    fn a_receiver_takes_the_very_codec_or_else_a_compatible_one() {
+        let types = |formats: &[Format], profile, mode| {
+            let formats = formats.iter().copied().collect();
+            let codec = Codec::H264 { profile, packetization_mode: mode };
+            receiving(&formats, codec).map(|format| format.payload_type)
+        };
+        // As Firefox, GStreamer and Chromium name it.
+        let firefox = [h264(126, 0x42e0, 1), h264(97, 0x42e0, 0)];
+        let both = [h264(102, 0x4200, 1), h264(108, 0x42e0, 1), h264(96, 0x4d00, 1)];
+        for profile in [0x4200, 0x42c0, 0x42e0] {
+            assert_eq!(types(&firefox, profile, 1), Some(126), "{profile:x}");
+            assert_eq!(types(&firefox[1..], profile, 1), None, "mode 0 takes no mode 1");
+        }
+        assert_eq!(types(&both, 0x42e0, 1), Some(108));
+        assert_eq!(types(&both, 0x42c0, 1), Some(102));
+        assert_eq!(types(&firefox, 0x4d00, 1), None);
     }
 }

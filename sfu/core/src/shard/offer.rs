@@ -319,6 +319,7 @@ impl Shard {
                     packets_reported: 0,
                     reports: Default::default(),
                     key_frame_at: None,
+                    begun_at: None,
                 });
                 (peer.slots.len() - 1) as u16
             }
