@@ -30,7 +30,6 @@ use crate::{
     config::ShardConfig,
     event::{Command, EndReason, Event},
     limits::{EVENTS_MAX, RESENDS_QUEUED_MAX, TIMER_REST},
-    media::keyframe::Want,
     path::Path,
     router::{room::Room, track::Track},
     slab::{Slab, SlotId},
@@ -277,8 +276,9 @@ impl Shard {
     fn after_transport(&mut self, key: Key<Peer>, now: Instant) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if peer.transport.take_paths_changed() {
-            sync_paths(&mut self.index.paths, key, peer);
+            self.sync_paths(key);
         }
+        let Some(peer) = self.peers.get_mut(key) else { return };
         sync_ufrags(&mut self.index.ufrags, key, peer);
         let mut ended = None;
         while let Some(event) = self.peers.get_mut(key).and_then(|p| p.transport.poll_event()) {
@@ -296,14 +296,44 @@ impl Shard {
         self.arm(key);
     }
 
+    /// Brings the table in line with the session's validated paths.
+    fn sync_paths(&mut self, key: Key<Peer>) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let validated = peer.transport.paths().to_vec();
+        let before = std::mem::replace(&mut peer.paths, validated.clone());
+        for path in before.iter().filter(|path| !validated.contains(path)) {
+            if self.index.paths.get(path) == Some(&key) {
+                self.index.paths.remove(path);
+            }
+        }
+        for path in validated.iter().filter(|path| !before.contains(path)) {
+            self.claim_path(key, *path);
+        }
+    }
+
+    /// A session had an authentic check on a path, so what comes from there is its own: unless
+    /// another session lives on that path. A check proves who wrote it, not where it came from,
+    /// so any participant could otherwise take another's path by one forged source address.
+    fn claim_path(&mut self, key: Key<Peer>, path: Path) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let lives_there = |owner: &Peer| {
+            // A participant who comes back from the same address may push itself out.
+            owner.participant != peer.participant && owner.transport.selected_path() == Some(path)
+        };
+        let owner = self.index.paths.get(&path).filter(|owner| **owner != key);
+        if !owner.and_then(|owner| self.peers.get(*owner)).is_some_and(lives_there) {
+            self.index.paths.insert(path, key);
+        }
+    }
+
     fn on_connected(&mut self, key: Key<Peer>, now: Instant) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.connected = true;
         let session = peer.id;
-        let shown: Vec<_> = peer.slots.iter().filter_map(|slot| slot.track).collect();
+        let slots = peer.slots.len();
         self.push_event(Event::Connected { session });
-        for track in shown {
-            self.request_key_frame(track, Want::Begin, now);
+        for number in 0..slots {
+            self.begin_video(key, number, now);
         }
     }
 
@@ -339,22 +369,6 @@ impl Shard {
         peer.deadlines.transport = peer.transport.poll_timeout();
         self.peer_timers.set(key.index(), peer.deadlines.next());
     }
-}
-
-/// Brings the table in line with the session's validated paths. A path that another session has
-/// validated since stays with that one.
-fn sync_paths(paths: &mut Map<Path, Key<Peer>>, key: Key<Peer>, peer: &mut Peer) {
-    let validated = peer.transport.paths();
-    for path in peer.paths.iter().filter(|path| !validated.contains(path)) {
-        if paths.get(path) == Some(&key) {
-            paths.remove(path);
-        }
-    }
-    for path in validated.iter().filter(|path| !peer.paths.contains(path)) {
-        paths.insert(*path, key);
-    }
-    peer.paths.clear();
-    peer.paths.extend_from_slice(peer.transport.paths());
 }
 
 fn sync_ufrags(ufrags: &mut Map<String, Key<Peer>>, key: Key<Peer>, peer: &mut Peer) {

@@ -157,6 +157,145 @@ fn switching_a_slot_continues_sequence_and_time_and_asks_for_a_key_frame() {
     }
 }
 
+/// Frame numbers of dependency descriptors rise over a change of source, in repetitions, too:
+/// libwebrtc drops a key frame whose number is below that of the last one.
+#[test]
+fn frame_numbers_rise_when_a_slot_changes_its_source() {
+    let mut world = World::new(51);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[Source::Camera], (0, 0));
+    let c = world.join_connected(&[], (0, 1));
+    let session = world.peers[c].session;
+    world.links.1.loss = 0.1;
+    // The second source's numbers are below the first one's.
+    let (mut frames, mut switches) = ([50_000u16, 3], 0);
+    for n in 0..90 {
+        if n % 30 == 0 {
+            let tracks = vec![track([a, b][n / 30 % 2], Source::Camera)];
+            world.command(Command::Want { session, tracks });
+            switches += 1;
+        }
+        for (peer, frame) in [a, b].into_iter().zip(&mut frames) {
+            *frame += 1;
+            let [high, low] = frame.to_be_bytes();
+            world.peers[peer].streams[0].descriptor = Some(vec![0xc0, high, low]);
+            world.peers[peer].send_frame(0, 2, 500);
+        }
+        world.run_for(FRAME);
+    }
+    world.links.1.loss = 0.0;
+    world.run_for(Duration::from_millis(300));
+    assert_eq!((switches, frames), (3, [50_090, 93]));
+    let received = &world.peers[c].slots[0].received;
+    assert!(received.rtx > 0);
+    let numbers: Vec<_> = received
+        .numbered
+        .iter()
+        .map(|(seq, descriptor)| (*seq, u16::from_be_bytes([descriptor[1], descriptor[2]])))
+        .collect();
+    let mut jumps = 0;
+    for pair in numbers.windows(2) {
+        let step = pair[1].1.wrapping_sub(pair[0].1);
+        jumps += usize::from(step > 4_096);
+        assert!(step <= 1 || step > 4_096 && step < 5_000, "{pair:?}");
+    }
+    // No frame can refer back across a change.
+    assert_eq!(jumps, 2);
+}
+
+/// A shared screen: key frames of 200 kB, small deltas, and someone joins each second.
+#[test]
+fn each_of_many_late_joiners_gets_a_picture_within_a_second() {
+    let mut world = World::new(52);
+    let a = world.join_connected(&[Source::Screen], (0, 0));
+    let mut joined = Vec::new();
+    let (mut answered, mut keys) = (0, Vec::new());
+    for n in 0..300 {
+        if n % 15 == 10 {
+            joined.push((world.join_connected(&[], (0, 1)), world.now));
+        }
+        let stream = &world.peers[a].streams[0];
+        if n == 0 || stream.plis.len() > answered {
+            answered = stream.plis.len();
+            keys.push(stream.next);
+            world.peers[a].send_frame(0, 180, 1_110);
+        } else {
+            world.peers[a].send_frame(0, 1, 1_000);
+        }
+        world.run_for(2 * FRAME);
+    }
+    assert_eq!(joined.len(), 20);
+    for (peer, at) in joined {
+        let packets = &world.peers[peer].slots[0].received.arrived;
+        // The first packet of a key frame carries its number in the source's stream.
+        let key = packets.iter().find(|(number, _)| keys.contains(number));
+        let waited = key.map(|(_, arrival)| *arrival - at);
+        assert!(waited.is_some_and(|time| time < Duration::from_secs(1)), "{peer}: {waited:?}");
+    }
+    assert!(world.peers[a].streams[0].plis.len() <= 2 * 20);
+}
+
+/// Whoever changes what it shows all the time draws on the account for losses.
+#[test]
+fn a_slot_that_flaps_does_not_flood_the_publishers() {
+    let mut world = World::new(53);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[Source::Camera], (0, 0));
+    let c = world.join_connected(&[], (0, 1));
+    let session = world.peers[c].session;
+    let begin = world.now;
+    for n in 0..600 {
+        for peer in [a, b] {
+            world.peers[peer].send_frame(0, 1, 1_100);
+        }
+        let tracks = vec![track([a, b][n % 2], Source::Camera)];
+        world.command(Command::Want { session, tracks });
+        world.run_for(FRAME);
+    }
+    let seconds = (world.now - begin).as_secs() as usize;
+    let plis: usize = [a, b].iter().map(|peer| world.peers[*peer].streams[0].plis.len()).sum();
+    assert!((seconds / 2..=5 * seconds).contains(&plis), "{plis} in {seconds} s");
+}
+
+#[test]
+fn receiver_reports_go_on_after_a_pause() {
+    let mut world = World::new(54);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    send_frames(&mut world, a, 0, 60);
+    let first = world.peers[a].reports.len();
+    assert!(first > 0);
+    world.run_for(Duration::from_secs(10));
+    let paused = world.peers[a].reports.len();
+    send_frames(&mut world, a, 0, 90);
+    assert!(world.peers[a].reports.len() >= paused + 2);
+}
+
+/// An encoder starts anew on fresh SSRCs, again and again; then the first one comes back.
+#[test]
+fn ssrcs_change_for_ever_and_may_come_back() {
+    let mut world = World::new(55);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    let first = world.peers[a].streams[0].ssrc;
+    world.links.0.loss = 0.05;
+    send_frames(&mut world, a, 0, 20);
+    let next = world.peers[a].streams[0].next;
+    for n in 1..40 {
+        let stream = &mut world.peers[a].streams[0];
+        (stream.ssrc, stream.next) = (first + 2 * n, 1);
+        send_frames(&mut world, a, 0, 20);
+    }
+    let stream = &mut world.peers[a].streams[0];
+    (stream.ssrc, stream.next) = (first, next);
+    world.links.0.loss = 0.0;
+    send_frames(&mut world, a, 0, 60);
+    use sfu_core::transport::session::Drop;
+    assert_eq!(world.stats.dropped(Drop::TooManySources), 0);
+    let received = world.peers[b].slots[0].received.in_order();
+    assert_eq!(received.last(), sent(&world, a, 0).last());
+    assert!(received.len() > 41 * 20 * 4 / 2);
+}
+
 #[test]
 fn a_publisher_that_leaves_empties_its_slots() {
     let mut world = World::new(6);
@@ -301,6 +440,67 @@ fn reports_and_feedback_flow_and_keep_the_clocks() {
     let wall_ms = ((last.1 - first.1) as f64) / 4_294_967.296;
     let media_ms = f64::from(last.2.0.wrapping_sub(first.2.0)) / 90.0;
     assert!((wall_ms - media_ms).abs() < 15.0, "{wall_ms} {media_ms}");
+}
+
+/// Receivers see one wall clock behind a slot, whoever is shown: libwebrtc refuses sender reports
+/// that do not continue those before.
+#[test]
+fn sender_reports_of_a_slot_keep_one_clock_over_a_change_of_source() {
+    let mut world = World::new(56);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[Source::Camera], (0, 0));
+    let c = world.join_connected(&[], (0, 1));
+    let session = world.peers[c].session;
+    for frame in 0..240u64 {
+        if frame == 120 {
+            let tracks = vec![track(b, Source::Camera)];
+            world.command(Command::Want { session, tracks });
+        }
+        for (peer, clock) in [(a, 4_000_000_000_u64), (b, 77)] {
+            if frame % 15 == 0 {
+                let stream = &world.peers[peer].streams[0];
+                let info = sfu_proto::rtcp::SenderInfo {
+                    ssrc: sfu_proto::unit::Ssrc(stream.ssrc),
+                    ntp: (clock << 32) + ((frame * 33) << 32) / 1000,
+                    timestamp: sfu_proto::unit::RtpTimestamp(stream.timestamp),
+                    packets: 0,
+                    octets: 0,
+                };
+                world.peers[peer].send_rtcp(|w| w.sender_report(info, &[]).unwrap());
+            }
+            world.peers[peer].send_frame(0, 2, 500);
+        }
+        world.run_for(FRAME);
+    }
+    let reports = &world.peers[c].slots[0].received.sender_reports;
+    assert!(reports.len() >= 6, "{}", reports.len());
+    for pair in reports.windows(2) {
+        let wall_ms = pair[1].1.wrapping_sub(pair[0].1) as f64 / 4_294_967.296;
+        let passed_ms = (pair[1].0 - pair[0].0).as_secs_f64() * 1000.0;
+        assert!((wall_ms - passed_ms).abs() < 100.0, "{wall_ms} {passed_ms}");
+    }
+}
+
+/// A participant's own good checks, but with another's source address.
+#[test]
+fn a_path_in_use_is_not_taken_over_by_another_participant() {
+    let mut world = World::new(57);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    let hostile = world.join_connected(&[Source::Camera], (0, 0));
+    let from = world.peers[a].address;
+    let mut forged = 0;
+    for n in 1..6 {
+        // Its checks of later, now.
+        world.peers[hostile].handle_timeout(world.now + 10 * n * Duration::from_secs(1));
+        while let Some((_, check)) = world.peers[hostile].poll_transmit() {
+            forged += 1;
+            world.inject(from, &check);
+        }
+        send_frames(&mut world, a, 0, 20);
+    }
+    assert!(forged > 0);
+    assert_eq!(world.peers[b].slots[0].received.in_order(), sent(&world, a, 0));
 }
 
 #[test]

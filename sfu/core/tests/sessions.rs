@@ -6,10 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use sfu_core::{
-    event::{Command, EndReason, Event, Permissions, Source},
-    transport::session::Drop,
-};
+use sfu_core::event::{Command, EndReason, Event, Permissions, Source};
 use sfu_proto::{
     id::{ParticipantId, RoomId, SessionId, TrackId},
     sdp::{Codec, Direction, Kind, Refusal},
@@ -194,7 +191,7 @@ fn a_peer_with_many_ssrcs_is_bounded_and_keeps_its_stream() {
         world.peers[a].send_frame(0, 1, 100);
         world.run_for(Duration::from_millis(1));
     }
-    assert!(world.stats.dropped(Drop::TooManySources) > 0);
+    assert!(world.stats.rtp_unrouted.value() > 1_900);
     // Each change of SSRC begins the stream anew at the receiver: a few per second at most.
     let begun = world.peers[b].slots[0].received.packets.len();
     assert!((1..=10).contains(&begun), "{begun}");

@@ -75,7 +75,11 @@ impl Shard {
         self.current = Some(key);
         let peer = self.peers.get_mut(key).ok_or(Drop::UnknownUfrag)?;
         peer.transport.handle_stun(datagram, path, now)?;
+        let is_validated = peer.transport.paths().contains(&path);
         self.after_transport(key, now);
+        if is_validated {
+            self.claim_path(key, path);
+        }
         Ok(())
     }
 
@@ -85,7 +89,8 @@ impl Shard {
         let peer = self.peers.get_mut(key).ok_or(Drop::UnvalidatedPath)?;
         let elements = Elements::parse(&header, datagram, &peer.ids);
         let ssrc = header.ssrc.0;
-        let known = peer.bindings.iter().find(|binding| binding.ssrc == ssrc).copied();
+        let live = |binding: &&Binding| binding.ssrc == ssrc && binding.carries != Carries::Retired;
+        let known = peer.bindings.iter().find(live).copied();
         let binding = known.or_else(|| resolve(peer, &header, &elements));
         let carries = binding.map_or(Carries::Retired, |binding| binding.carries);
         // A retransmission's original sequence number lands in the headroom, so that payloads
@@ -96,14 +101,20 @@ impl Shard {
 
         // From here on the packet is the peer's.
         self.stats.rtp_in.add(1);
+        let mut wakes = false;
         if let Some(sequence) = elements.transport_sequence {
             peer.arrivals.on_packet(sequence, ssrc, now);
-            if peer.deadlines.feedback.is_none() {
-                peer.deadlines.feedback = Some(now + FEEDBACK_INTERVAL);
-                self.arm(key);
-            }
+            wakes |= peer.deadlines.feedback.is_none();
+            peer.deadlines.feedback.get_or_insert(now + FEEDBACK_INTERVAL);
         }
-        let Some(binding) = binding.filter(|binding| binding.carries != Carries::Retired) else {
+        if binding.is_some() {
+            wakes |= peer.deadlines.report.is_none();
+            peer.deadlines.report.get_or_insert(now + REPORT_INTERVAL);
+        }
+        if wakes {
+            self.arm(key);
+        }
+        let Some(binding) = binding else {
             self.stats.rtp_unrouted.add(1);
             return Ok(());
         };
@@ -119,28 +130,20 @@ impl Shard {
     fn bind(&mut self, key: Key<Peer>, binding: Binding, now: Instant) -> Result<bool, Drop> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(false) };
         let Some(track) = self.tracks.get_mut(binding.track) else { return Ok(false) };
+        let was_retired = peer.bindings.iter().any(|b| b.ssrc == binding.ssrc);
+        if !may_bind(track, &binding, was_retired, now) {
+            self.stats.rtp_unrouted.add(1);
+            return Ok(false);
+        }
+        peer.retire(&binding);
         if peer.bindings.is_full() {
             let retired = peer.bindings.iter().position(|b| b.carries == Carries::Retired);
             peer.bindings.remove(retired.ok_or(Drop::TooManySources)?);
         }
+        peer.bindings.push(binding);
         if binding.carries == Carries::Media {
-            if track.bound_at.is_some_and(|at| now.saturating_duration_since(at) < REBIND_MIN) {
-                // Two SSRCs in turn would make every receiver start anew each time.
-                self.stats.rtp_unrouted.add(1);
-                return Ok(false);
-            }
-            for old in &mut peer.bindings {
-                if old.track == binding.track && old.carries == Carries::Media {
-                    old.carries = Carries::Retired;
-                }
-            }
             track.layer.restart(binding.ssrc);
             track.bound_at = Some(now);
-        }
-        peer.bindings.push(binding);
-        if peer.deadlines.report.is_none() {
-            peer.deadlines.report = Some(now + REPORT_INTERVAL);
-            self.arm(key);
         }
         Ok(true)
     }
@@ -273,6 +276,19 @@ impl Shard {
             let event = Event::TrackStarted { room: room.id, track: track.id };
             self.push_event(event);
         }
+    }
+}
+
+/// Whether a track may take another SSRC now. Two SSRCs in turn would make every receiver start
+/// anew each time; so one that was replaced comes back only when its successor is silent.
+fn may_bind(track: &Track, binding: &Binding, was_retired: bool, now: Instant) -> bool {
+    let is_settled =
+        track.bound_at.is_none_or(|at| now.saturating_duration_since(at) >= REBIND_MIN);
+    match binding.carries {
+        Carries::Media => is_settled && !(was_retired && track.layer.is_active(REBIND_MIN, now)),
+        // Those still on their way repeat packets of the old stream.
+        Carries::Rtx => is_settled || !was_retired,
+        Carries::Retired => false,
     }
 }
 

@@ -67,6 +67,10 @@ pub struct Received {
     pub mid: Option<Vec<u8>>,
     pub levels: Vec<u8>,
     pub descriptors: Vec<Vec<u8>>,
+    /// Descriptors by sequence number.
+    pub numbered: BTreeMap<u64, Vec<u8>>,
+    /// The sources' own packet numbers, in order of arrival.
+    pub arrived: Vec<(u64, Instant)>,
     pub sender_reports: Vec<(Instant, u64, RtpTimestamp)>,
 }
 
@@ -353,15 +357,23 @@ impl Peer {
             received.plain += 1;
             (header.seq, payload)
         };
+        let mut descriptor = None;
         for (id, data) in header.extensions(packet) {
             match id {
                 MID_ID => received.mid = Some(data.to_vec()),
                 LEVEL_ID => received.levels.push(data[0]),
-                DD_ID => received.descriptors.push(data.to_vec()),
+                DD_ID => {
+                    received.descriptors.push(data.to_vec());
+                    descriptor = Some(data.to_vec());
+                }
                 _ => {}
             }
         }
         let seq = received.unwrapper.unwrap(seq).unwrap();
+        received.numbered.extend(descriptor.map(|descriptor| (seq.0, descriptor)));
+        if let Some(number) = payload.first_chunk() {
+            received.arrived.push((u64::from_be_bytes(*number), now));
+        }
         let sent = Sent { payload: payload.to_vec(), marker: header.marker };
         if received.packets.insert(seq.0, (header.timestamp, sent)).is_some() {
             received.twice += 1;
