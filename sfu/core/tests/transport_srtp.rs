@@ -212,13 +212,49 @@ fn sources_are_bounded_by_authentic_ones_only() {
         let refused = pair.inbound.open_rtp(&forged, 12, ssrc, 1, &mut out);
         assert_eq!(refused, Err(Drop::Authentication));
     }
-    let max = sfu_core::transport::limits::INBOUND_SSRC_MAX as u32;
+    use sfu_core::transport::limits::{INBOUND_SSRC_MAX, INBOUND_SSRC_RETIRED_MAX};
+    let max = (INBOUND_SSRC_MAX + INBOUND_SSRC_RETIRED_MAX) as u32;
     for ssrc in 0..=max {
+        if ssrc % 2_000 == 0 {
+            // The sealing side has a bound of its own.
+            pair.outbound = self::pair(0, 4).outbound;
+        }
         let packet = seal(&mut pair.outbound, &header(ssrc, 1, 0, false), ssrc, 1, b"x");
         let opened = pair.inbound.open_rtp(&packet, 12, ssrc, 1, &mut out);
         let expected = if ssrc < max { Ok((SeqNo(1), 1)) } else { Err(Drop::TooManySources) };
         assert_eq!(opened, expected);
     }
+}
+
+/// A client draws new SSRCs with each restart of a track: for ever, and nothing is replayed.
+#[test]
+fn retired_sources_make_room_and_are_not_replayed() {
+    let mut pair = pair(0, 6);
+    let mut out = [0; 64];
+    let mut open = |pair: &mut Pair, packet: &[u8], ssrc, seq| {
+        pair.inbound.open_rtp(packet, 12, ssrc, seq, &mut out).map(|(index, _)| index.0)
+    };
+    let packet = |pair: &mut Pair, ssrc, index: u64| {
+        seal(&mut pair.outbound, &header(ssrc, index as u16, 0, false), ssrc, index, b"x")
+    };
+    // The first one has passed a rollover, and one packet is late.
+    let indexes = [0xfff0, 0x1_0002, 0x1_0001, 0x1_0003];
+    let first: Vec<_> = indexes.iter().map(|index| packet(&mut pair, 7, *index)).collect();
+    for at in [0, 1] {
+        assert_eq!(open(&mut pair, &first[at], 7, indexes[at] as u16), Ok(indexes[at]));
+    }
+    for ssrc in 100..600 {
+        let (one, two) = (packet(&mut pair, ssrc, 1), packet(&mut pair, ssrc, 2));
+        assert_eq!(open(&mut pair, &one, ssrc, 1), Ok(1));
+        assert_eq!(open(&mut pair, &two, ssrc, 2), Ok(2));
+        assert_eq!(open(&mut pair, &two, ssrc, 2), Err(Drop::Replay));
+    }
+    for at in [0, 1, 2] {
+        let again = open(&mut pair, &first[at], 7, indexes[at] as u16);
+        assert_eq!(again, Err(Drop::Replay), "{at}");
+    }
+    assert_eq!(open(&mut pair, &first[3], 7, 3), Ok(0x1_0003));
+    assert_eq!(open(&mut pair, &first[3], 7, 3), Err(Drop::Replay));
 }
 
 /// RFC 3711 allows RTCP that is authenticated but readable (E bit 0); we do not.

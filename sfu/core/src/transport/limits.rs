@@ -9,6 +9,10 @@ pub const PATHS_PER_SESSION_MAX: usize = 8;
 /// SSRCs that one peer may send RTP with; likewise for RTCP. Ten simulcast sources with RTX.
 pub const INBOUND_SSRC_MAX: usize = 128;
 
+/// Further SSRCs, quiet ones, of which only the highest index is remembered. A client draws new
+/// SSRCs with each track it publishes: enough for 2,000 restarts, 128 kB at most.
+pub const INBOUND_SSRC_RETIRED_MAX: usize = 4096;
+
 /// SSRCs that we send RTP with to one peer: a slot and its RTX each for 1,024 slots.
 pub const OUTBOUND_SSRC_MAX: usize = 2048;
 
@@ -35,15 +39,33 @@ pub const DTLS_RIVALS_MAX: usize = 3;
 /// Datagrams with later parts of a ClientHello that are kept until the first part comes.
 pub const DTLS_STRAYS_MAX: usize = 4;
 
-/// DTLS engines a session may use up before it is connected. Each costs a forger that holds a
-/// validated 5-tuple at least one datagram; real clients need one.
+/// How long a handshake without anything beyond its ClientHello is safe from a newcomer when all
+/// places are taken. A real client's next flight follows within a round trip, and it repeats its
+/// ClientHello before our answers to forged ones are repeated to it.
+pub const DTLS_RIVAL_QUIET_MAX: Duration = Duration::from_millis(250);
+
+/// DTLS engines a session may use up in a row before it is connected. Each costs a forger that
+/// holds a validated 5-tuple at least one datagram; real clients need one.
 pub const DTLS_ATTEMPTS_MAX: u32 = 64;
+
+/// Time after which one more engine may be used up: 0.1 ms of work each.
+pub const DTLS_ATTEMPT_REFILL: Duration = Duration::from_millis(250);
+
+/// Number of a plain handshake message at most. A client's last one is its third after the
+/// ClientHello (RFC 6347 section 4.2.4, RFC 9147 section 5.1 fewer), after two of these.
+pub const DTLS_PLAIN_MESSAGE_MAX: u16 = 8;
+
+/// Records that wait in one DTLS engine for those before them: forged ones lie there, too, as
+/// only the cipher tells them apart.
+pub const DTLS_RECEIVE_QUEUE_MAX: usize = 128;
 
 /// Bytes of a DTLS datagram that we send: stays below common path MTUs.
 pub const DTLS_MTU: usize = 1200;
 
 /// First DTLS retransmission. RFC 9147 section 5.8.2 advises less than 1 s for real-time media.
 pub const DTLS_RETRANSMIT_FIRST: Duration = Duration::from_millis(300);
+
+const _: () = assert!(DTLS_RIVAL_QUIET_MAX.as_millis() < DTLS_RETRANSMIT_FIRST.as_millis());
 
 /// DTLS retransmissions of a flight; doubling from the first, they span the handshake's time.
 pub const DTLS_RETRANSMISSIONS_MAX: usize = 6;

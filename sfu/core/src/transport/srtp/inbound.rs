@@ -1,5 +1,7 @@
 //! Opening what the peer sealed. State of an SSRC begins with its first authentic packet.
 
+use std::collections::BTreeMap;
+
 use sfu_proto::unit::SeqNo;
 
 use super::{
@@ -8,7 +10,10 @@ use super::{
     kdf::derive,
     replay::ReplayWindow,
 };
-use crate::transport::{limits::INBOUND_SSRC_MAX, session::Drop};
+use crate::transport::{
+    limits::{INBOUND_SSRC_MAX, INBOUND_SSRC_RETIRED_MAX},
+    session::Drop,
+};
 
 /// E bit of the SRTCP index word (RFC 3711 section 3.4): the packet is encrypted.
 const ENCRYPTED: u32 = 1 << 31;
@@ -55,17 +60,13 @@ impl Inbound {
         let out = out.get_mut(..len).ok_or(Drop::Limit)?;
 
         let place = self.rtp_windows.find(ssrc);
-        let index = match place {
-            Ok(at) => {
-                let window = &self.rtp_windows.windows[at];
-                let index = estimate_index(window.highest(), seq).ok_or(Drop::Replay)?;
-                if !window.is_fresh(index) {
-                    return Err(Drop::Replay);
-                }
-                index
-            }
-            Err(_) => u64::from(seq),
+        let index = match self.rtp_windows.highest(place) {
+            Some(highest) => estimate_index(highest, seq).ok_or(Drop::Replay)?,
+            None => u64::from(seq),
         };
+        if !self.rtp_windows.is_fresh(place, index) {
+            return Err(Drop::Replay);
+        }
         let suffix = SeqNo(index).roc().to_be_bytes();
         let envelope = Envelope { ssrc, index, header, suffix };
         self.rtp.open(&envelope, sealed, tag, out).ok_or(Drop::Authentication)?;
@@ -90,9 +91,7 @@ impl Inbound {
             out.get_mut(..len).ok_or(Drop::Limit)?.split_at_mut(RTCP_HEADER_LEN);
 
         let place = self.rtcp_windows.find(parts.ssrc);
-        if let Ok(at) = place
-            && !self.rtcp_windows.windows[at].is_fresh(index)
-        {
+        if !self.rtcp_windows.is_fresh(place, index) {
             return Err(Drop::Replay);
         }
         let envelope =
@@ -146,28 +145,92 @@ fn estimate_index(highest: u64, seq: u16) -> Option<u64> {
     (guess < 1 << 32).then_some(guess << 16 | u64::from(seq))
 }
 
+/// What is known about an SSRC.
+#[derive(Clone, Copy)]
+enum Place {
+    /// A window, with its place.
+    Live(usize),
+    /// Only its highest index.
+    Retired(u64),
+    /// Nothing; where its window belongs would be found anew.
+    New,
+}
+
 /// Replay windows by SSRC, sorted; few and looked up per packet, so no hashing.
+///
+/// Who was quiet longest makes room for a newcomer and leaves its highest index behind. Packets
+/// above that are certainly fresh and bring the SSRC back; whether those below are, is forgotten.
 #[derive(Default)]
 struct Windows {
     ssrcs: Vec<u32>,
     windows: Vec<ReplayWindow>,
+    /// Of each window, [`Self::clock`] at its last packet.
+    used: Vec<u64>,
+    /// Counts packets.
+    clock: u64,
+    retired: BTreeMap<u32, u64>,
 }
 
 impl Windows {
-    fn find(&self, ssrc: u32) -> Result<usize, usize> {
-        self.ssrcs.binary_search(&ssrc)
+    fn find(&self, ssrc: u32) -> Place {
+        match self.ssrcs.binary_search(&ssrc) {
+            Ok(at) => Place::Live(at),
+            Err(_) => match self.retired.get(&ssrc) {
+                Some(highest) => Place::Retired(*highest),
+                None => Place::New,
+            },
+        }
     }
 
-    /// Records an authentic index at the place that `find` named.
-    fn accept(&mut self, place: Result<usize, usize>, ssrc: u32, index: u64) -> Result<(), Drop> {
+    fn highest(&self, place: Place) -> Option<u64> {
         match place {
-            Ok(at) => self.windows[at].accept(index),
-            Err(_) if self.ssrcs.len() >= INBOUND_SSRC_MAX => return Err(Drop::TooManySources),
-            Err(at) => {
-                self.ssrcs.insert(at, ssrc);
-                self.windows.insert(at, ReplayWindow::starting_at(index));
-            }
+            Place::Live(at) => Some(self.windows[at].highest()),
+            Place::Retired(highest) => Some(highest),
+            Place::New => None,
         }
+    }
+
+    fn is_fresh(&self, place: Place, index: u64) -> bool {
+        match place {
+            Place::Live(at) => self.windows[at].is_fresh(index),
+            Place::Retired(highest) => index > highest,
+            Place::New => true,
+        }
+    }
+
+    /// Records an authentic, fresh index at the place that `find` named.
+    fn accept(&mut self, place: Place, ssrc: u32, index: u64) -> Result<(), Drop> {
+        self.clock += 1;
+        match place {
+            Place::Live(at) => {
+                self.windows[at].accept(index);
+                self.used[at] = self.clock;
+                return Ok(());
+            }
+            Place::Retired(_) => {
+                self.retired.remove(&ssrc);
+            }
+            Place::New => {}
+        }
+        if self.ssrcs.len() >= INBOUND_SSRC_MAX {
+            self.retire_quietest()?;
+        }
+        let at = self.ssrcs.partition_point(|known| *known < ssrc);
+        self.ssrcs.insert(at, ssrc);
+        self.windows.insert(at, ReplayWindow::starting_at(index));
+        self.used.insert(at, self.clock);
+        Ok(())
+    }
+
+    fn retire_quietest(&mut self) -> Result<(), Drop> {
+        if self.retired.len() >= INBOUND_SSRC_RETIRED_MAX {
+            return Err(Drop::TooManySources);
+        }
+        let quietest = (0..self.used.len()).min_by_key(|at| self.used[*at]);
+        let at = quietest.ok_or(Drop::TooManySources)?;
+        let (ssrc, window) = (self.ssrcs.remove(at), self.windows.remove(at));
+        self.used.remove(at);
+        self.retired.insert(ssrc, window.highest());
         Ok(())
     }
 }
