@@ -214,6 +214,79 @@ fn a_valid_foreign_client_hello_on_the_same_path_does_not_win() {
     }
 }
 
+/// All places taken by valid foreign ClientHellos: the genuine one gets in, and once it is in, it
+/// stays until its next flight.
+#[test]
+fn foreign_client_hellos_do_not_keep_the_genuine_one_out() {
+    for version in VERSIONS {
+        for before in [true, false] {
+            let forged: Vec<_> = (0..6)
+                .flat_map(|seed| hello_of(&mut World::with_version(20 + seed, Link::GOOD, version)))
+                .collect();
+            let mut world = World::with_version(1, Link::GOOD, version);
+            let genuine = hello_of(&mut world);
+            let order = if before { [&forged, &genuine] } else { [&genuine, &forged] };
+            for datagram in order.into_iter().flatten() {
+                if before && datagram == &genuine[0] {
+                    world.now += Duration::from_millis(260);
+                }
+                world.deliver(address(1), datagram);
+                if forged.contains(datagram) {
+                    // What answers to forged ones do to the client is the client's affair.
+                    while world.session.poll_outgoing().is_some() {}
+                } else {
+                    world.settle();
+                }
+            }
+            let start = world.now;
+            world.connect();
+            assert!(world.now - start < Duration::from_millis(200));
+            world.assert_media_flows(1);
+        }
+    }
+}
+
+/// Engines are used up by bad ClientHellos, but time gives them back.
+#[test]
+fn used_up_attempts_come_back() {
+    let mut world = World::with_version(1, Link::GOOD, DtlsVersion::V12);
+    let genuine = hello_of(&mut world);
+    for n in 0..200_u8 {
+        let mut hello = vec![0xfe, 0xfd];
+        hello.extend_from_slice(&[n; 32]);
+        hello.extend_from_slice(&[0, 0, 0, 2, 0x00, 0x05, 1, 0]);
+        let hello = handshake(1, 0, hello.len() as u16, 0, &hello);
+        world.deliver(address(1), &record(22, 0, n, &hello));
+    }
+    assert!(world.drops.contains(&Drop::Limit));
+    genuine.iter().for_each(|datagram| world.deliver(address(1), datagram));
+    world.connect();
+    world.assert_media_flows(1);
+}
+
+/// Plain handshake messages that would wait for those before them for ever.
+#[test]
+fn forged_messages_of_the_future_do_not_fill_the_queue() {
+    for version in VERSIONS {
+        let mut world = World::with_version(1, Link::GOOD, version);
+        for datagram in hello_of(&mut world) {
+            world.deliver(address(1), &datagram);
+        }
+        for n in 0..100_u8 {
+            let body = [0x5a; 40];
+            // Far ahead, and in many fragments just ahead.
+            let far = handshake(11, 20 + n, 40, 0, &body);
+            let near = handshake(11, 5, 4_000, 40 * u16::from(n), &body);
+            world.deliver(address(1), &record(22, 0, 2 * n, &far));
+            world.deliver(address(1), &record(22, 0, 2 * n + 1, &near));
+        }
+        let start = world.now;
+        world.connect();
+        assert!(world.now - start < Duration::from_secs(1));
+        world.assert_media_flows(1);
+    }
+}
+
 #[test]
 fn close_notify_ends_both_ways() {
     for version in VERSIONS {

@@ -88,6 +88,7 @@ impl Engine for DimplEngine {
 fn map_error(error: Error) -> EngineError {
     match error {
         Error::SecurityError(SecurityError::FatalAlert { .. }) => EngineError::Alert,
+        Error::ReceiveQueueFull => EngineError::QueueFull,
         _ => EngineError::Failed,
     }
 }

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::transport::srtp::Profile;
 
-/// One DTLS connection, we are the server. After an error it is only dropped.
+/// One DTLS connection, we are the server. After an error it is only dropped, except after
+/// [`EngineError::QueueFull`].
 pub(super) trait Engine: Send {
     /// A datagram from the peer.
     fn handle_datagram(&mut self, datagram: &[u8], now: Instant) -> Result<(), EngineError>;
@@ -41,6 +42,9 @@ pub(super) enum EngineError {
     /// The peer sent a fatal alert: authenticated if the handshake was complete.
     #[error("fatal alert from the peer")]
     Alert,
+    /// No room for a record that has to wait for others: as if it had been lost on the way.
+    #[error("receive queue full")]
+    QueueFull,
     /// Anything else: protocol violation of whoever sent the datagram, or time-out.
     #[error("handshake or record failure")]
     Failed,

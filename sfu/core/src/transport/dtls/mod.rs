@@ -15,7 +15,10 @@ use dimpl::DtlsCertificate;
 pub(super) use server::{Server, ServerEvent};
 use sfu_proto::sdp::Fingerprint;
 
-use super::limits::{DTLS_MTU, DTLS_RETRANSMISSIONS_MAX, DTLS_RETRANSMIT_FIRST, HANDSHAKE_MAX};
+use super::limits::{
+    DTLS_MTU, DTLS_RECEIVE_QUEUE_MAX, DTLS_RETRANSMISSIONS_MAX, DTLS_RETRANSMIT_FIRST,
+    HANDSHAKE_MAX,
+};
 
 /// Our certificate and key, made once at start and shared by all sessions. No `Debug`.
 pub struct Identity {
@@ -40,6 +43,7 @@ impl Identity {
             .flight_start_rto(DTLS_RETRANSMIT_FIRST)
             .flight_retries(DTLS_RETRANSMISSIONS_MAX)
             .handshake_timeout(HANDSHAKE_MAX)
+            .max_queue_rx(DTLS_RECEIVE_QUEUE_MAX)
             .build()
             .map_err(|error| IdentityError(error.to_string()))?;
         let fingerprint = fingerprint_of(&certificate.certificate);

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::transport::limits::DTLS_PLAIN_MESSAGE_MAX;
+
 /// Type, version, epoch, sequence number, length.
 const RECORD_HEADER_LEN: usize = 13;
 /// Message type, length, message sequence, fragment offset, fragment length.
@@ -39,14 +41,17 @@ pub(super) fn hello_fragment(datagram: &[u8]) -> Option<HelloFragment> {
     Some(HelloFragment { hello_len, random })
 }
 
-/// The datagram without unencrypted alerts. Anybody can forge one, and the engine would give up on
-/// a fatal one (SECURITY.md 2.3 A2); a client that really gave up is found by the time-out.
-pub(super) fn without_plain_alerts(datagram: &[u8]) -> Cow<'_, [u8]> {
+/// The datagram without unencrypted records that only forgers send.
+///
+/// Alerts: the engine would give up on a fatal one (SECURITY.md 2.3 A2); a client that really gave
+/// up is found by the time-out. Handshake messages far in the future: they would fill the engine's
+/// queue for messages that wait for those before them.
+pub(super) fn without_forgeries(datagram: &[u8]) -> Cow<'_, [u8]> {
     let mut kept = Vec::new();
     let mut found = false;
     let mut rest = datagram;
     while let Some((record, next)) = split_plain(rest) {
-        if record[0] == ALERT && epoch(record) == 0 {
+        if epoch(record) == 0 && (record[0] == ALERT || is_far_ahead(record)) {
             found = true;
         } else {
             kept.extend_from_slice(record);
@@ -58,6 +63,15 @@ pub(super) fn without_plain_alerts(datagram: &[u8]) -> Cow<'_, [u8]> {
     }
     kept.extend_from_slice(rest);
     Cow::Owned(kept)
+}
+
+/// Whether a plain record holds a handshake message that no client gets to in plain.
+fn is_far_ahead(record: &[u8]) -> bool {
+    let message = &record[RECORD_HEADER_LEN..];
+    record[0] == HANDSHAKE
+        && message.get(4..6).is_some_and(|number| {
+            u16::from_be_bytes([number[0], number[1]]) > DTLS_PLAIN_MESSAGE_MAX
+        })
 }
 
 /// First record and what follows, if it has the long header (all of DTLS 1.2, the unencrypted ones
@@ -88,12 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn plain_messages_of_the_far_future_are_cut_out() {
+        let message =
+            |number: u8| [&[11, 0, 0, 4, 0, number, 0, 0, 0, 0, 0, 4][..], &[0; 4]].concat();
+        let near = record(HANDSHAKE, 0, &message(3));
+        let (far, sealed) = (record(HANDSHAKE, 0, &message(9)), record(HANDSHAKE, 1, &message(9)));
+        let datagram = [&near[..], &far, &sealed].concat();
+        assert_eq!(*without_forgeries(&datagram), [near, sealed].concat());
+    }
+
+    #[test]
     fn only_plain_alerts_are_cut_out() {
-        let hello = record(HANDSHAKE, 0, &[1; 20]);
+        let hello = record(HANDSHAKE, 0, &[0; 20]);
         let (plain, sealed) = (record(ALERT, 0, &[2, 40]), record(ALERT, 1, &[9; 30]));
         let datagram = [&hello[..], &plain, &sealed].concat();
-        assert_eq!(*without_plain_alerts(&datagram), [hello, sealed].concat());
-        assert!(without_plain_alerts(&plain).is_empty());
+        assert_eq!(*without_forgeries(&datagram), [hello, sealed].concat());
+        assert!(without_forgeries(&plain).is_empty());
     }
 
     #[test]
@@ -101,7 +125,7 @@ mod tests {
         for len in 0..64 {
             for first in 0..=255 {
                 let junk = vec![first; len];
-                assert_eq!(*without_plain_alerts(&junk), junk);
+                assert_eq!(*without_forgeries(&junk), junk);
                 let _ = hello_fragment(&junk);
             }
         }

@@ -4,7 +4,8 @@
 //! A validated 5-tuple can be spoofed, and before the handshake is complete nothing tells a forged
 //! datagram from the client's. So: an engine that fails is replaced, and ClientHellos with
 //! different randoms get engines of their own. A forger can waste engines, of which there is a
-//! bounded number, but cannot end the session.
+//! bounded number that grows back, and take places, which newcomers take from whoever said nothing
+//! more for a while; but it cannot end the session.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -20,7 +21,10 @@ use super::{
     record::{self, HelloFragment, RANDOM_LEN},
 };
 use crate::transport::{
-    limits::{DTLS_ATTEMPTS_MAX, DTLS_RIVALS_MAX, DTLS_STRAYS_MAX},
+    limits::{
+        DTLS_ATTEMPT_REFILL, DTLS_ATTEMPTS_MAX, DTLS_RIVAL_QUIET_MAX, DTLS_RIVALS_MAX,
+        DTLS_STRAYS_MAX,
+    },
     session::Drop,
     srtp::Profile,
 };
@@ -58,7 +62,10 @@ type Strays = ArrayVec<([u8; 3], Vec<u8>), DTLS_STRAYS_MAX>;
 #[derive(Default)]
 struct Handshaking {
     rivals: ArrayVec<Rival, DTLS_RIVALS_MAX>,
+    /// Engines used up, less those that time gave back.
     attempts: u32,
+    /// Until when time has given back.
+    refilled: Option<Instant>,
     /// They overtook their first fragment.
     strays: Strays,
 }
@@ -69,6 +76,8 @@ struct Rival {
     random: [u8; RANDOM_LEN],
     /// Of its latest ClientHello; fragments of other lengths are not its own.
     hello_len: [u8; 3],
+    /// When that came.
+    hello_at: Instant,
     engine: Box<dyn Engine>,
     certificate: Option<Fingerprint>,
     keys: Option<(Profile, Zeroizing<Vec<u8>>)>,
@@ -88,7 +97,7 @@ impl Server {
         expected: &Fingerprint,
         now: Instant,
     ) -> Result<(), Drop> {
-        let datagram = record::without_plain_alerts(datagram);
+        let datagram = record::without_forgeries(datagram);
         if datagram.is_empty() {
             return Err(Drop::Dtls);
         }
@@ -157,7 +166,7 @@ impl Server {
         let fragment = record::hello_fragment(datagram);
         let mut overtaken = ArrayVec::new();
         if let Some(fragment) = &fragment {
-            overtaken = self.admit(fragment, datagram, now)?;
+            overtaken = self.admit(fragment, datagram, expected, now)?;
         }
         let mut is_accepted = false;
         for at in (0..self.rivals()).rev() {
@@ -186,6 +195,7 @@ impl Server {
         &mut self,
         fragment: &HelloFragment,
         datagram: &[u8],
+        expected: &Fingerprint,
         now: Instant,
     ) -> Result<Strays, Drop> {
         let mut overtaken = ArrayVec::new();
@@ -198,15 +208,16 @@ impl Server {
         };
         let hello_len = fragment.hello_len;
         if let Some(known) = handshaking.rivals.iter_mut().find(|rival| rival.random == random) {
-            known.hello_len = hello_len;
+            (known.hello_len, known.hello_at) = (hello_len, now);
             return Ok(overtaken);
         }
-        if handshaking.rivals.is_full() || handshaking.attempts >= DTLS_ATTEMPTS_MAX {
+        handshaking.refill(now);
+        if handshaking.attempts >= DTLS_ATTEMPTS_MAX || !handshaking.make_room(expected, now) {
             return Err(Drop::Limit);
         }
         let engine = Box::new(DimplEngine::new(&self.identity, now).map_err(|_| Drop::Dtls)?);
         handshaking.attempts += 1;
-        handshaking.rivals.push(Rival::new(random, hello_len, engine));
+        handshaking.rivals.push(Rival::new(random, (hello_len, now), engine));
         overtaken =
             handshaking.strays.iter().filter(|stray| stray.0 == hello_len).cloned().collect();
         handshaking.strays.retain(|stray| stray.0 != hello_len);
@@ -224,9 +235,13 @@ impl Server {
         let Phase::Handshaking(handshaking) = &mut self.phase else { return false };
         let rivals = &mut handshaking.rivals;
         let rival = &mut rivals[at];
-        if act(&mut *rival.engine).is_err() {
-            rivals.remove(at);
-            return false;
+        match act(&mut *rival.engine) {
+            Ok(()) => {}
+            Err(EngineError::QueueFull) => return false,
+            Err(EngineError::Alert | EngineError::Failed) => {
+                rivals.remove(at);
+                return false;
+            }
         }
         rival.drain(&mut self.events);
         if rival.is_connected {
@@ -269,7 +284,7 @@ impl Server {
                 }
             }
         }
-        if result.is_err() {
+        if result.is_err_and(|error| error != EngineError::QueueFull) {
             *slot = None;
         }
         if is_closed {
@@ -281,6 +296,32 @@ impl Server {
 }
 
 impl Handshaking {
+    /// Gives back attempts for the time that has passed.
+    fn refill(&mut self, now: Instant) {
+        let since = *self.refilled.get_or_insert(now);
+        let passed = now.saturating_duration_since(since).as_nanos();
+        let given = (passed / DTLS_ATTEMPT_REFILL.as_nanos()).min(u128::from(DTLS_ATTEMPTS_MAX));
+        if given > 0 {
+            self.attempts = self.attempts.saturating_sub(given as u32);
+            self.refilled = Some(now);
+        }
+    }
+
+    /// Whether there is a place for another handshake. If need be, the oldest one goes that has
+    /// shown nothing but its ClientHello for a while.
+    fn make_room(&mut self, expected: &Fingerprint, now: Instant) -> bool {
+        if !self.rivals.is_full() {
+            return true;
+        }
+        let is_idle = |rival: &Rival| {
+            rival.certificate != Some(*expected)
+                && now.saturating_duration_since(rival.hello_at) >= DTLS_RIVAL_QUIET_MAX
+        };
+        // In order of arrival.
+        let idle = self.rivals.iter().position(is_idle);
+        idle.map(|at| self.rivals.remove(at)).is_some()
+    }
+
     /// Keeps an early fragment; the oldest makes room.
     fn keep(&mut self, hello_len: [u8; 3], datagram: &[u8]) {
         if self.strays.is_full() {
@@ -291,8 +332,20 @@ impl Handshaking {
 }
 
 impl Rival {
-    fn new(random: [u8; RANDOM_LEN], hello_len: [u8; 3], engine: Box<dyn Engine>) -> Self {
-        Self { random, hello_len, engine, certificate: None, keys: None, is_connected: false }
+    fn new(
+        random: [u8; RANDOM_LEN],
+        (hello_len, hello_at): ([u8; 3], Instant),
+        engine: Box<dyn Engine>,
+    ) -> Self {
+        Self {
+            random,
+            hello_len,
+            hello_at,
+            engine,
+            certificate: None,
+            keys: None,
+            is_connected: false,
+        }
     }
 
     /// Whether the fragment may be of this handshake's ClientHello.
