@@ -62,8 +62,15 @@ impl Resends {
         Self { start: now, recent: Box::new([Resent::default(); REWRITE_WINDOW]) }
     }
 
-    /// Whether `seq` may be repeated now, and notes that it is.
-    pub fn allow(&mut self, seq: SeqNo, rtt: Duration, now: Instant) -> bool {
+    /// Whether `seq` may be repeated now, if `pay` agrees, and notes that it is. What was not paid
+    /// for was not repeated, so it does not count.
+    pub fn allow(
+        &mut self,
+        seq: SeqNo,
+        rtt: Duration,
+        now: Instant,
+        pay: impl FnOnce() -> bool,
+    ) -> bool {
         let at_ms = now.saturating_duration_since(self.start).as_millis() as u32;
         let place = &mut self.recent[seq.0 as usize % REWRITE_WINDOW];
         let seq = seq.0 as u32;
@@ -75,6 +82,9 @@ impl Resends {
                 return false;
             }
             times += place.times;
+        }
+        if !pay() {
+            return false;
         }
         *place = Resent { seq, at_ms, times };
         true
@@ -90,9 +100,21 @@ mod tests {
         let (mut resends, start) = (Resends::new(Instant::now()), Instant::now());
         let rtt = Duration::from_millis(50);
         let allowed = (0..1000)
-            .filter(|ms| resends.allow(SeqNo(7), rtt, start + Duration::from_millis(*ms)))
+            .filter(|ms| resends.allow(SeqNo(7), rtt, start + Duration::from_millis(*ms), || true))
             .count();
         assert_eq!(allowed, usize::from(RESENDS_MAX));
+    }
+
+    #[test]
+    fn what_the_budget_refuses_does_not_count_as_repeated() {
+        let (mut resends, now) = (Resends::new(Instant::now()), Instant::now());
+        let rtt = Duration::from_millis(50);
+        for _ in 0..10 {
+            assert!(!resends.allow(SeqNo(7), rtt, now, || false));
+        }
+        assert!(resends.allow(SeqNo(7), rtt, now, || true));
+        let is_asked = || panic!("too soon anyway, so nothing is spent");
+        assert!(!resends.allow(SeqNo(7), rtt, now, is_asked));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sfu_proto::{
-    rtcp::{LostSeqs, Packet, ReportBlock, packets},
+    rtcp::{self, LostSeqs, Packet, ReportBlock, packets},
     sdp::Kind,
     unit::Ssrc,
 };
@@ -14,8 +14,12 @@ use crate::{
     limits::{
         DATAGRAM_BYTES_MAX, KEY_FRAME_PER_SLOT_MIN, NACKED_PER_PACKET_MAX, RESENDS_QUEUED_MAX,
     },
-    media::{keyframe::Want, reception::SenderInfo, resend::Resends},
-    router::{forward::cached, track::Track},
+    media::{
+        keyframe::Want,
+        reception::{SenderInfo, on_our_clock},
+        resend::Resends,
+    },
+    router::{forward::cached, subscription::Mapped, track::Track},
     table::Key,
     transport::session::Drop,
 };
@@ -31,6 +35,7 @@ impl Shard {
         let peer = self.peers.get_mut(key).ok_or(Drop::UnvalidatedPath)?;
         let len = peer.transport.open_rtcp(datagram, &mut plain)?;
         let plain = plain.get(..len).ok_or(Drop::Limit)?;
+        peer.feedback_gate.begin_compound();
         for packet in packets(plain) {
             match packet {
                 Ok(packet) => self.on_rtcp_packet(key, packet, now),
@@ -43,10 +48,7 @@ impl Shard {
     fn on_rtcp_packet(&mut self, key: Key<Peer>, packet: Packet<'_>, now: Instant) {
         match packet {
             Packet::SenderReport { info, reports } => {
-                let sender = SenderInfo { ntp: info.ntp, rtp: info.timestamp, at: now };
-                if let Some(track) = self.track_by_ssrc(key, info.ssrc) {
-                    track.layer.sender = Some(sender);
-                }
+                self.on_sender_report(key, &info, now);
                 reports.for_each(|report| self.on_report(key, &report, now));
             }
             Packet::ReceiverReport { reports, .. } => {
@@ -59,13 +61,26 @@ impl Shard {
                 entries.for_each(|entry| self.on_pli(key, entry.media, now));
             }
             Packet::TransportFeedback(feedback) => {
-                let Some(peer) = self.peers.get(key) else { return };
+                let Some(peer) = self.peers.get_mut(key) else { return };
+                if !peer.feedback_gate.admit(&feedback, peer.transport_seq, now) {
+                    return self.stats.on_drop(Drop::Limit);
+                }
                 let reported = loss::count(&feedback, peer.transport_seq);
                 self.stats.feedback_received.add(reported.received);
                 self.stats.feedback_lost.add(reported.lost);
             }
             Packet::Bye(ssrcs) => ssrcs.for_each(|ssrc| self.on_bye(key, ssrc)),
             Packet::SourceDescription | Packet::Remb(_) | Packet::Unknown { .. } => {}
+        }
+    }
+
+    fn on_sender_report(&mut self, key: Key<Peer>, info: &rtcp::SenderInfo, now: Instant) {
+        let arrived = self.config.ntp_at(now);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let wall = on_our_clock(info.ntp, arrived, &mut peer.clock_offset);
+        if let Some(track) = self.track_by_ssrc(key, info.ssrc) {
+            track.layer.sender =
+                Some(SenderInfo { ntp: info.ntp, wall, rtp: info.timestamp, at: now });
         }
     }
 
@@ -103,6 +118,9 @@ impl Shard {
         };
         let slot = &mut peer.slots[number];
         let Some(track) = slot.track.and_then(|track| self.tracks.get(track)) else { return };
+        if slot.kind != Kind::Video {
+            return self.stats.nack_in.add(1);
+        }
         for wire in lost.take(NACKED_PER_PACKET_MAX) {
             self.stats.nack_in.add(1);
             let Some(seq) = slot.rewriter.unwrap(wire.0) else { continue };
@@ -111,10 +129,11 @@ impl Shard {
                 continue;
             };
             let bytes = usize::from(entry.packet.len);
+            let resends = slot.resends.get_or_insert_with(|| Resends::new(now));
+            let budget = &mut peer.budget;
             let allowed = self.resends.len() < RESENDS_QUEUED_MAX
-                && slot.kind == Kind::Video
-                && slot.resends.get_or_insert_with(|| Resends::new(now)).allow(seq, rtt, now)
-                && peer.budget.spend(bytes, now);
+                && has_rtx(&slot.map, entry.packet.format)
+                && resends.allow(seq, rtt, now, || budget.spend(bytes, now));
             if !allowed {
                 self.stats.rtx_refused.add(1);
                 continue;
@@ -148,4 +167,9 @@ impl Shard {
             peer.bindings.retain(|binding| binding.ssrc != ssrc.0);
         }
     }
+}
+
+/// Whether packets of the source's format can be repeated to the subscriber.
+fn has_rtx(map: &[Option<Mapped>], format: u8) -> bool {
+    map.get(usize::from(format)).is_some_and(|mapped| mapped.is_some_and(|m| m.rtx.is_some()))
 }
