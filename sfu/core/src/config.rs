@@ -19,7 +19,8 @@ pub struct ShardConfig {
     /// Packets that the shard's cache holds, shared by all tracks; each takes
     /// [`limits::PACKET_BYTES_MAX`] bytes of memory, touched when first used.
     pub cache_packets: usize,
-    /// The same moment on the monotonic and on the wall clock. `abs-send-time` counts from it.
+    /// The same moment on the monotonic and on the wall clock. `abs-send-time` counts from it, and
+    /// sender reports tell it.
     pub epoch: (Instant, SystemTime),
 }
 
@@ -35,6 +36,19 @@ impl ShardConfig {
         }
     }
 }
+
+impl ShardConfig {
+    /// Our wall clock at `now`, 64-bit NTP format (RFC 3550 section 4).
+    pub fn ntp_at(&self, now: Instant) -> u64 {
+        let (instant, wall) = self.epoch;
+        let since_1970 = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let elapsed = now.checked_duration_since(instant).unwrap_or_default();
+        ntp_of(since_1970 + elapsed).wrapping_add(SECONDS_1900_TO_1970 << 32)
+    }
+}
+
+/// NTP counts from 1900.
+const SECONDS_1900_TO_1970: u64 = 2_208_988_800;
 
 /// A duration in 32.32 fixed point, wrapping in 2036 as NTP does.
 pub fn ntp_of(duration: Duration) -> u64 {

@@ -10,10 +10,32 @@ use sfu_proto::unit::{RtpTimestamp, SeqNo};
 pub struct SenderInfo {
     /// The publisher's wall clock, 64-bit NTP format.
     pub ntp: u64,
+    /// The same moment on our wall clock.
+    pub wall: u64,
     /// The same moment on the stream's media clock.
     pub rtp: RtpTimestamp,
     /// When the report arrived.
     pub at: Instant,
+}
+
+/// By how much a publisher's clock may be off its first report before it counts as set anew: far
+/// more than its drift in a day and the jitter of its reports.
+const CLOCK_STEP_MIN: u64 = 2 << 32;
+
+/// A moment of a publisher's wall clock on ours, both in NTP format, wrapping. `offset` is between
+/// the two, measured once from the first report and shared by all tracks of the publisher, so
+/// that they keep in step with each other; `arrived` is our clock now.
+///
+/// Receivers see one clock behind all sources of a slot: libwebrtc refuses the first reports that
+/// do not continue the clock of those before.
+pub fn on_our_clock(ntp: u64, arrived: u64, offset: &mut Option<u64>) -> u64 {
+    let measured = arrived.wrapping_sub(ntp);
+    let is_off = |known: u64| known.wrapping_sub(measured).cast_signed().unsigned_abs();
+    let offset = match *offset {
+        Some(known) if is_off(known) < CLOCK_STEP_MIN => known,
+        _ => *offset.insert(measured),
+    };
+    ntp.wrapping_add(offset)
 }
 
 /// The numbers of one report block.
@@ -119,6 +141,19 @@ mod tests {
         assert_eq!((report.lost, report.highest, report.fraction_lost), (24, 98, 62));
         reception.on_packet(SeqNo(99), RtpTimestamp(0), 90_000, now);
         assert_eq!(reception.report().unwrap().fraction_lost, 0);
+    }
+
+    #[test]
+    fn clocks_are_mapped_by_one_offset_until_they_are_set_anew() {
+        const SECOND: u64 = 1 << 32;
+        let mut offset = None;
+        let mut map = |ntp, arrived| on_our_clock(ntp, arrived, &mut offset);
+        assert_eq!(map(5 * SECOND, 1_000 * SECOND), 1_000 * SECOND);
+        // Another track's report, half a second late.
+        assert_eq!(map(6 * SECOND, 1_001 * SECOND + SECOND / 2), 1_001 * SECOND);
+        // The clock was set.
+        assert_eq!(map(8_000 * SECOND, 1_002 * SECOND), 1_002 * SECOND);
+        assert_eq!(map(8_001 * SECOND, 1_004 * SECOND), 1_003 * SECOND);
     }
 
     #[test]

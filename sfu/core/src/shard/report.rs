@@ -209,8 +209,8 @@ fn report_block(track: &mut Track, now: Instant) -> Option<ReportBlock> {
     })
 }
 
-/// The publisher's clock, carried on to now: the same line of wall clock against media clock, so
-/// that receivers keep its audio and video together. `None` if the publisher has not said it yet,
+/// The publisher's clock in terms of ours, carried on to now: the same line of wall clock against
+/// media clock, so that receivers keep its audio and video together. `None` if the publisher has not said it yet,
 /// or the slot sent nothing since the last report.
 fn sender_info(slot: &mut Slot, track: &Track, now: Instant) -> Option<SenderInfo> {
     let sender = track.layer.sender?;
@@ -219,7 +219,7 @@ fn sender_info(slot: &mut Slot, track: &Track, now: Instant) -> Option<SenderInf
     }
     slot.packets_reported = slot.packets;
     let elapsed: Duration = now.saturating_duration_since(sender.at);
-    let ntp = sender.ntp.wrapping_add(ntp_of(elapsed));
+    let ntp = sender.wall.wrapping_add(ntp_of(elapsed));
     if slot.reports.is_full() {
         slot.reports.remove(0);
     }
