@@ -13,7 +13,6 @@ use super::{Map, Peer, Shard};
 use crate::{
     event::Event,
     limits::{SPEAKERS_INTERVAL, SPEAKERS_MAX, WAITING_INTERVAL},
-    media::keyframe::Want,
     router::{
         allocate::allocate,
         room::{Room, Stale},
@@ -184,10 +183,8 @@ impl Shard {
             }
         }
         if kind == Kind::Video && self.peers.get(key).is_some_and(|peer| peer.connected) {
-            for (_, track) in before.iter().zip(&after).filter(|(before, after)| before != after) {
-                if let Some(track) = track {
-                    self.request_key_frame(*track, Want::Begin, now);
-                }
+            for place in (0..numbers.len()).filter(|place| before[*place] != after[*place]) {
+                self.begin_video(key, numbers[place], now);
             }
         }
         (count.saturating_sub(placed), before != after)
@@ -237,6 +234,17 @@ impl Shard {
         if let Some((key, track)) = track.and_then(|key| Some((key, self.tracks.get_mut(key)?))) {
             slot.show(Some((key, &track.formats)));
             track.subscribers.push(subscriber);
+        }
+    }
+
+    /// A slot begins to show what is in it: that takes a key frame.
+    pub(super) fn begin_video(&mut self, key: Key<Peer>, number: usize, now: Instant) {
+        let Some(slot) = self.peers.get_mut(key).and_then(|peer| peer.slots.get_mut(number)) else {
+            return;
+        };
+        if let Some(track) = slot.track {
+            let want = slot.begin(now);
+            self.request_key_frame(track, want, now);
         }
     }
 

@@ -11,7 +11,7 @@ use sfu_proto::{
 };
 
 use crate::{
-    congestion::feedback::Arrivals,
+    congestion::{feedback::Arrivals, loss::FeedbackGate},
     limits::{RTT_DEFAULT, SSRCS_PER_SESSION_MAX},
     media::resend::Budget,
     path::Path,
@@ -113,6 +113,10 @@ pub struct Peer {
     /// section 9.2: an id means the same in every bundled section).
     pub(crate) ids: ExtensionIds,
     pub(crate) arrivals: Arrivals,
+    /// Which of its feedback is read.
+    pub(crate) feedback_gate: FeedbackGate,
+    /// Our wall clock less the peer's, in NTP format, wrapping; from its sender reports.
+    pub(crate) clock_offset: Option<u64>,
     pub(crate) transport_seq: u16,
     /// Sender SSRC of feedback.
     pub(crate) feedback_ssrc: u32,
@@ -166,6 +170,8 @@ impl Peer {
             bindings: ArrayVec::new(),
             ids: ExtensionIds::default(),
             arrivals: Arrivals::new(now),
+            feedback_gate: FeedbackGate::default(),
+            clock_offset: None,
             transport_seq: rng.next_u32() as u16 & 0x7fff,
             feedback_ssrc: rng.next_u32(),
             cname: random_text(rng, 16),
@@ -184,6 +190,19 @@ impl Peer {
     /// The slot that sends with this SSRC.
     pub(crate) fn slot_by_ssrc(&mut self, ssrc: u32) -> Option<&mut Slot> {
         self.slots.iter_mut().find(|slot| slot.open && slot.ssrc == ssrc)
+    }
+
+    /// Makes way for another SSRC of the same track. Retransmissions repeat one stream only, so
+    /// they retire with it.
+    pub(crate) fn retire(&mut self, successor: &Binding) {
+        self.bindings.retain(|old| old.ssrc != successor.ssrc);
+        for old in &mut self.bindings {
+            if old.track == successor.track
+                && (successor.carries == Carries::Media || old.carries == successor.carries)
+            {
+                old.carries = Carries::Retired;
+            }
+        }
     }
 
     /// A track is gone: its section stays, without use.
