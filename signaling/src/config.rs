@@ -23,7 +23,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Open TCP connections at most.
     pub connections_max: u32,
-    /// Open TCP connections from one address at most; loopback (a proxy) has no such limit.
+    /// Open TCP connections from one address (IPv6: one /64 network) at most; loopback (a proxy) has
+    /// no such limit.
     pub connections_per_address_max: u32,
 }
 
