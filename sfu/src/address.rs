@@ -29,6 +29,19 @@ pub(crate) fn announced(config: &Config, interfaces: &[IpAddr], ipv6: bool) -> V
     found
 }
 
+/// Addresses that a worker's socket may be reached at and replies can choose among. None where the
+/// socket is bound to one. An announced address that is not the machine's (NAT) never matches.
+pub(crate) fn locals(config: &Config, interfaces: &[IpAddr], announced: &[IpAddr]) -> Vec<IpAddr> {
+    if config.bind.is_some_and(|bind| !bind.is_unspecified()) {
+        return Vec::new();
+    }
+    let mut all: Vec<IpAddr> = announced.to_vec();
+    all.extend(interfaces.iter().copied().filter(|ip| is_reachable(*ip, true)));
+    let mut seen = std::collections::HashSet::new();
+    all.retain(|ip| seen.insert(*ip));
+    all
+}
+
 /// A worker's candidates: every address over UDP, then every address over TCP.
 pub(crate) fn candidates(addresses: &[IpAddr], udp: u16, tcp: Option<u16>) -> Vec<Candidate> {
     let over = |tcp: bool, port: u16| {

@@ -30,7 +30,7 @@ use crate::{
     io::{
         bind::{self, Sockets},
         tcp::{Frames, Tcp, TcpLimits},
-        udp::{Receiver, Sender},
+        udp::{Locals, Receiver, Sender},
     },
     mailbox::{Letters, Mailbox, mailbox},
     metrics::{Metrics, WorkerStats},
@@ -255,6 +255,9 @@ impl Parts {
         let receiver = Receiver::new(Arc::clone(&udp), Arc::clone(&io_stats))?;
         let sender = Sender::new(udp, ipv6, receiver.segments(), Arc::clone(&io_stats));
         let addresses = address::announced(config, interfaces, ipv6);
+        let locals = Locals::new(&address::locals(config, interfaces, &addresses));
+        let (receiver, sender) =
+            (receiver.with_locals(locals.clone()), sender.with_locals(locals)?);
         let tcp_port = tcp.is_some().then_some(port);
         let info = WorkerInfo {
             port,

@@ -14,11 +14,7 @@ use std::{
 };
 
 use mio::{Events, Poll, Token, event::Event as Ready};
-use sfu_core::{
-    path::{Carrier, Path},
-    shard::Shard,
-    transport::outbound::TxBatch,
-};
+use sfu_core::{path::Carrier, shard::Shard, transport::outbound::TxBatch};
 use sfu_proto::control::{Command, EndReason, Event};
 
 use crate::{
@@ -156,8 +152,7 @@ impl Worker {
             }
             self.pending.udp = self.receiver.receive() == Received::More;
             let now = Instant::now();
-            for (peer, datagram) in self.receiver.datagrams() {
-                let path = Path::udp(peer);
+            for (path, datagram) in self.receiver.packets() {
                 self.shard.run(now, |shard| shard.handle_datagram(path, datagram, now));
                 unflushed += 1;
                 if unflushed == limits::DATAGRAMS_PER_FLUSH_MAX {
@@ -263,15 +258,19 @@ impl Output {
     }
 
     fn send(&mut self, batch: &TxBatch, now: Instant) {
-        let over_udp = batch.runs().iter().filter(|run| run.path.carrier == Carrier::Udp);
-        let over_udp = over_udp.map(|run| Run {
-            peer: run.path.peer,
-            bytes: batch.bytes(run),
-            segment: run.segment,
+        let over_udp = batch.runs().iter().filter_map(|run| match run.path.carrier {
+            Carrier::Udp(local) => Some(Run {
+                peer: run.path.peer,
+                local,
+                bytes: batch.bytes(run),
+                segment: run.segment,
+            }),
+            Carrier::Tcp(_) => None,
         });
         self.udp.send(over_udp, now);
         let Some(tcp) = &mut self.tcp else { return };
-        for run in batch.runs().iter().filter(|run| run.path.carrier != Carrier::Udp) {
+        for run in batch.runs() {
+            // Runs over UDP are not its own.
             tcp.send(run.path, batch.bytes(run), run.segment, now);
         }
     }

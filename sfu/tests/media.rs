@@ -100,6 +100,19 @@ fn a_burst_over_tcp_is_forwarded_whole() {
 }
 
 #[test]
+fn a_client_is_answered_from_the_address_that_it_chose() {
+    let announce = [[127, 0, 0, 77], [127, 0, 0, 78]].map(IpAddr::from).to_vec();
+    let (node, mut control) = start(Config { announce: announce.clone(), ..Config::default() });
+    let [first, second] = [announce[0], announce[1]].map(|ip| worker(&node, ip));
+    let mut publisher = Peer::join(&mut control, 1, first, false, true);
+    let mut watcher = Peer::join(&mut control, 2, second, false, false);
+    run_until(&mut [&mut publisher, &mut watcher], "all connect", |peers| {
+        peers.iter().all(|peer| peer.is_connected())
+    });
+    exchange(&mut publisher, &mut [&mut watcher]);
+}
+
+#[test]
 fn media_flows_between_ipv6_and_ipv4_peers() {
     let (node, mut control) = start(Config::default());
     if !node.workers()[0].ipv6 {

@@ -1,6 +1,6 @@
 //! What forwarding must cost at least: one AEAD seal and one send per subscriber.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use anyhow::{Result, anyhow};
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -56,7 +56,7 @@ pub(super) fn send_frame(
     frame: &[u8],
     datagram_len: usize,
 ) {
-    let run = |peer: &SocketAddr, bytes| Run { peer: *peer, bytes, segment: datagram_len as u16 };
+    let run = |peer: &SocketAddr, bytes| Run { peer: *peer, local: 0, bytes, segment: datagram_len as u16 };
     if sender.segments() {
         sender.send(receivers.iter().map(|peer| run(peer, frame)), Instant::now());
     } else {

@@ -194,6 +194,7 @@ impl Bench {
             drain(shard, now, |batch| {
                 let runs = batch.runs().iter().map(|run| Run {
                     peer: run.path.peer,
+                    local: 0,
                     bytes: batch.bytes(run),
                     segment: run.segment,
                 });

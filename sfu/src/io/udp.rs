@@ -9,6 +9,9 @@
 //! runs    A 10×1216 │ B 10×1216 │ C 1×90 │ D 4×700 │ E 1×1200
 //! groups  └ UDP_SEGMENT 1216 ────────────┘└ 700 ───┘└ 0 ─────   one sendmmsg each
 //! ```
+//!
+//! Where the machine has several addresses of a family, a reply leaves from the address that the
+//! peer sent to ([`Locals`]). `rustix` cannot say so; such runs go one by one through `quinn-udp`.
 
 use std::{
     array,
@@ -21,11 +24,13 @@ use std::{
 use arrayvec::ArrayVec;
 use mio::net::UdpSocket;
 use nix::sys::socket::{setsockopt, sockopt};
-use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::{
     io::Errno,
     net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sendto},
 };
+
+use sfu_core::path::Path;
 
 use crate::{limits, stats::IoStats};
 
@@ -38,6 +43,32 @@ pub enum Received {
     All,
 }
 
+/// Our addresses among which replies must choose, numbered from 1; 0 leaves it to the route.
+#[derive(Clone, Default)]
+pub struct Locals(Arc<[IpAddr]>);
+
+impl Locals {
+    /// Of all addresses that peers may use, those whose family has more than one: for a single one
+    /// the route's choice is right.
+    pub fn new(addresses: &[IpAddr]) -> Self {
+        let rivals = |ip: &&IpAddr| {
+            addresses.iter().any(|other| other != *ip && other.is_ipv4() == ip.is_ipv4())
+        };
+        Self(addresses.iter().filter(rivals).take(usize::from(u8::MAX)).copied().collect())
+    }
+
+    fn number(&self, ip: Option<IpAddr>) -> u8 {
+        let Some(ip) = ip.map(|ip| ip.to_canonical()).filter(|_| !self.0.is_empty()) else {
+            return 0;
+        };
+        self.0.iter().position(|local| *local == ip).map_or(0, |place| place as u8 + 1)
+    }
+
+    fn address(&self, number: u8) -> Option<IpAddr> {
+        self.0.get(usize::from(number).checked_sub(1)?).copied()
+    }
+}
+
 /// The receiving half of a worker's socket.
 pub struct Receiver {
     socket: Arc<UdpSocket>,
@@ -45,6 +76,7 @@ pub struct Receiver {
     slots: Box<[u8]>,
     metas: [RecvMeta; BATCH_SIZE],
     filled: usize,
+    locals: Locals,
     stats: Arc<IoStats>,
 }
 
@@ -57,7 +89,13 @@ impl Receiver {
         let state = UdpSocketState::new(UdpSockRef::from(&*socket))?;
         let slots = vec![0; BATCH_SIZE * limits::RECEIVE_SLOT_BYTES].into_boxed_slice();
         let metas = [RecvMeta::default(); BATCH_SIZE];
-        Ok(Self { socket, state, slots, metas, filled: 0, stats })
+        let locals = Locals::default();
+        Ok(Self { socket, state, slots, metas, filled: 0, locals, stats })
+    }
+
+    /// Tells addresses apart from now on, see [`Self::packets`].
+    pub fn with_locals(self, locals: Locals) -> Self {
+        Self { locals, ..self }
     }
 
     /// Whether the kernel coalesces datagrams.
@@ -93,13 +131,19 @@ impl Receiver {
 
     /// The datagrams of the last batch and their senders, in order of arrival.
     pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        self.packets().map(|(path, datagram)| (path.peer, datagram))
+    }
+
+    /// The datagrams of the last batch and their paths, in order of arrival.
+    pub fn packets(&self) -> impl Iterator<Item = (Path, &[u8])> {
         let slots = self.slots.chunks_exact(limits::RECEIVE_SLOT_BYTES);
         self.metas.iter().zip(slots).take(self.filled).flat_map(|(meta, slot)| {
             let all = slot.get(..meta.len).unwrap_or(slot);
             // `chunks` of nothing is nothing, but an empty datagram is one.
             let empty = all.is_empty().then_some(all);
             let whole = all.chunks(meta.stride.max(1));
-            whole.chain(empty).map(move |datagram| (meta.addr, datagram))
+            let path = Path::udp_from(self.locals.number(meta.dst_ip), meta.addr);
+            whole.chain(empty).map(move |datagram| (path, datagram))
         })
     }
 }
@@ -109,6 +153,8 @@ impl Receiver {
 pub struct Run<'a> {
     /// Where to.
     pub peer: SocketAddr,
+    /// From which of [`Locals`].
+    pub local: u8,
     /// One or more datagrams.
     pub bytes: &'a [u8],
     /// Bytes of each but perhaps the last.
@@ -121,9 +167,10 @@ impl<'a> Run<'a> {
     }
 
     fn datagrams(&self) -> impl Iterator<Item = Run<'a>> + use<'a> {
-        let Self { peer, segment, .. } = *self;
+        let Self { peer, local, segment, .. } = *self;
         self.bytes.chunks(usize::from(segment.max(1))).map(move |bytes| Run {
             peer,
+            local,
             bytes,
             segment,
         })
@@ -147,7 +194,14 @@ pub struct Sender {
     socket: Arc<UdpSocket>,
     ipv6: bool,
     segmentation: Segmentation,
+    /// For runs that must leave from a certain address.
+    pinned: Option<Pinned>,
     stats: Arc<IoStats>,
+}
+
+struct Pinned {
+    locals: Locals,
+    state: UdpSocketState,
 }
 
 enum Segmentation {
@@ -176,7 +230,17 @@ impl Sender {
             true => Segmentation::On { set: 0, refused: 0 },
             false => Segmentation::Never,
         };
-        Self { socket, ipv6, segmentation, stats }
+        Self { socket, ipv6, segmentation, pinned: None, stats }
+    }
+
+    /// Heeds [`Run::local`] from now on.
+    ///
+    /// # Errors
+    /// The system refused an option that every supported kernel has.
+    pub fn with_locals(mut self, locals: Locals) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&*self.socket))?;
+        self.pinned = Some(Pinned { locals, state });
+        Ok(self)
     }
 
     /// Whether segmentation is in use: it pauses when it is refused.
@@ -191,7 +255,10 @@ impl Sender {
         }
         let mut group = Group::default();
         for run in runs {
-            if run.longest() > limits::UDP_PAYLOAD_BYTES_MAX {
+            if let Some(from) = self.pinned.as_ref().and_then(|p| p.locals.address(run.local)) {
+                // Overtakes only what goes to other paths.
+                self.send_from(from, run);
+            } else if run.longest() > limits::UDP_PAYLOAD_BYTES_MAX {
                 run.datagrams().for_each(|single| self.push_if_small(&mut group, single, now));
             } else if self.segments() || run.is_single() {
                 self.push(&mut group, run, now);
@@ -200,6 +267,60 @@ impl Sender {
             }
         }
         self.flush(&group, now);
+    }
+
+    /// Sends a run from one of our addresses.
+    fn send_from(&mut self, from: IpAddr, run: Run<'_>) {
+        if self.unset_segment().is_err() {
+            self.stats.udp_send_errors.add(run.count());
+            return;
+        }
+        let fits = run.longest() <= limits::UDP_PAYLOAD_BYTES_MAX;
+        if fits && self.segments() && !run.is_single() {
+            match self.send_one(from, &run) {
+                Ok(()) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.stats.udp_send_dropped.add(run.count());
+                }
+                Err(_) => self.stats.gso_fallbacks.add(1),
+            }
+        }
+        for single in run.datagrams() {
+            if single.bytes.len() > limits::UDP_PAYLOAD_BYTES_MAX {
+                self.stats.udp_too_large.add(1);
+                continue;
+            }
+            match self.send_one(from, &single) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stats.udp_send_dropped.add(1);
+                }
+                Err(_) => self.stats.udp_send_errors.add(1),
+            }
+        }
+    }
+
+    fn send_one(&self, from: IpAddr, run: &Run<'_>) -> io::Result<()> {
+        let Some(pinned) = &self.pinned else { return Ok(()) };
+        let transmit = Transmit {
+            destination: self.target(run.peer),
+            ecn: None,
+            contents: run.bytes,
+            segment_size: (!run.is_single()).then_some(usize::from(run.segment)),
+            src_ip: Some(from),
+        };
+        self.stats.udp_sends.add(1);
+        pinned.state.try_send(UdpSockRef::from(&*self.socket), &transmit)
+    }
+
+    /// What says its own segment size must not be cut by the socket's.
+    fn unset_segment(&mut self) -> Result<(), Errno> {
+        let Segmentation::On { set, .. } = &mut self.segmentation else { return Ok(()) };
+        if *set != 0 {
+            setsockopt(&self.socket, sockopt::UdpGsoSegment, &0).map_err(|_| Errno::IO)?;
+            *set = 0;
+        }
+        Ok(())
     }
 
     /// A run may end with a datagram that is short enough.
@@ -364,6 +485,8 @@ impl<'a> Group<'a> {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use sfu_core::path::Carrier;
+
     use super::*;
 
     struct Pair {
@@ -434,7 +557,7 @@ mod tests {
         assert!(storage.iter().map(run).all(|(len, segment)| len > 0 && segment > 0));
         let runs = storage
             .iter()
-            .map(|(bytes, segment)| Run { peer: to, bytes, segment: *segment })
+            .map(|(bytes, segment)| Run { local: 0, peer: to, bytes, segment: *segment })
             .collect();
         (runs, expected)
     }
@@ -461,8 +584,8 @@ mod tests {
         let mut pair = pair(true);
         assert!(pair.sender.segments(), "this kernel has UDP_SEGMENT");
         let bytes = vec![7; 3 * 1000];
-        let run = Run { peer: pair.to, bytes: &bytes, segment: 1000 };
-        let single = Run { peer: pair.to, bytes: &bytes[..80], segment: 80 };
+        let run = Run { local: 0, peer: pair.to, bytes: &bytes, segment: 1000 };
+        let single = Run { local: 0, peer: pair.to, bytes: &bytes[..80], segment: 80 };
         pair.sender.send([run, single, run, single], Instant::now());
         assert_eq!(pair.sender.stats.udp_sends.value(), 1);
         let lens: Vec<_> = pair.collect(8).iter().map(Vec::len).collect();
@@ -473,7 +596,7 @@ mod tests {
     fn more_runs_than_a_call_takes_are_all_sent() {
         let mut pair = pair(false);
         let bytes = [1; 10];
-        let run = Run { peer: pair.to, bytes: &bytes, segment: 10 };
+        let run = Run { local: 0, peer: pair.to, bytes: &bytes, segment: 10 };
         pair.sender.send(std::iter::repeat_n(run, 200), Instant::now());
         assert_eq!(pair.collect(200).len(), 200);
         assert_eq!(pair.sender.stats.udp_sends.value(), 4);
@@ -485,8 +608,8 @@ mod tests {
         // 70 segments are more than UDP_MAX_SEGMENTS of older kernels (64); 130 more than of all.
         let many = vec![3; 130 * 100];
         let few = vec![4; 3 * 100];
-        let bad = Run { peer: pair.to, bytes: &many, segment: 100 };
-        let good = Run { peer: pair.to, bytes: &few, segment: 100 };
+        let bad = Run { local: 0, peer: pair.to, bytes: &many, segment: 100 };
+        let good = Run { local: 0, peer: pair.to, bytes: &few, segment: 100 };
         pair.sender.send([good, bad, good], Instant::now());
         assert_eq!(pair.collect(136).len(), 136);
         assert_eq!(pair.sender.stats.gso_fallbacks.value(), 1);
@@ -510,8 +633,8 @@ mod tests {
         let bytes = [5; 30];
         // Port 0 is refused with EINVAL.
         let nowhere = SocketAddr::new(pair.to.ip(), 0);
-        let bad = Run { peer: nowhere, bytes: &bytes, segment: 30 };
-        let good = Run { peer: pair.to, bytes: &bytes, segment: 30 };
+        let bad = Run { local: 0, peer: nowhere, bytes: &bytes, segment: 30 };
+        let good = Run { local: 0, peer: pair.to, bytes: &bytes, segment: 30 };
         pair.sender.send([good, bad, good], Instant::now());
         assert_eq!(pair.collect(2).len(), 2);
         assert_eq!(pair.sender.stats.udp_send_errors.value(), 1);
@@ -532,7 +655,7 @@ mod tests {
         let segment = limits::GSO_SEGMENT_SAFE_BYTES + 1;
         // 130 segments, or 65,535 bytes, are more than any kernel takes.
         let many = vec![3; 130 * usize::from(segment)];
-        let bad = Run { peer: pair.to, bytes: &many, segment };
+        let bad = Run { local: 0, peer: pair.to, bytes: &many, segment };
         for _ in 0..=limits::GSO_REFUSALS_MAX {
             pair.sender.send([bad], Instant::now());
             assert_eq!(pair.collect(130).len(), 130);
@@ -546,12 +669,57 @@ mod tests {
         let mut pair = pair(true);
         let limit = limits::UDP_PAYLOAD_BYTES_MAX as u16;
         let bytes = vec![6; 3 * usize::from(limit) + 100];
-        let run = |segment| Run { peer: pair.to, bytes: &bytes, segment };
+        let run = |segment| Run { local: 0, peer: pair.to, bytes: &bytes, segment };
         let (good, bad) = (run(limit), run(limit + 1));
         pair.sender.send([good, bad, good], Instant::now());
         // Of the long run only its last datagram, which is shorter, goes out.
         let lens: Vec<_> = pair.collect(9).iter().map(Vec::len).collect();
         assert_eq!(lens, [1472, 1472, 1472, 100, 97, 1472, 1472, 1472, 100]);
         assert_eq!(pair.sender.stats.udp_too_large.value(), 3);
+    }
+
+    #[test]
+    fn replies_leave_from_the_address_that_was_asked() {
+        let sockets = super::super::bind::open(None, 0, false, 1 << 20).unwrap();
+        let (unit, stats) = (Arc::new(sockets.udp), Arc::<IoStats>::default());
+        let asked = [[127, 0, 0, 77], [127, 0, 0, 78]].map(IpAddr::from);
+        let locals = Locals::new(&asked);
+        let receiver = Receiver::new(Arc::clone(&unit), Arc::clone(&stats)).unwrap();
+        let segments = receiver.segments();
+        let mut receiver = receiver.with_locals(locals.clone());
+        let sender = Sender::new(unit, sockets.ipv6, segments, Arc::clone(&stats));
+        let mut sender = sender.with_locals(locals).unwrap();
+        for asked in asked {
+            // A connected socket takes nothing from elsewhere.
+            let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            peer.connect((asked, sockets.port)).unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            peer.send(b"question").unwrap();
+            let path = loop {
+                receiver.receive();
+                if let Some((path, _)) = receiver.packets().next() {
+                    break path;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            };
+            let Carrier::Udp(local) = path.carrier else { panic!("over UDP") };
+            let run = |bytes, segment| Run { local, peer: path.peer, bytes, segment };
+            let plain = Run { local: 0, ..run(&[0; 40], 10) };
+            sender.send([plain, run(&[1; 25], 10), run(&[2; 30], 30)], Instant::now());
+            let mut buffer = [0; 100];
+            let lens = [(); 4].map(|()| peer.recv(&mut buffer).unwrap());
+            assert_eq!(lens, [10, 10, 5, 30]);
+        }
+        assert_eq!(stats.udp_send_errors.value() + stats.gso_fallbacks.value(), 0);
+    }
+
+    #[test]
+    fn only_families_with_several_addresses_are_told_apart() {
+        let [a, b] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
+        let six = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(Locals::new(&[a, six]).number(Some(a)), 0);
+        let locals = Locals::new(&[a, b, six]);
+        assert_eq!([Some(a), Some(b), Some(six), None].map(|ip| locals.number(ip)), [1, 2, 0, 0]);
+        assert_eq!([0, 1, 2, 3].map(|n| locals.address(n)), [None, Some(a), Some(b), None]);
     }
 }
