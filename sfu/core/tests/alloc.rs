@@ -42,6 +42,8 @@ fn forward(world: &mut World, from: Path, datagrams: &[Vec<u8>]) -> usize {
 fn forwarding_and_repeating_allocate_nothing() {
     let mut world = World::new(1);
     let a = world.join_connected(&[Source::Camera], (0, 0));
+    // Each copy has its own frame number.
+    world.peers[a].streams[0].descriptor = Some(vec![0xc0, 0, 1]);
     let subscribers: Vec<_> = (0..SUBSCRIBERS).map(|_| world.join(&[], (0, 1))).collect();
     for peer in &subscribers {
         world.connect(*peer);

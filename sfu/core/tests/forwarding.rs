@@ -503,6 +503,32 @@ fn a_path_in_use_is_not_taken_over_by_another_participant() {
     assert_eq!(world.peers[b].slots[0].received.in_order(), sent(&world, a, 0));
 }
 
+/// Two bytes can claim 8191 packets lost: most of such feedback is not even read.
+#[test]
+fn a_flood_of_feedback_statuses_is_not_read() {
+    let mut world = World::new(59);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    send_frames(&mut world, a, 0, 10);
+    let before = world.stats.feedback_lost.value() + world.stats.feedback_received.value();
+    for _ in 0..100 {
+        world.peers[b].send_rtcp(|writer| {
+            for n in 0..20 {
+                let seqs = [65_536, 65_536 + 8_190].map(sfu_proto::unit::SeqNo);
+                let arrivals = seqs.map(|seq| sfu_proto::rtcp::Arrival { seq, at_us: 0 });
+                let ssrc = sfu_proto::unit::Ssrc(1);
+                writer.transport_feedback(ssrc, ssrc, n, &arrivals).unwrap();
+            }
+        });
+        world.run_for(Duration::from_millis(1));
+    }
+    world.run_for(FRAME);
+    let after = world.stats.feedback_lost.value() + world.stats.feedback_received.value();
+    assert_eq!(after - before, 0);
+    use sfu_core::transport::session::Drop;
+    assert_eq!(world.stats.dropped(Drop::Limit), 100 * 20);
+}
+
 #[test]
 fn an_idle_shard_sleeps() {
     let mut world = World::new(12);

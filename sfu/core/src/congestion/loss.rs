@@ -18,12 +18,17 @@ pub struct Reported {
     pub lost: u64,
 }
 
+/// Packets that are worth waiting to be reported on: older numbers are ambiguous soon.
+const UNREPORTED_MAX: u16 = 1 << 14;
+
 /// Decides which feedback of a subscriber is read: a status costs it a fraction of a bit, us a
 /// step of work.
 #[derive(Debug, Default)]
 pub struct FeedbackGate {
-    /// The number after the newest that was reported on.
-    next: Option<u16>,
+    /// The next number to be sent, at the last look.
+    seen: Option<u16>,
+    /// Packets sent that no status was read for.
+    unreported: u16,
     /// When the next compound with feedback is due; one may come some time early.
     due: Option<Instant>,
     /// Feedback packets in this compound so far.
@@ -39,19 +44,9 @@ impl FeedbackGate {
     /// Whether to read this feedback. `next` is the next transport-wide number that we will send.
     pub fn admit(&mut self, feedback: &TransportFeedback<'_>, next: u16, now: Instant) -> bool {
         self.in_compound += 1;
-        if self.in_compound > FEEDBACKS_PER_COMPOUND
-            || self.in_compound == 1 && !self.is_due(now)
-            || !self.is_of_sent(feedback, next)
-        {
-            return false;
-        }
-        let reported = feedback.base_seq.wrapping_add(feedback.status_count);
-        // Reports go forward, and not beyond what was sent.
-        let ahead = |from: u16| reported.wrapping_sub(from) <= next.wrapping_sub(from);
-        if self.next.is_none_or(ahead) {
-            self.next = Some(reported);
-        }
-        true
+        self.in_compound <= FEEDBACKS_PER_COMPOUND
+            && (self.in_compound > 1 || self.is_due(now))
+            && self.is_of_sent(feedback.status_count, next)
     }
 
     fn is_due(&mut self, now: Instant) -> bool {
@@ -66,11 +61,15 @@ impl FeedbackGate {
         is_due
     }
 
-    /// No more statuses than packets since the last report, and those before that may be reported
-    /// again because of reordering.
-    fn is_of_sent(&self, feedback: &TransportFeedback<'_>, next: u16) -> bool {
-        let sent = self.next.map_or(1 << 15, |reported| next.wrapping_sub(reported));
-        feedback.status_count <= sent.saturating_add(FEEDBACK_REORDER_MAX)
+    /// No more statuses than packets sent, and those that may be told again because of reordering.
+    fn is_of_sent(&mut self, statuses: u16, next: u16) -> bool {
+        let sent = next.wrapping_sub(self.seen.replace(next).unwrap_or(next));
+        self.unreported = self.unreported.saturating_add(sent).min(UNREPORTED_MAX);
+        let is_of_sent = statuses <= self.unreported.saturating_add(FEEDBACK_REORDER_MAX);
+        if is_of_sent {
+            self.unreported = self.unreported.saturating_sub(statuses);
+        }
+        is_of_sent
     }
 }
 
