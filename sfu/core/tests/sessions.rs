@@ -181,6 +181,26 @@ fn the_default_cache_holds_a_thousand_cameras_and_microphones() {
 }
 
 #[test]
+fn one_picture_and_its_sound_are_one_stream() {
+    let mut world = World::new(58);
+    let mut streams = |sources: &[Source], slots| {
+        let peer = world.join(sources, slots);
+        let names = |answer: sfu_proto::sdp::Answer| -> Vec<_> {
+            answer.media.into_iter().filter_map(|media| media.msid).collect()
+        };
+        let (first, again) = (world.offer(peer).unwrap(), world.offer(peer).unwrap());
+        assert_eq!(names(first), names(again.clone()), "they stay");
+        let names = names(again);
+        assert_ne!(names[0].1, names[1].1, "tracks differ");
+        names[0].0 == names[1].0
+    };
+    assert!(streams(&[], (1, 1)));
+    assert!(!streams(&[], (2, 0)));
+    assert!(!streams(&[], (2, 1)));
+    assert!(!streams(&[Source::Camera], (1, 1)), "a participant sees others, not one publisher");
+}
+
+#[test]
 fn a_peer_with_many_ssrcs_is_bounded_and_keeps_its_stream() {
     let mut world = World::new(9);
     let a = world.join_connected(&[Source::Camera], (0, 0));

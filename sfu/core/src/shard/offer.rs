@@ -85,6 +85,7 @@ impl Shard {
             media.push(self.answer_media(key, role, decided, offered));
         }
         let peer = self.peers.get_mut(key).ok_or(Refusal::NoSession)?;
+        share_stream(&mut peer.slots, &mut media);
         peer.ids = merged_ids(&decided);
         let answer = Answer {
             ice: peer.local.clone(),
@@ -393,6 +394,25 @@ fn cache_packets(kind: Kind) -> usize {
         Kind::Audio => AUDIO_CACHE_PACKETS,
         Kind::Video => VIDEO_CACHE_PACKETS,
     }
+}
+
+/// One picture and its sound, as WHEP viewers have it, are one stream to the client: it then plays
+/// them in step (RFC 8830 section 2). Where slots are more, or the session sends, what is in them
+/// has nothing to do with each other.
+fn share_stream(slots: &mut [Slot], media: &mut [AnsweredMedia]) {
+    let sends = media.iter().any(|media| media.direction == Direction::RecvOnly);
+    let mut shown = media.iter_mut().filter(|media| media.direction == Direction::SendOnly);
+    let (Some(first), Some(second), None) = (shown.next(), shown.next(), shown.next()) else {
+        return;
+    };
+    if sends || first.kind == second.kind {
+        return;
+    }
+    let (Some((stream, _)), Some(second)) = (&first.msid, &mut second.msid) else { return };
+    if let Some(slot) = slots.iter_mut().find(|slot| slot.msid == *second) {
+        slot.msid.0.clone_from(stream);
+    }
+    second.0.clone_from(stream);
 }
 
 fn open_slots(peer: &Peer) -> Vec<Mid> {
