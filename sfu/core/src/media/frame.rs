@@ -54,15 +54,13 @@ impl FrameNumbers {
         }
     }
 
-    /// The source's descriptor with the outgoing number.
-    pub fn rewrite(&self, descriptor: &[u8]) -> Descriptor {
-        let mut out = Descriptor::new();
+    /// Appends the source's descriptor, with the outgoing number, to `out`, which is empty.
+    pub fn rewrite(&self, descriptor: &[u8], out: &mut Descriptor) {
         // The length comes from one byte, so it fits.
         let _ = out.try_extend_from_slice(descriptor);
         if let (Some(number), Some(place)) = (frame_number(descriptor), out.get_mut(1..3)) {
             place.copy_from_slice(&number.wrapping_add(self.offset).to_be_bytes());
         }
-        out
     }
 }
 
@@ -81,7 +79,8 @@ mod tests {
         let [high, low] = number.to_be_bytes();
         let descriptor = [0xc0, high, low, 0x80, 7];
         numbers.on_packet(&descriptor);
-        let out = numbers.rewrite(&descriptor);
+        let mut out = Descriptor::new();
+        numbers.rewrite(&descriptor, &mut out);
         assert_eq!((out[0], &out[3..]), (0xc0, &[0x80, 7][..]));
         u16::from_be_bytes([out[1], out[2]])
     }
@@ -105,7 +104,9 @@ mod tests {
         numbers.begin();
         for short in [&[][..], &[1], &[1, 2]] {
             numbers.on_packet(short);
-            assert_eq!(&numbers.rewrite(short)[..], short);
+            let mut out = Descriptor::new();
+            numbers.rewrite(short, &mut out);
+            assert_eq!(&out[..], short);
         }
         assert_eq!(sent(&mut numbers, 1), 9 + 4_097);
     }

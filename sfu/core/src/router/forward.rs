@@ -12,7 +12,10 @@ use sfu_proto::{
 
 use crate::{
     limits::HEADER_BYTES_MAX,
-    media::layer::{HEADROOM, Layer, Packet},
+    media::{
+        frame::Descriptor,
+        layer::{HEADROOM, Layer, Packet},
+    },
     path::Path,
     router::{
         subscription::{Mapped, Slot},
@@ -83,7 +86,7 @@ pub fn forward(
         return Outcome::Skipped;
     };
     let bytes = slab.bytes(entry.slot());
-    slot.rewriter.frames.on_packet(descriptor(&packet, bytes));
+    slot.rewriter.frames.on_packet(descriptor_of(&packet, bytes));
     let body = Body { payload: HEADROOM, bytes, packet: &packet };
     let stream = Stream { ssrc: slot.ssrc, payload_type: mapped.payload_type, number };
     let sent = seal(slot, stream, body, out);
@@ -150,7 +153,7 @@ struct Body<'a> {
 }
 
 /// The dependency descriptor behind the payload; empty if the packet had none.
-fn descriptor<'a>(packet: &Packet, bytes: &'a [u8]) -> &'a [u8] {
+fn descriptor_of<'a>(packet: &Packet, bytes: &'a [u8]) -> &'a [u8] {
     let at = HEADROOM + usize::from(packet.len);
     bytes.get(at..at + usize::from(packet.descriptor_len)).unwrap_or_default()
 }
@@ -160,7 +163,10 @@ fn seal(slot: &Slot, stream: Stream, body: Body<'_>, out: &mut Outbound<'_>) -> 
     let packet = body.packet;
     let end = HEADROOM + usize::from(packet.len);
     let payload = body.bytes.get(body.payload..end)?;
-    let descriptor = slot.rewriter.frames.rewrite(descriptor(packet, body.bytes));
+    let mut descriptor = Descriptor::new();
+    if packet.descriptor_len > 0 {
+        slot.rewriter.frames.rewrite(descriptor_of(packet, body.bytes), &mut descriptor);
+    }
     let transport_seq = out.transport_seq.to_be_bytes();
     let level = [packet.level.unwrap_or_default()];
     // Fixed lengths first, so that packets of a frame are equal in size and form one GSO run.
