@@ -87,3 +87,28 @@ test('a late joiner sees a picture within a second', (t) =>
     t.diagnostic(`from join to the first decoded picture: ${waited.join(', ')} ms (goal ${LATE_JOIN_MS})`);
     assert.ok(waited[1] < LATE_JOIN_MS_MAX, `median of ${waited} ms`);
   }));
+
+/** Picture ids and frame numbers of the new source lie far below the old one's. */
+const SLOT_CHANGE_MS_MAX = 3000;
+
+for (const codec of ['VP8', 'AV1']) {
+  test(`a slot that changes its source shows the new one at once, ${codec}`, (t) =>
+    world.withClients(4, async (ann, ben, cleo, dan) => {
+      const room = await world.server.createRoom();
+      await ann.join(world.server, room, { source: null });
+      await ben.join(world.server, room, { codec });
+      await ann.sees(ben, { frames: 80, ms: 30_000 });
+      // A late joiner makes ben send a key frame with a high frame number.
+      await dan.join(world.server, room, { source: null });
+      await dan.sees(ben);
+      await ben.leave();
+      await ann.isWith([dan]);
+      const since = await ann.page.evaluate(() => performance.now());
+      await cleo.join(world.server, room, { codec });
+      await ann.sees(cleo);
+      const { people } = await ann.report();
+      const waited = Math.round(people[cleo.handle].camera.firstAt - since);
+      t.diagnostic(`${waited} ms from before the join to the first picture`);
+      assert.ok(waited < SLOT_CHANGE_MS_MAX, `${waited} ms`);
+    }));
+}
