@@ -31,8 +31,8 @@ pub const EVENTS_MAX: usize = 65_536;
 
 /// Time between two [`sfu_proto::control::Event::SpeakersChanged`] of a room.
 pub const SPEAKERS_INTERVAL: Duration = Duration::from_millis(200);
-/// Time after which a session is told of a changed number of waiting tracks: one
-/// `SlotsChanged` per session and interval, however many tracks come and go.
+/// Least time between two `SlotsChanged` of a session that differ only in how many tracks wait,
+/// however many come and go.
 pub const WAITING_INTERVAL: Duration = Duration::from_millis(200);
 /// Time between two sessions' repeated `SlotsChanged` of one `Sync`: 1,000 per second and room,
 /// an eighth of what the bus holds for a stalled subscriber.

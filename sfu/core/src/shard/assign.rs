@@ -131,10 +131,16 @@ impl Shard {
         self.note_contention(key);
         let Some(peer) = self.peers.get_mut(key) else { return };
         if std::mem::take(&mut peer.announce_slots) || changed {
-            self.announce_slots(key);
+            self.announce_slots(key, now);
         } else if peer.waiting_told != Some(waiting) && peer.deadlines.slots.is_none() {
-            peer.deadlines.slots = Some(now + WAITING_INTERVAL);
-            self.arm(key);
+            // The first of a burst at once: a client may want to grow its slots for it.
+            match peer.slots_told_at.map(|at| at + WAITING_INTERVAL).filter(|at| *at > now) {
+                None => self.announce_slots(key, now),
+                at => {
+                    peer.deadlines.slots = at;
+                    self.arm(key);
+                }
+            }
         }
     }
 
@@ -248,10 +254,11 @@ impl Shard {
         }
     }
 
-    fn announce_slots(&mut self, key: Key<Peer>) {
+    fn announce_slots(&mut self, key: Key<Peer>, now: Instant) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.slots_version += 1;
         peer.waiting_told = Some(peer.waiting);
+        peer.slots_told_at = Some(now);
         peer.deadlines.slots = None;
         let track_id = |key| self.tracks.get(key).map(|track: &Track| track.id);
         let slots = peer
@@ -270,11 +277,11 @@ impl Shard {
     }
 
     /// The time to tell a changed number of waiting tracks has come.
-    pub(super) fn announce_waiting(&mut self, key: Key<Peer>) {
+    pub(super) fn announce_waiting(&mut self, key: Key<Peer>, now: Instant) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.deadlines.slots = None;
         if peer.waiting_told != Some(peer.waiting) {
-            self.announce_slots(key);
+            self.announce_slots(key, now);
         }
     }
 

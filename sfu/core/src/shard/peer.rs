@@ -131,6 +131,8 @@ pub struct Peer {
     pub(crate) waiting: (u32, u32),
     /// What signaling knows of `waiting`; `None` when it may know nothing.
     pub(crate) waiting_told: Option<(u32, u32)>,
+    /// When it was last told of its slots.
+    pub(crate) slots_told_at: Option<Instant>,
     /// Whether the slots must be announced, also if no track moves.
     pub(crate) announce_slots: bool,
     /// Whether the session is in the list of those with something to send.
@@ -182,6 +184,7 @@ impl Peer {
             slots_version: 0,
             waiting: (0, 0),
             waiting_told: Some((0, 0)),
+            slots_told_at: None,
             announce_slots: false,
             talkative: false,
         }

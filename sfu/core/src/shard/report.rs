@@ -53,7 +53,7 @@ impl Shard {
             self.send_key_frame_requests(key, now);
         }
         if due(deadlines.slots) {
-            self.announce_waiting(key);
+            self.announce_waiting(key, now);
         }
         self.after_transport(key, now);
     }
