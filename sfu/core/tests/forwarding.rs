@@ -203,6 +203,28 @@ fn frame_numbers_rise_when_a_slot_changes_its_source() {
     assert_eq!(jumps, 2);
 }
 
+/// An encoder that starts anew, on another SSRC, counts its frames from the beginning.
+#[test]
+fn frame_numbers_rise_when_a_publisher_starts_anew() {
+    let mut world = World::new(60);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    for ssrc in [70_000, 70_002, 70_004] {
+        let stream = &mut world.peers[a].streams[0];
+        (stream.ssrc, stream.next) = (ssrc, 1);
+        for frame in 0..20 {
+            world.peers[a].streams[0].descriptor = Some(vec![0xc0, 0, frame]);
+            world.peers[a].send_frame(0, 2, 500);
+            world.run_for(FRAME);
+        }
+    }
+    let numbered = &world.peers[b].slots[0].received.numbered;
+    let numbers: Vec<_> = numbered.values().map(|d| u16::from_be_bytes([d[1], d[2]])).collect();
+    assert_eq!(numbers.len(), 3 * 20 * 2);
+    assert!(numbers.is_sorted());
+    assert_eq!(numbers.last(), Some(&(2 * (20 + 4_096) + 19)));
+}
+
 /// A shared screen: key frames of 200 kB, small deltas, and someone joins each second.
 #[test]
 fn each_of_many_late_joiners_gets_a_picture_within_a_second() {
