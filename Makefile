@@ -49,7 +49,8 @@ lint-deny: ## licences, bans and sources by cargo-deny (installs it: minutes)
 	cargo deny check licenses bans sources
 
 unit: ## Rust tests, the tidy test included
-	$(CARGO) test --locked --workspace
+	@rm -rf target/tmp && mkdir -p target/tmp
+	TMPDIR=$(CURDIR)/target/tmp $(CARGO) test --locked --workspace
 
 web-test: web ## tests of the SDK and the demo page
 	npm test
