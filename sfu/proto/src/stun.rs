@@ -2,7 +2,7 @@
 //! allocation.
 //!
 //! No keys live here. A reader gets the bytes that MESSAGE-INTEGRITY covers and compares itself; a
-//! writer is handed the HMAC as a closure. Why not `rtc-stun`: docs/decisions/0007-own-stun-codec.md.
+//! writer is handed the HMAC as a closure. Why not `rtc-stun`: docs/decisions/0002-own-stun-codec.md.
 
 mod crc;
 mod message;

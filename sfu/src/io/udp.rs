@@ -2,7 +2,7 @@
 //! runs (`UDP_SEGMENT`, GSO) out.
 //!
 //! Receiving is `quinn-udp`'s, which prepares every header anew for each call (see
-//! `docs/decisions/0010-socket-batches.md` for why `nix`'s `recvmmsg` cannot be used). Sending is
+//! `docs/decisions/0003-socket-batches.md` for why `nix`'s `recvmmsg` cannot be used). Sending is
 //! `rustix`'s `sendmmsg`; the segment size is an option of the socket, set only when it changes:
 //!
 //! ```text

@@ -1,7 +1,7 @@
 //! [`Engine`] by `dimpl`: DTLS 1.2 and 1.3. Our certificate is ECDSA, the peer's may be RSA.
 //!
 //! Which SRTP profile is taken from the client's list is the library's choice: AES-128-GCM, then
-//! AES-256-GCM, then SHA1-80, by our patch (docs/decisions/0002-dimpl-patched.md).
+//! AES-256-GCM, then SHA1-80, by our patch (docs/decisions/0001-dimpl-patched.md).
 
 use std::{sync::Arc, time::Instant};
 
