@@ -59,7 +59,8 @@ fuzz: ## every fuzz target for a short time, with its corpus
 	fuzz/run.sh
 
 e2e: web ## browsers and other clients against the release binary
-	$(CARGO) build --locked --release --bin conclave --bin loadtest
+	$(CARGO) build --locked --release --bin conclave
+	$(CARGO) build --locked --bin loadtest
 	node --test e2e/run.test.mjs
 
 bench: ## ns per forwarded packet beside the measured floor

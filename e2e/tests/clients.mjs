@@ -10,7 +10,7 @@ import { HERE, ROOT } from '../lib/base.mjs';
 import { world } from '../lib/world.mjs';
 
 const PYTHON = process.env.PYTHON ?? path.join(ROOT, '.venv/bin/python');
-const LOADTEST = process.env.LOADTEST_BINARY ?? path.join(ROOT, 'target/release/loadtest');
+const LOADTEST = process.env.LOADTEST_BINARY ?? path.join(ROOT, 'target/debug/loadtest');
 /** Frame numbers of py/client.py begin here; as in e2e/py/client.py. */
 const PYTHON_OFFSET = 50_000;
 const PYTHON_TONE = 540;
