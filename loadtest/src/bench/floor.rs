@@ -56,7 +56,12 @@ pub(super) fn send_frame(
     frame: &[u8],
     datagram_len: usize,
 ) {
-    let run = |peer: &SocketAddr, bytes| Run { peer: *peer, local: 0, bytes, segment: datagram_len as u16 };
+    let run = |peer: &SocketAddr, bytes| Run {
+        peer: *peer,
+        local: 0,
+        bytes,
+        segment: datagram_len as u16,
+    };
     if sender.segments() {
         sender.send(receivers.iter().map(|peer| run(peer, frame)), Instant::now());
     } else {
