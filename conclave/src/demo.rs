@@ -13,20 +13,17 @@ mod credentials;
 mod failure;
 mod pages;
 mod partner;
+mod reach;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use credentials::Credentials;
+pub(crate) use reach::Reach;
 
 use std::path::Path;
 
 use anyhow::ensure;
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    http::{HeaderMap, header},
-    routing::post,
-};
+use axum::{Router, extract::DefaultBodyLimit, routing::post};
 use sdk_spec::scope::Scope;
 use signaling::{Store, admin};
 
@@ -84,20 +81,13 @@ async fn is_valid(store: &Store, api_key: &str) -> anyhow::Result<bool> {
 
 /// The routes of the demo: `/demo/` and `POST /demo/join`.
 ///
-/// `rest` is the public API, `dir` holds the built page, `tls` says how clients reach us. Must run
+/// `rest` is the public API, `dir` holds the built page, `reach` says how clients reach us. Must run
 /// inside a tokio runtime.
-pub(crate) fn router(rest: Router, credentials: Credentials, dir: &Path, tls: bool) -> Router {
+pub(crate) fn router(rest: Router, credentials: Credentials, dir: &Path, reach: Reach) -> Router {
     let rest = api::Rest::new(rest, credentials.api_key);
-    let partner = partner::spawn(rest, credentials.join_code, tls);
+    let partner = partner::spawn(rest, credentials.join_code, reach.clone());
     Router::new()
         .route("/demo/join", post(partner::join).layer(DefaultBodyLimit::max(JOIN_BYTES_MAX)))
         .with_state(partner)
-        .merge(pages::router(dir))
-}
-
-/// The authority that the client used to reach us, when it is plainly a host and port.
-fn host(headers: &HeaderMap) -> Option<&str> {
-    let host = headers.get(header::HOST)?.to_str().ok()?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
-    host.bytes().all(plain).then_some(host)
+        .merge(pages::router(dir, reach))
 }

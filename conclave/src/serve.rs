@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     config::Config,
     data,
-    demo::{self, Credentials},
+    demo::{self, Credentials, Reach},
 };
 
 /// Runs every role in this process until SIGTERM or SIGINT.
@@ -41,7 +41,8 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
     };
     let invitation = demo.as_ref().map(|(credentials, _)| credentials.join_code.clone());
     let tls = config.http.certificate.is_some();
-    let pages = demo.map(|(credentials, dir)| pages(credentials, dir, tls));
+    let reach = Reach { tls, public_url: config.http.public_url.clone() };
+    let pages = demo.map(|(credentials, dir)| pages(credentials, dir, reach));
     let mut server = signaling::serve_with(config.http.server(), store, bus, registry, |rest| {
         pages.map(|pages| pages(rest))
     })
@@ -65,9 +66,9 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
 fn pages(
     credentials: Credentials,
     dir: PathBuf,
-    tls: bool,
+    reach: Reach,
 ) -> impl FnOnce(axum::Router) -> axum::Router {
-    move |rest| demo::router(rest, credentials, &dir, tls)
+    move |rest| demo::router(rest, credentials, &dir, reach)
 }
 
 /// Prints the one URL that lets people into the demo.

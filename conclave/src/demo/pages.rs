@@ -4,13 +4,15 @@ use std::path::Path;
 
 use axum::{
     Router,
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     middleware::{self, Next},
     response::{Redirect, Response},
     routing::get,
 };
 use tower_http::services::ServeDir;
+
+use super::reach::Reach;
 
 /// Headers besides the content security policy.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -26,15 +28,15 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// `/demo/` from the files in `dir`.
-pub(super) fn router(dir: &Path) -> Router {
+pub(super) fn router(dir: &Path, reach: Reach) -> Router {
     Router::new()
         .route("/demo", get(|| async { Redirect::permanent("/demo/") }))
         .nest_service("/demo/", ServeDir::new(dir))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(reach, guard))
 }
 
-async fn guard(request: Request, next: Next) -> Response {
-    let policy = policy(request.headers());
+async fn guard(State(reach): State<Reach>, request: Request, next: Next) -> Response {
+    let policy = policy(&reach, request.headers(), request.uri());
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -45,9 +47,9 @@ async fn guard(request: Request, next: Next) -> Response {
 
 /// Nothing but files and the WebSocket of this server; no inline script or style. Firefox does
 /// not count `ws:` of the same host as `'self'`, so the host is named.
-fn policy(headers: &HeaderMap) -> HeaderValue {
-    let host = super::host(headers);
-    let socket = host.map(|host| format!(" ws://{host} wss://{host}")).unwrap_or_default();
+fn policy(reach: &Reach, headers: &HeaderMap, uri: &Uri) -> HeaderValue {
+    let sources = reach.policy_sources(headers, uri);
+    let socket = sources.map(|sources| format!(" {sources}")).unwrap_or_default();
     let text = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
          font-src 'self'; media-src 'self' blob: mediastream:; connect-src 'self'{socket}; \
@@ -65,7 +67,8 @@ mod tests {
     fn a_host_header_cannot_widen_the_policy() {
         let of = |host| {
             let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
-            policy(&headers).to_str().unwrap().to_owned()
+            let uri = Uri::from_static("/demo/");
+            policy(&Reach::default(), &headers, &uri).to_str().unwrap().to_owned()
         };
         assert!(of("localhost:7880").contains("connect-src 'self' ws://localhost:7880 wss://"));
         assert!(of("a; script-src *").contains("connect-src 'self'; base-uri"));

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
 };
 use sdk_spec::{
     handle::Handle,
@@ -19,7 +19,11 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{api::Rest, failure::Failure};
+use super::{
+    api::Rest,
+    failure::Failure,
+    reach::{Reach, authority},
+};
 
 /// Joins that wait for the task; more are told to come again.
 const JOINS_WAITING_MAX: usize = 64;
@@ -57,12 +61,12 @@ struct Job {
 #[derive(Clone)]
 pub(super) struct Partner {
     code: String,
-    tls: bool,
+    reach: Reach,
     jobs: mpsc::Sender<Job>,
 }
 
 /// Starts the task; it ends with the last [`Partner`].
-pub(super) fn spawn(rest: Rest, code: String, tls: bool) -> Partner {
+pub(super) fn spawn(rest: Rest, code: String, reach: Reach) -> Partner {
     let (jobs, mut waiting) = mpsc::channel::<Job>(JOINS_WAITING_MAX);
     let mut mint = Mint { rest, known: HashMap::new() };
     tokio::spawn(async move {
@@ -72,12 +76,13 @@ pub(super) fn spawn(rest: Rest, code: String, tls: bool) -> Partner {
             let _ = job.answer.send(minted);
         }
     });
-    Partner { code, tls, jobs }
+    Partner { code, reach, jobs }
 }
 
 /// `POST /demo/join`.
 pub(super) async fn join(
     State(partner): State<Partner>,
+    uri: Uri,
     headers: HeaderMap,
     request: Result<Json<JoinRequest>, JsonRejection>,
 ) -> Result<Json<JoinAnswer>, Failure> {
@@ -85,14 +90,16 @@ pub(super) async fn join(
     if !bool::from(request.code.as_bytes().ct_eq(partner.code.as_bytes())) {
         return Err(Problem::new(Code::NotPermitted).detail("the join code is not right").into());
     }
-    let host = super::host(&headers).ok_or_else(|| {
-        Problem::new(Code::MalformedRequest).detail("the Host header must be a plain host and port")
-    })?;
-    let url = format!("{}://{host}/v1/ws", if partner.tls { "wss" } else { "ws" });
+    let host = authority(&headers, &uri);
+    if host.is_none() && partner.reach.public_url.is_none() {
+        let detail = "the Host header must be a plain host and port";
+        return Err(Problem::new(Code::MalformedRequest).detail(detail).into());
+    }
     let (answer, minted) = oneshot::channel();
     let job = Job { room: request.room, handle: request.handle, answer };
     partner.jobs.try_send(job).map_err(|_| Failure::from(Code::Unavailable))?;
     let minted = minted.await.map_err(|_| Failure::from(Code::Internal))??;
+    let url = partner.reach.ws_url(minted.ws_url, host);
     Ok(Json(JoinAnswer { url, token: minted.token }))
 }
 

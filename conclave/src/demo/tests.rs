@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::{self, Body},
     extract::{Path, Query, State},
-    http::{Request, StatusCode},
+    http::{Request, StatusCode, Version, header},
     routing::{get, post},
 };
 use serde_json::{Value, json};
@@ -89,7 +89,56 @@ async fn token(
 /// The demo in front of a played REST API.
 fn demo(played: &Played) -> Router {
     let credentials = Credentials { api_key: KEY.to_owned(), join_code: CODE.to_owned() };
-    router(played.router(), credentials, std::path::Path::new("/nonexistent"), false)
+    router(played.router(), credentials, std::path::Path::new("/nonexistent"), Reach::default())
+}
+
+/// The same, reached as `reach` says.
+fn demo_reached(reach: Reach) -> Router {
+    let credentials = Credentials { api_key: KEY.to_owned(), join_code: CODE.to_owned() };
+    let dir = std::path::Path::new("/nonexistent");
+    router(Played::default().router(), credentials, dir, reach)
+}
+
+/// Like hyper makes it of HTTP/2: the authority in the target, no Host header.
+fn h2_request(method: &str, path: &str, body: String) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .version(Version::HTTP_2)
+        .uri(format!("https://conclave.example:7880{path}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body))
+        .unwrap()
+}
+
+/// The WebSocket URL of a join by HTTP/2 and the policy of the page.
+async fn h2_answers(demo: &Router) -> (String, String) {
+    let join = h2_request("POST", "/demo/join", join_request(CODE, "lobby"));
+    let response = demo.clone().oneshot(join).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body = body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    let page = demo.clone().oneshot(h2_request("GET", "/demo/", String::new())).await.unwrap();
+    let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    (answer["url"].as_str().unwrap().to_owned(), policy)
+}
+
+#[tokio::test]
+async fn http_2_without_a_host_header_is_served() {
+    let (url, policy) = h2_answers(&demo_reached(Reach { tls: true, public_url: None })).await;
+    assert_eq!(url, "wss://conclave.example:7880/v1/ws");
+    assert!(
+        policy.contains(" ws://conclave.example:7880 wss://conclave.example:7880;"),
+        "{policy}"
+    );
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_public_url_is_told() {
+    let public_url = Some("https://public.example".to_owned());
+    let (url, policy) = h2_answers(&demo_reached(Reach { tls: false, public_url })).await;
+    // What the played REST minted; the real one makes it of the public URL.
+    assert_eq!(url, "ws://localhost/v1/ws");
+    assert!(policy.contains("connect-src 'self' wss://public.example;"), "{policy}");
 }
 
 /// Status, media type and body of the answer to a join.
