@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use signaling::Store;
 
 /// Name of the database in the data directory.
@@ -47,18 +47,45 @@ fn close_to_others(dir: &Path) -> anyhow::Result<()> {
         Err(error) => return Err(error.into()),
     };
     ensure!(found.is_dir(), "is no directory");
-    if found.mode() & OTHERS == 0 {
-        return Ok(());
+    match judge(dir, &found) {
+        Openness::Private => Ok(()),
+        Openness::Refused => bail!("{}. {}", open_to_others(&found), remedy(dir)),
+        Openness::Ours => fs::set_permissions(dir, fs::Permissions::from_mode(PRIVATE))
+            .with_context(|| format!("{}. {}", open_to_others(&found), remedy(dir))),
     }
-    let mode = found.mode() & 0o7777;
+}
+
+/// Who may look into an existing directory, and whether we may change that.
+pub(crate) enum Openness {
+    /// Nobody else.
+    Private,
+    /// Others, but it was a data directory before: the server closes it at its start.
+    Ours,
+    /// Others; the server refuses it.
+    Refused,
+}
+
+/// What the server makes of an existing directory.
+pub(crate) fn judge(dir: &Path, found: &fs::Metadata) -> Openness {
+    match found.mode() & OTHERS {
+        0 => Openness::Private,
+        _ if holds_our_database(dir, found) => Openness::Ours,
+        _ => Openness::Refused,
+    }
+}
+
+/// What is wrong with a directory that is not private.
+pub(crate) fn open_to_others(found: &fs::Metadata) -> String {
+    format!("is open to other users (mode {:o})", found.mode() & 0o7777)
+}
+
+/// What the operator can do about it. A volume's own root often belongs to root.
+pub(crate) fn remedy(dir: &Path) -> String {
     let shown = dir.display();
-    ensure!(
-        holds_our_database(dir, &found),
-        "is open to other users (mode {mode:o}). If it is for conclave alone, run: \
-         chmod 700 '{shown}'; else name another one, conclave makes it"
-    );
-    fs::set_permissions(dir, fs::Permissions::from_mode(PRIVATE))
-        .context("cannot be closed to others")
+    format!(
+        "If it is for conclave alone, run as its owner: chmod 700 '{shown}'; else name another \
+         one, such as a subdirectory of it: conclave makes it"
+    )
 }
 
 /// Whether the directory was a data directory before: the database is in it, of the same owner (in

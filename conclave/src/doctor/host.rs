@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -10,6 +10,7 @@ use std::{
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::Finding;
+use crate::data::{self, Openness};
 
 /// Open files that a small server needs: sockets of clients, database, logs.
 const OPEN_FILES_MIN: u64 = 1024;
@@ -35,17 +36,26 @@ pub(super) fn data_dir(dir: &Path) -> Finding {
         return Finding::fail(format!("{shown} is not writable: {error}"), remedy);
     }
     let removed = fs::remove_file(&probe);
-    match fs::metadata(dir).map(|meta| meta.permissions().mode() & 0o077) {
+    match fs::metadata(dir) {
         Err(error) => Finding::fail(format!("{shown}: {error}"), remedy),
         Ok(_) if removed.is_err() => Finding::warn(
             format!("{shown}: a file cannot be removed"),
             "check the directory's sticky bit and owner",
         ),
-        Ok(0) => Finding::ok(format!("{shown} is writable, private")),
-        Ok(mode) => Finding::warn(
-            format!("{shown} is open to other users (mode bits {mode:03o})"),
-            format!("chmod 700 {shown}; the server does it at its start"),
-        ),
+        Ok(found) => privacy(dir, &found),
+    }
+}
+
+/// The judgement that the server makes at its start.
+fn privacy(dir: &Path, found: &fs::Metadata) -> Finding {
+    let shown = dir.display();
+    let open = || format!("{shown} {}", data::open_to_others(found));
+    match data::judge(dir, found) {
+        Openness::Private => Finding::ok(format!("{shown} is writable, private")),
+        Openness::Ours => {
+            Finding::warn(open(), format!("chmod 700 '{shown}'; the server does it at its start"))
+        }
+        Openness::Refused => Finding::fail(open(), data::remedy(dir)),
     }
 }
 
@@ -83,6 +93,8 @@ pub(super) fn clock() -> Finding {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -94,13 +106,16 @@ mod tests {
     }
 
     #[test]
-    fn a_data_directory_open_to_others_is_warned_about() {
+    fn a_data_directory_is_judged_as_the_server_does_at_its_start() {
         let dir = std::env::temp_dir().join(format!("conclave-doctor-dir-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        let found = format!("{:?}", data_dir(&dir));
+        assert!(matches!(data_dir(&dir), Finding::Fail(..)) && found.contains("chmod 700"));
+        fs::write(dir.join("conclave.db"), b"").unwrap();
         assert!(matches!(data_dir(&dir), Finding::Warn(..)));
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
         assert!(matches!(data_dir(&dir), Finding::Ok(..)));
-        fs::remove_dir(&dir).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
     }
 }
