@@ -26,6 +26,8 @@ export const RESEND_MESSAGES_MAX = 512;
 export const ANSWER_MS = 45_000;
 /** Times that an offer is made again after a temporary failure; with the retry delays, some 8 s. */
 export const OFFER_RETRIES_MAX = 5;
+/** Times that an offer is made again when no answer came: each has waited `ANSWER_MS`. */
+export const UNANSWERED_RETRIES_MAX = 1;
 /** Time that `disconnected` may last before ICE restarts, in milliseconds; it often heals. */
 export const DISCONNECTED_MS = 1_500;
 /** Time between ICE restarts while the path is down, in milliseconds: checks need some round trips. */

@@ -172,6 +172,8 @@ export class Link {
     for (const message of this.#sequence.resend(received)) {
       this.#socket?.send(JSON.stringify(message));
     }
+    // Tells the server that the new ticket has arrived; until then the one before stays good.
+    this.send({ type: 'ping' });
     this.handlers.resumed();
   }
 

@@ -11,6 +11,7 @@ import {
   CAMERA_BITRATE_MAX,
   OFFER_RETRIES_MAX,
   SCREEN_BITRATE_MAX,
+  UNANSWERED_RETRIES_MAX,
   VIDEO_SLOTS_START,
 } from './limits.js';
 import { Negotiation } from './negotiation.js';
@@ -61,8 +62,9 @@ interface Publication {
 }
 
 /** Codes that say nothing about the offer: the same one may work later. */
-const TEMPORARY: readonly ConclaveErrorCode[] = [
+const TEMPORARY: readonly (ConclaveErrorCode | 'no_capacity')[] = [
   'internal',
+  'no_capacity',
   'connection_lost',
   'timeout',
   'rate_limited',
@@ -268,7 +270,10 @@ export class MediaSession {
    * blame, then new slots. Without any, the session has to know.
    */
   #refused(error: unknown, offered: OfferedTrack[] | null): void {
-    if (hasCode(error, TEMPORARY) && this.#retries < OFFER_RETRIES_MAX) return this.#offerLater();
+    // An answer that did not come has cost the user its whole time already.
+    const unanswered = hasCode(error, ['connection_lost']);
+    const retries = unanswered ? UNANSWERED_RETRIES_MAX : OFFER_RETRIES_MAX;
+    if (hasCode(error, TEMPORARY) && this.#retries < retries) return this.#offerLater();
     this.#retries = 0;
     if (hasCode(error, ['malformed_sdp']) && this.#halveNewSlots()) return;
     const suspects = offered ? this.#stillOffered() : [...this.#publications.values()];
@@ -323,7 +328,7 @@ export class MediaSession {
   }
 }
 
-function hasCode(error: unknown, codes: readonly ConclaveErrorCode[]): boolean {
+function hasCode(error: unknown, codes: readonly string[]): boolean {
   return error instanceof ConclaveError && codes.includes(error.code);
 }
 

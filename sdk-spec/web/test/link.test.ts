@@ -89,6 +89,7 @@ describe('a cut', () => {
     expect(second.sent.slice(1)).toEqual([
       { seq: 2, ack: 1, type: 'want', tracks: ['b'] },
       { seq: 3, ack: 1, type: 'want', tracks: ['c'] },
+      { seq: 4, ack: 1, type: 'ping' },
     ]);
     expect(handlers.resumed).toHaveBeenCalledOnce();
   });

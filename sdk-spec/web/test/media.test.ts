@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConnectionError, fromServer } from '../src/errors.js';
-import { OFFER_RETRIES_MAX } from '../src/limits.js';
+import { ANSWER_MS, OFFER_RETRIES_MAX, UNANSWERED_RETRIES_MAX } from '../src/limits.js';
 import { type MediaHost, MediaSession } from '../src/media.js';
 import type { ErrorCode, SlotsMessage } from '../src/protocol.gen.js';
 import { LocalTrack } from '../src/tracks.js';
@@ -32,6 +32,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+/** Newer than some versions of the generated types. */
+const FULL = 'no_capacity' as string as ErrorCode;
 const offers = (): number => host.sendOffer.mock.calls.length;
 /** The last offer's video sections. */
 const videos = (): number => host.sendOffer.mock.lastCall?.[0].sdp.match(/^m=video/gm)?.length ?? 0;
@@ -97,7 +99,30 @@ describe('a temporary failure', () => {
     await vi.advanceTimersByTimeAsync(60 * 60_000);
     await expected;
     expect(host.failed).toHaveBeenCalledOnce();
-    expect(offers()).toBe(2 * (OFFER_RETRIES_MAX + 1));
+    expect(offers()).toBe(2 * (UNANSWERED_RETRIES_MAX + 1));
+  });
+
+  it('told by the server is retried a few times, a full server among them', async () => {
+    await open();
+    for (let i = 0; i < OFFER_RETRIES_MAX; i += 1) {
+      await refuse(FULL);
+      expect(host.failed).not.toHaveBeenCalled();
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect([offers(), videos()]).toEqual([i + 2, 4]);
+    }
+    await refuse(FULL);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(host.failed).toHaveBeenCalledOnce();
+    expect(offers()).toBe(OFFER_RETRIES_MAX + 1);
+  });
+
+  it('does not let a publication without answers wait for minutes', async () => {
+    await open();
+    await answer();
+    const published = media.publish(microphone());
+    const expected = expect(published).rejects.toBeInstanceOf(ConnectionError);
+    await vi.advanceTimersByTimeAsync((UNANSWERED_RETRIES_MAX + 1) * (ANSWER_MS + 1_000));
+    await expected;
   });
 
   it('is not followed by an offer of a closed session', async () => {
