@@ -9,9 +9,14 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 run: build ## build everything, start the server, print the URL of the demo page
-	./target/release/conclave serve --data-dir $(DATA) --demo conclave/demo/dist
+	./target/release/conclave serve --data-dir "$(DATA)" --demo conclave/demo/dist
 
-build: web ## build the SDK, the demo page and the release binary
+# Rust links by it, and SQLite is compiled by it.
+.PHONY: compiler
+compiler:
+	@command -v cc >/dev/null || { echo "no C compiler (cc) was found: apt-get install build-essential, or run: make setup" >&2; exit 1; }
+
+build: compiler web ## build the SDK, the demo page and the release binary
 	$(CARGO) build --locked --release --bin conclave
 
 WEB_SOURCES := package.json $(shell find sdk-spec/web conclave/demo -type f \
@@ -48,9 +53,9 @@ lint-deny: ## licences, bans and sources by cargo-deny (installs it: minutes)
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	cargo deny check licenses bans sources
 
-unit: ## Rust tests, the tidy test included
+unit: compiler ## Rust tests, the tidy test included
 	@rm -rf target/tmp && mkdir -p target/tmp
-	TMPDIR=$(CURDIR)/target/tmp $(CARGO) test --locked --workspace
+	TMPDIR="$(CURDIR)/target/tmp" $(CARGO) test --locked --workspace
 
 web-test: web ## tests of the SDK and the demo page
 	npm test
@@ -58,7 +63,7 @@ web-test: web ## tests of the SDK and the demo page
 fuzz: ## every fuzz target for a short time, with its corpus
 	fuzz/run.sh
 
-e2e: web ## browsers and other clients against the release binary
+e2e: compiler web ## browsers and other clients against the release binary
 	$(CARGO) build --locked --release --bin conclave
 	$(CARGO) build --locked --bin loadtest
 	node --test e2e/run.test.mjs

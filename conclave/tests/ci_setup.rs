@@ -37,8 +37,21 @@ fn told(output: &Output) -> String {
 fn an_old_node_is_told_with_its_remedy() {
     let rust = ("rustc", "rustc 1.999.0 (x)");
     let told = told(&run("node", &[rust, ("node", "18.19.0")]));
-    assert!(told.contains("Node 20 or newer is needed, 18.19.0 was found."), "{told}");
+    assert!(told.contains("Node 20.19.0 or newer is needed, 18.19.0 was found."), "{told}");
     assert!(told.contains("nodejs.org"), "{told}");
+}
+
+#[test]
+fn the_floor_of_each_node_major_is_told() {
+    let rust = ("rustc", "rustc 1.999.0 (x)");
+    for (found, floor) in [("20.18.3", "20.19.0"), ("21.7.0", "22.12.0"), ("22.11.0", "22.12.0")] {
+        let told = told(&run(found, &[rust, ("node", found)]));
+        assert!(told.contains(&format!("Node {floor} or newer is needed, {found}")), "{told}");
+    }
+    for good in ["20.19.0", "22.12.0", "24.0.0"] {
+        let told = told(&run(good, &[rust, ("node", good)]));
+        assert!(!told.contains("Node"), "{told}");
+    }
 }
 
 #[test]
