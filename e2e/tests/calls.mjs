@@ -5,10 +5,10 @@ import { test } from 'node:test';
 import { allMeet } from '../lib/client.mjs';
 import { world } from '../lib/world.mjs';
 
-/** Asked for in the issue: a late joiner sees a picture within a second. */
-const LATE_JOIN_MS = 1000;
-/** What fails the test; a loaded machine may take longer than the goal. */
-const LATE_JOIN_MS_MAX = 2000;
+/** The goal: a late joiner sees a picture within a second. The best of three must keep it. */
+const LATE_JOIN_MS_BEST = 1000;
+/** The median of three: browsers and server share a few processors, that alone takes its time. */
+const LATE_JOIN_MS_MEDIAN = 2000;
 
 test('two pages see and hear each other', (t) =>
   world.withClients(2, async (ann, ben) => {
@@ -72,7 +72,8 @@ for (const codec of ['VP8', 'VP9', 'H264', 'AV1']) {
     }));
 }
 
-test('a late joiner sees a picture within a second', (t) =>
+// sfu-core proves the server's part of it in virtual time (forwarding.rs); this is the whole way.
+test('a late joiner sees a picture: the best of three within 1 s, the median within 2 s', (t) =>
   world.withClients(4, async (ann, ...late) => {
     const room = await world.server.createRoom();
     await ann.join(world.server, room);
@@ -84,8 +85,9 @@ test('a late joiner sees a picture within a second', (t) =>
       waited.push(Math.round(people[ann.handle].camera.firstAt - times.join));
     }
     waited.sort((a, b) => a - b);
-    t.diagnostic(`from join to the first decoded picture: ${waited.join(', ')} ms (goal ${LATE_JOIN_MS})`);
-    assert.ok(waited[1] < LATE_JOIN_MS_MAX, `median of ${waited} ms`);
+    t.diagnostic(`from join to the first decoded picture: ${waited.join(', ')} ms`);
+    assert.ok(waited[0] < LATE_JOIN_MS_BEST, `best of ${waited} ms`);
+    assert.ok(waited[1] < LATE_JOIN_MS_MEDIAN, `median of ${waited} ms`);
   }));
 
 /** Picture ids and frame numbers of the new source lie far below the old one's. */
