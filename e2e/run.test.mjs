@@ -14,3 +14,4 @@ await import('./tests/network.mjs');
 await import('./tests/hostile.mjs');
 await import('./tests/clients.mjs');
 await import('./tests/demo.mjs');
+await import('./tests/privacy.mjs');

@@ -11,6 +11,72 @@ import { world } from '../lib/world.mjs';
 
 const PAGE = path.join(ROOT, 'conclave/demo/dist');
 
+/** Starts a demo of its own and runs `body` with `count` pages at its printed URL. */
+async function withDemo(name, count, options, body) {
+  const server = await startServer(name, { args: ['--demo', PAGE] });
+  const pages = [];
+  try {
+    const url = await until('the URL is printed', () =>
+      /http:\/\/localhost:\S+/.exec(fs.readFileSync(path.join(server.dir, 'stdout.log'), 'utf8'))?.[0]);
+    for (let i = 0; i < count; i++) pages.push(await openPage(world.chromium, url, options));
+    await body(...pages);
+    for (const page of pages) assert.deepEqual(page.errors, []);
+  } finally {
+    await Promise.all(pages.map(closePage));
+    await server.stop();
+  }
+}
+
+/** Tile of the only other participant, with its camera. */
+const other = (page) => page.locator('#grid article:not([aria-label^="You"])');
+const mutedIcon = (page) => other(page).locator('.tag svg');
+/** Pixels that the page is wider than its window. */
+const overflow = (page) => page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth);
+
+async function bothJoin(...pages) {
+  for (const page of pages) await page.getByText('Generated').click();
+  for (const page of pages) await page.locator('#setup-join').click();
+  for (const page of pages) await other(page).locator('video').waitFor();
+}
+
+test('the demo page mutes, tells the quality and leaves', () =>
+  withDemo('demo-controls', 2, {}, async (ann, ben) => {
+    await bothJoin(ann, ben);
+    await mutedIcon(ben).waitFor({ state: 'hidden' });
+    await ann.locator('#control-mic').click();
+    await mutedIcon(ben).waitFor({ state: 'visible' });
+    assert.match(await other(ben).getAttribute('aria-label'), /, muted$/);
+    await ann.locator('#control-mic').click();
+    await mutedIcon(ben).waitFor({ state: 'hidden' });
+
+    await ann.locator('#call-quality[data-level]:not([data-level="none"])').waitFor();
+    assert.match(await ann.locator('#call-quality').getAttribute('aria-label'), /^Connection: (Good|Fair|Poor)$/);
+
+    await ann.locator('#control-leave').click();
+    await ann.locator('#ended').waitFor();
+    await other(ben).waitFor({ state: 'detached' });
+    assert.equal(await ben.locator('#call-count').textContent(), 'only you');
+  }));
+
+test('the demo page fits a window 360 pixels wide', () =>
+  withDemo('demo-narrow', 2, { viewport: { width: 360, height: 640 } }, async (ann, ben) => {
+    assert.ok(await overflow(ann) <= 0, 'the first screen');
+    await bothJoin(ann, ben);
+    assert.ok(await overflow(ann) <= 0, 'the call');
+    await ann.locator('#control-leave').click();
+    await ann.locator('#ended').waitFor();
+    assert.ok(await overflow(ann) <= 0, 'the end');
+  }));
+
+test('the demo page shares a screen and ends it', () =>
+  withDemo('demo-share', 2, {}, async (ann, ben) => {
+    await bothJoin(ann, ben);
+    await ann.locator('#control-screen').click();
+    await ben.waitForFunction(() => document.querySelector('#screens article video')?.videoWidth > 0);
+    await ann.locator('#control-screen').click();
+    await ben.locator('#screens article').waitFor({ state: 'detached' });
+  }));
+
 test('the demo page shows four participants', async (t) => {
   const server = await startServer('demo', { args: ['--demo', PAGE] });
   const pages = [];

@@ -1,12 +1,14 @@
 // What a network does to a call: path lost, socket cut, no UDP, large and small DTLS hellos.
 
 import assert from 'node:assert/strict';
+import os from 'node:os';
 import { test } from 'node:test';
 import { allMeet } from '../lib/client.mjs';
 import { launchChromium } from '../lib/chromium.mjs';
 import { startProxy } from '../lib/proxy.mjs';
 import { startRelay } from '../lib/relay.mjs';
 import { until } from '../lib/base.mjs';
+import { startServer } from '../lib/server.mjs';
 import { world } from '../lib/world.mjs';
 
 const MEDIA_PORTS = 4;
@@ -118,5 +120,29 @@ test('DTLS with the ML-KEM hello in two datagrams connects', (t) =>
       assert.ok(hellos[0] + hellos[1] > 1300, 'the hello has the ML-KEM key share');
     } finally {
       relay.close();
+    }
+  }));
+
+/** An IPv6 address of this machine that a browser uses too: neither loopback nor link-local. */
+const ipv6 = Object.values(os.networkInterfaces()).flat()
+  .find(({ family, internal, scopeid }) => family === 'IPv6' && !internal && !scopeid)?.address;
+
+test('a call over IPv6 alone', { skip: !ipv6 && 'no IPv6 address' }, () =>
+  world.withClients(2, async (ann, ben) => {
+    const server = await startServer('ipv6', { args: ['--announce', ipv6] });
+    try {
+      const room = await server.createRoom();
+      await ann.join(server, room);
+      await ben.join(server, room);
+      await allMeet([ann, ben]);
+      for (const client of [ann, ben]) {
+        const stats = await client.stats();
+        const of = (id) => stats.find((stat) => stat.id === id);
+        const transport = stats.find(({ type }) => type === 'transport');
+        const { remoteCandidateId } = of(transport.selectedCandidatePairId);
+        assert.match(of(remoteCandidateId).address, /:/);
+      }
+    } finally {
+      await server.stop();
     }
   }));
