@@ -3,8 +3,12 @@
 //! A handle must not be personal data. What can be told from the text is refused here with the
 //! reason: e-mail and IP addresses, phone numbers, names, free text. Neither [`Handle`] nor its errors
 //! show the text in `Debug` or `Display`.
+//!
+//! Random ids must never be refused by chance, or one participant of many could not join. So a name
+//! is told only by a separator: `Anna_Schmidt` is refused; `AnnaSchmidt` cannot be told from an id of
+//! letters and passes.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, ops::RangeInclusive};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -18,12 +22,18 @@ use crate::limits::HANDLE_CHARS_MAX;
 /// Digits from which a text of digits and separators counts as a phone number. The shortest
 /// subscriber numbers in use have seven.
 const PHONE_DIGITS_MIN: usize = 7;
-/// Capitalised words that are taken for a name. More are letters by chance: of random ids of 21
-/// letters and digits one in 200,000 looks like four words or fewer.
-const NAME_WORDS_MAX: usize = 4;
+/// Most digits of a phone number (ITU-T E.164 section 6). Longer ones are ids: a snowflake has 17 to 20.
+const PHONE_DIGITS_MAX: usize = 15;
+/// Capitalised words that are taken for a name.
+const NAME_WORDS: RangeInclusive<usize> = 2..=3;
+/// Letters from which a capitalised word is taken for a part of a name.
+const NAME_LETTERS_MIN: usize = 3;
 const PATTERN: &str = "^[A-Za-z0-9._~-]{1,64}$";
 const DESCRIPTION: &str = "Opaque handle of the partner. Not a name, e-mail address, phone number \
-    or IP address: these are refused.";
+    or IP address. Refused are: e-mail and IP addresses; 7 to 15 digits without letters, unless they \
+    are a date like 2026-11-21; letters joined by dots (anna.schmidt); 2 or 3 capitalised words of 3 \
+    letters or more, joined by separators (Anna_Schmidt, Anna-Schmidt). Random ids with letters, \
+    UUIDs, and numbers of fewer or more digits pass.";
 
 /// A checked handle: 1 to 64 of `A-Z a-z 0-9 . _ ~ -`, at least one of them a letter or digit.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
@@ -48,8 +58,8 @@ pub enum HandleRefusal {
     /// Is an IP address.
     #[error("it is an IP address; use an opaque id that only you can resolve")]
     Address,
-    /// Words with spaces, letters outside of ASCII, `anna.schmidt`, `AnnaSchmidt`: a name or other
-    /// free text.
+    /// Words with spaces, letters outside of ASCII, `anna.schmidt`, `Anna_Schmidt`: a name or
+    /// other free text.
     #[error("it looks like a name or other free text; use an opaque id that only you can resolve")]
     FreeText,
     /// Another character than the allowed ones.
@@ -117,8 +127,21 @@ fn is_address(text: &str) -> bool {
 
 fn is_phone(text: &str) -> bool {
     let separator = |c: char| matches!(c, '+' | ' ' | '-' | '.' | '(' | ')' | '/' | '_' | '~');
+    let digits = text.chars().filter(char::is_ascii_digit).count();
     text.chars().all(|c| c.is_ascii_digit() || separator(c))
-        && text.chars().filter(char::is_ascii_digit).count() >= PHONE_DIGITS_MIN
+        && (PHONE_DIGITS_MIN..=PHONE_DIGITS_MAX).contains(&digits)
+        && !is_date(text)
+}
+
+/// A day of this century like `2026-11-21`: the name of a lesson. Of earlier ones it is a birthday.
+fn is_date(text: &str) -> bool {
+    let [y, m, d] = text.split('-').collect::<Vec<_>>()[..] else { return false };
+    let within = |part: &str, most: u8| part.parse().is_ok_and(|n: u8| (1..=most).contains(&n));
+    (y.len(), m.len(), d.len()) == (4, 2, 2)
+        && y.starts_with("20")
+        && y.bytes().all(|b| b.is_ascii_digit())
+        && within(m, 12)
+        && within(d, 31)
 }
 
 fn is_separator(c: char) -> bool {
@@ -136,21 +159,15 @@ fn is_dotted_words(text: &str) -> bool {
     text.contains('.') && parts.all(is_words)
 }
 
-/// Two to [`NAME_WORDS_MAX`] words like `Anna`, with or without separators between them.
+/// Words like `Anna` with separators between them.
 fn is_capitalised_words(text: &str) -> bool {
-    let mut words = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (first, tail) = rest.split_at(rest.chars().next().map_or(0, char::len_utf8));
-        let small = tail.bytes().take_while(u8::is_ascii_lowercase).count();
-        if !first.chars().all(|c| c.is_ascii_uppercase()) || small == 0 {
-            return false;
-        }
-        words += 1;
-        rest = &tail[small..];
-        rest = rest.strip_prefix(is_separator).unwrap_or(rest);
-    }
-    (2..=NAME_WORDS_MAX).contains(&words)
+    let is_word = |word: &str| {
+        let mut letters = word.bytes();
+        word.len() >= NAME_LETTERS_MIN
+            && letters.next().is_some_and(|b| b.is_ascii_uppercase())
+            && letters.all(|b| b.is_ascii_lowercase())
+    };
+    NAME_WORDS.contains(&text.split(is_separator).count()) && text.split(is_separator).all(is_word)
 }
 
 impl<'de> Deserialize<'de> for Handle {
@@ -222,7 +239,9 @@ mod tests {
             ("Anna_Schmidt", R::FreeText),
             ("Anna-Schmidt", R::FreeText),
             ("Anna~Schmidt", R::FreeText),
-            ("AnnaSchmidt", R::FreeText),
+            ("1987-04-12", R::Phone),
+            ("2026-13-21", R::Phone),
+            ("+123456789012345", R::Phone),
             ("Anna-Maria-Schmidt", R::FreeText),
             ("a/b", R::Characters),
             ("../etc", R::Characters),
@@ -243,6 +262,14 @@ mod tests {
         for text in [
             "a",
             "123456",
+            "1234567890123456",
+            "175928847299117063",
+            "18446744073709551615",
+            "2026-11-21",
+            "AnnaSchmidt",
+            "KxRtQwZb",
+            "Team-7",
+            "Ab-Cd",
             "guest-7",
             "guest-blue-fox",
             "Anna",
@@ -274,12 +301,34 @@ mod tests {
         }
 
         #[test]
+        fn random_ids_of_usual_generators_are_accepted(
+            text in prop_oneof![
+                "[A-Za-z0-9]{8}", "[A-Za-z0-9]{12}", "[A-Za-z0-9]{21}", "[A-Za-z]{8}",
+                "[A-Za-z0-9_-]{22}", "[0-9]{17,20}",
+            ],
+        ) {
+            let digits = text.bytes().all(|b| b.is_ascii_digit());
+            let phone = digits && (7..=15).contains(&text.len());
+            // 22 separators in a row are no id either; nothing else is refused.
+            prop_assume!(text.bytes().any(|b| b.is_ascii_alphanumeric()));
+            prop_assert_eq!(refused(&text), phone.then_some(HandleRefusal::Phone));
+        }
+
+        #[test]
+        fn joined_names_are_refused(
+            text in "[A-Z][a-z]{2,9}([._~-][A-Z][a-z]{2,9}){1,2}",
+        ) {
+            prop_assert_eq!(refused(&text), Some(HandleRefusal::FreeText));
+        }
+
+        #[test]
         fn emails_are_refused(text in "[a-z0-9.+_-]{1,20}@[a-z0-9-]{1,20}\\.[a-z]{2,6}") {
             prop_assert_eq!(refused(&text), Some(HandleRefusal::Email));
         }
 
         #[test]
-        fn phones_are_refused(text in "\\+?[0-9]{2,4}([ ./-]?[0-9]){5,12}") {
+        fn phones_are_refused(text in "\\+?[0-9]{2,4}([ ./-]?[0-9]){5,11}") {
+            prop_assume!(!is_date(&text));
             // Four groups of dots may also be an address; refused either way.
             prop_assert!(matches!(
                 refused(&text), Some(HandleRefusal::Phone | HandleRefusal::Address)));

@@ -19,7 +19,9 @@
 //! error.
 //!
 //! After a cut the client resumes within [`RESUME_SECONDS`] with its newest ticket and the last
-//! `seq` it saw. The server answers `resumed`, then sends again what was missed, in order, with
+//! `seq` it saw. The ticket before the newest stays good until the server heard a message on the new
+//! connection: the `resumed` that brings the newest may be lost with it. So the client sends a `ping`
+//! at once after `resumed`. The server answers `resumed`, then sends again what was missed, in order, with
 //! the first `seq`; the client does the same with what `resumed.received` lacks. The media session
 //! goes on meanwhile. Everything in the `ack` is dropped from the sender's memory: an `ack` at
 //! least every [`PING_SECONDS`] comes with `ping` and `pong`.
@@ -82,7 +84,9 @@ pub enum ClientMessage {
     },
     /// First message after a cut.
     Resume {
-        /// From [`ServerMessage::Joined`] or [`ServerMessage::Resumed`]; single use.
+        /// Newest from [`ServerMessage::Joined`] or [`ServerMessage::Resumed`]. A ticket is used up
+        /// when the server hears a message on the resumed connection; until then the one before the
+        /// newest stays good, since the `resumed` with the newest may be lost.
         ticket: String,
         /// Highest `seq` received.
         received: u64,
@@ -385,7 +389,7 @@ pub struct ErrorInfo {
 pub enum ErrorCode {
     /// Token missing, wrong, expired, used, or for a room that is gone: one answer for all.
     TokenRefused,
-    /// Ticket unknown, used, or too late. Join with a new token.
+    /// Ticket unknown, used up, or too late. Join with a new token.
     ResumeRefused,
     /// The room has as many participants as it may.
     RoomFull,
@@ -409,6 +413,9 @@ pub enum ErrorCode {
     UnknownTrack,
     /// No media node is free.
     NoMediaNode,
+    /// The media node has no room for what was offered. The session goes on as it was; try again
+    /// later.
+    NoCapacity,
     /// Our fault.
     Internal,
 }

@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'not_permitted'
   | 'unknown_track'
   | 'no_media_node'
+  | 'no_capacity'
   | 'internal';
 
 /** What went wrong and what to do about it. */
@@ -45,7 +46,7 @@ export interface Grants {
   subscribe?: boolean;
 }
 
-/** Opaque handle of the partner. Not a name, e-mail address, phone number or IP address: these are refused. */
+/** Opaque handle of the partner. Not a name, e-mail address, phone number or IP address. Refused are: e-mail and IP addresses; 7 to 15 digits without letters, unless they are a date like 2026-11-21; letters joined by dots (anna.schmidt); 2 or 3 capitalised words of 3 letters or more, joined by separators (Anna_Schmidt, Anna-Schmidt). Random ids with letters, UUIDs, and numbers of fewer or more digits pass. */
 export type Handle = string;
 
 /** Why somebody left. */
@@ -243,7 +244,9 @@ export interface ResumeMessage {
   type: 'resume';
   /** Highest `seq` received. */
   received: number;
-  /** From `ServerMessage::Joined` or `ServerMessage::Resumed`; single use. */
+  /** Newest from `ServerMessage::Joined` or `ServerMessage::Resumed`. A ticket is used up
+   * when the server hears a message on the resumed connection; until then the one before the
+   * newest stays good, since the `resumed` with the newest may be lost. */
   ticket: string;
 }
 
