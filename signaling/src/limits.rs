@@ -52,7 +52,7 @@ pub const STREAM_WINDOW: u32 = 64 * 1024;
 /// Bytes that a client may send ahead on one HTTP/2 connection: the largest SDP at once. Bounds what
 /// is kept of bodies that nobody reads.
 pub const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// SDP bodies being read at the same time: 32 MiB at most. Above it WHIP and WHEP are unavailable
+/// SDP bodies being read at the same time, one for each token: 32 MiB at most. Above it WHIP and WHEP are unavailable
 /// for the moment.
 pub const SDP_READING_MAX: usize = 128;
 /// How long an SDP body may take. A place among [`SDP_READING_MAX`] is held so long.
@@ -69,9 +69,11 @@ pub const SHUTDOWN: Duration = Duration::from_secs(5);
 /// reached by a partner with as many keys, not by guessing.
 pub const RATED_KEYS_MAX: usize = 10_000;
 
-/// Failed authentications of one address (IPv6: one /64) in a second, sustained.
+/// Unknown or forged credentials of one address (IPv6: one /64) in a second, sustained. Right ones are
+/// always taken.
 pub const FAILED_PER_SECOND: u32 = 5;
-/// Failed authentications of one address at once: a class behind one address whose tokens expired.
+/// Unknown or forged credentials of one address at once: a class behind one address whose partner
+/// replaced its signing key.
 pub const FAILED_BURST: u32 = 100;
 /// Addresses whose failures are remembered: 50 bytes each. At the bound all are forgotten, which
 /// helps nobody who has so many addresses anyway.

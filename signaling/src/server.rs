@@ -18,13 +18,13 @@ use hyper_util::rt::TokioTimer;
 use prometheus::Registry;
 use sdk_spec::limits::HEADER_BYTES_MAX;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
 use self::connections::Capped;
 use crate::{
-    api::{self, App, Failures, Rates},
+    api::{self, App, Failures, Rates, Reading},
     clock,
     config::{Config, ConfigError},
     limits,
@@ -140,7 +140,7 @@ async fn assemble(
         registry,
         rates: Rates::of_keys(),
         failures: Failures::default(),
-        reading: Semaphore::new(limits::SDP_READING_MAX),
+        reading: Reading::default(),
         stopping: watch::Sender::new(false),
     }))
 }

@@ -38,6 +38,22 @@ pub(crate) enum TokenError {
     Store(#[from] StoreError),
 }
 
+impl TokenError {
+    /// Whether somebody tried a token that nobody was given. One that expired, was used or is for a
+    /// room that ended is not.
+    pub(crate) fn is_guess(&self) -> bool {
+        let forged = ["malformed", "header", "unknown_key", "algorithm", "signature"];
+        matches!(self, Self::Refused(reason) if forged.contains(reason))
+    }
+}
+
+/// What tells tokens apart: signing key and `jti`. No `Debug`: it is about somebody.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct TokenId {
+    key: String,
+    jti: String,
+}
+
 /// Why a token could not be minted. Ours: the key in the store is unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("the signing key is unusable")]
@@ -47,9 +63,8 @@ pub(crate) struct MintError;
 pub(crate) struct Verified {
     pub(crate) room: RoomId,
     pub(crate) admission: Admission,
-    key: String,
+    id: TokenId,
     project: String,
-    jti: String,
     forget_at_ms: u64,
 }
 
@@ -103,10 +118,14 @@ pub(crate) async fn verify(store: &Store, text: &str, now_ms: u64) -> Result<Ver
 }
 
 impl Verified {
+    pub(crate) fn id(&self) -> TokenId {
+        self.id.clone()
+    }
+
     /// Uses the token up, durably. Only then its bearer may be let in.
     pub(crate) async fn redeem(self, store: &Store) -> Result<(RoomId, Admission), TokenError> {
         let place = (self.project.as_str(), self.room);
-        match store.use_token(&self.key, &self.jti, self.forget_at_ms, place).await? {
+        match store.use_token(&self.id.key, &self.id.jti, self.forget_at_ms, place).await? {
             Admitted::Yes => Ok((self.room, self.admission)),
             Admitted::Replayed => Err(TokenError::Refused("replayed")),
             Admitted::NoRoom => Err(TokenError::Refused("room")),
@@ -156,9 +175,8 @@ fn check(claims: Claims, key: SigningKey, now: u64) -> Result<Verified, TokenErr
     Ok(Verified {
         room,
         admission: Admission { handle: claims.handle, role: claims.role, grants: claims.grants },
-        key: key.id,
+        id: TokenId { key: key.id, jti: claims.jti },
         project: key.project,
-        jti: claims.jti,
         // `life` bounds exp by iat, and iat by now: no overflow.
         forget_at_ms: (claims.exp + 2 * skew) * 1000,
     })

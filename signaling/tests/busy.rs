@@ -123,3 +123,24 @@ async fn a_session_that_a_busy_node_does_not_take_is_refused_and_leaves_nothing(
     assert!(matches!(told[..], [Command::OpenSession { .. }, Command::Offer { .. }]), "{told:?}");
     assert_eq!(world.participants(&room).await, 1);
 }
+
+#[tokio::test]
+async fn mutes_that_a_busy_node_did_not_take_reach_it_later_and_only_the_newest() {
+    let world = World::start().await;
+    let room = world.room().await;
+    let (mut ann, _) = world.join(&room, "ann-1").await;
+    let (mut bob, _) = world.join(&room, "bob-1").await;
+    publish(&mut ann).await;
+    let track = bob.wait("track_published").await["track"]["id"].as_str().unwrap().to_owned();
+    let before = world.node().commands().len();
+    world.node().busy.store(true, Relaxed);
+    for muted in [true, false, true] {
+        ann.send(json!({ "type": "mute", "track": track, "muted": muted })).await;
+        assert_eq!(bob.wait("track_muted").await["muted"], muted);
+    }
+    world.node().busy.store(false, Relaxed);
+    commands(&world, before, 1).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let told = world.node().commands()[before..].to_vec();
+    assert!(matches!(told[..], [Command::SetMuted { muted: true, .. }]), "{told:?}");
+}

@@ -317,29 +317,60 @@ async fn bodies_are_bounded_before_anybody_is_known() {
 async fn slow_offers_have_a_bounded_number_of_places_for_a_bounded_time() {
     let world = World::start().await;
     let address = world.server.local_addr();
-    let token = world.token(&world.room().await, "encoder-1").await;
-    let head = format!(
-        "POST /v1/whip HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
-         content-type: application/sdp\r\ncontent-length: 1000\r\n\r\nv=0\r\n"
-    );
+    let room = world.room().await;
+    let mut tokens = Vec::new();
+    for _ in 0..=signaling::limits::SDP_READING_MAX {
+        tokens.push(world.token(&room, "encoder-1").await);
+    }
     let mut slow = Vec::new();
-    for _ in 0..signaling::limits::SDP_READING_MAX {
+    for token in &tokens[1..] {
         let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /v1/whip HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/sdp\r\ncontent-length: 1000\r\n\r\nv=0\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         slow.push(stream);
     }
-    let post = || {
-        let request = world.http.post(world.url("/v1/whip")).bearer_auth(&token);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let post = |token: &str| {
+        let request = world.http.post(world.url("/v1/whip")).bearer_auth(token);
         let sdp = common::offer("encU", &[("audio", "0", "sendonly")]);
         request.header("content-type", "application/sdp").body(sdp).send()
     };
-    problem(post().await.unwrap(), 503, "unavailable").await;
+    problem(post(&tokens[0]).await.unwrap(), 503, "unavailable").await;
+    problem(post(&tokens[1]).await.unwrap(), 429, "rate_limited").await;
     let mut answer = [0; 12];
     timeout(Duration::from_secs(8), slow[0].read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
     let last = slow.len() - 1;
     timeout(Duration::from_secs(8), slow[last].read_exact(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(post().await.unwrap().status(), 201, "the token is still good");
+    assert_eq!(post(&tokens[1]).await.unwrap().status(), 201, "the token is still good");
+}
+
+#[tokio::test]
+async fn one_token_has_one_body_in_reading() {
+    let world = World::start().await;
+    let room = world.room().await;
+    let tokens = [world.token(&room, "encoder-1").await, world.token(&room, "encoder-2").await];
+    let mut slow = TcpStream::connect(world.server.local_addr()).await.unwrap();
+    let head = format!(
+        "POST /v1/whip HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-type: application/sdp\r\ncontent-length: 1000\r\n\r\nv=0\r\n",
+        tokens[0]
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let post = |token: &str| {
+        let request = world.http.post(world.url("/v1/whip")).bearer_auth(token);
+        let sdp = common::offer("encU", &[("audio", "0", "sendonly")]);
+        request.header("content-type", "application/sdp").body(sdp).send()
+    };
+    problem(post(&tokens[0]).await.unwrap(), 429, "rate_limited").await;
+    assert_eq!(post(&tokens[1]).await.unwrap().status(), 201);
+    drop(slow);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(post(&tokens[0]).await.unwrap().status(), 201, "its place came back");
 }
 
 #[tokio::test]

@@ -63,17 +63,17 @@ pub(super) async fn partner(
     response
 }
 
-/// The same answer for a missing, unknown, wrong and revoked key.
+/// The same answer for a missing, unknown, wrong and revoked key. Too many guesses change only the
+/// answer to further ones.
 async fn authenticate(
     app: &Shared,
     peer: Peer,
     headers: &HeaderMap,
 ) -> Result<(Partner, String), Failure> {
-    app.check_failures(peer)?;
-    let refused = || {
-        app.failures.count(peer);
-        Failure::new(Code::Unauthorized)
-    };
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Err(Failure::new(Code::Unauthorized)); // No guess.
+    }
+    let refused = || app.count_guess(peer).err().unwrap_or(Failure::new(Code::Unauthorized));
     let credentials = credentials(headers).ok_or_else(refused)?;
     let key = app.store.api_key(&credentials.id).await?.ok_or_else(refused)?;
     if !key.hash.matches(credentials.secret.as_bytes()) {

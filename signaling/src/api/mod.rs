@@ -5,6 +5,7 @@ mod limit;
 mod operations;
 mod peer;
 mod problem;
+mod reading;
 mod rest;
 mod sdpfrag;
 mod whip;
@@ -22,13 +23,14 @@ use axum::{
 };
 use prometheus::Registry;
 use sdk_spec::{limits as public, problem::Code};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub(crate) use self::{
     limit::{Failures, Rates},
-    peer::{Peer, network},
+    peer::{Local, Peer, network},
     problem::Failure,
+    reading::Reading,
 };
 use crate::{config::Config, limits, metrics::Metrics, rooms::Rooms, store::Store};
 
@@ -44,18 +46,18 @@ pub(crate) struct App {
     pub(crate) rates: Rates<String>,
     pub(crate) failures: Failures,
     /// Places for SDP bodies being read.
-    pub(crate) reading: Semaphore,
+    pub(crate) reading: Reading,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl App {
-    /// Whether credentials of this peer are looked at.
+    /// Credentials of this peer were unknown or forged.
     ///
     /// # Errors
-    /// [`Code::RateLimited`] after too many that were wrong.
-    fn check_failures(&self, peer: Peer) -> Result<(), Failure> {
-        self.failures.check(peer).inspect_err(|_| self.metrics.rate_limited.inc())
+    /// [`Code::RateLimited`], to be answered instead of the refusal, after too many.
+    fn count_guess(&self, peer: Peer) -> Result<(), Failure> {
+        self.failures.count(peer).inspect_err(|_| self.metrics.rate_limited.inc())
     }
 }
 

@@ -36,11 +36,18 @@ pub(crate) enum Peer {
     Network(IpAddr),
 }
 
+/// The address of this machine that a connection came to.
+#[derive(Clone, Copy)]
+pub(crate) struct Local(pub(crate) IpAddr);
+
 impl Peer {
     pub(super) fn of(extensions: &Extensions, headers: &HeaderMap) -> Self {
+        // This machine reaches its own addresses from the same one.
+        let local = extensions.get::<Local>().map(|Local(ip)| ip.to_canonical());
+        let is_here = |ip: IpAddr| ip.is_loopback() || Some(ip) == local;
         match extensions.get::<ConnectInfo<SocketAddr>>() {
             None => Self::Unknown,
-            Some(ConnectInfo(address)) if !address.ip().to_canonical().is_loopback() => {
+            Some(ConnectInfo(address)) if !is_here(address.ip().to_canonical()) => {
                 Self::Network(network(address.ip()))
             }
             Some(_) if is_forwarded(headers) => Self::Unknown,
@@ -89,6 +96,12 @@ mod tests {
         headers.insert("x-forwarded-for", "192.0.2.7".parse().unwrap());
         assert!(matches!(Peer::of(&extensions, &headers), Peer::Unknown));
         extensions.insert(ConnectInfo::<SocketAddr>("192.0.2.7:9".parse().unwrap()));
+        assert!(matches!(Peer::of(&extensions, &headers), Peer::Network(_)));
+        extensions.insert(Local("::ffff:192.0.2.7".parse().unwrap()));
+        assert!(matches!(Peer::of(&extensions, &headers), Peer::Unknown));
+        headers.clear();
+        assert!(matches!(Peer::of(&extensions, &headers), Peer::Here));
+        extensions.insert(Local("192.0.2.8".parse().unwrap()));
         assert!(matches!(Peer::of(&extensions, &headers), Peer::Network(_)));
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     domain::{Ask, Proof, Refusal, Reply, Standard, Tag},
     limits,
     secret::Capability,
-    token::{self, TokenError},
+    token::{self, TokenError, TokenId},
 };
 
 const SDP: &str = "application/sdp";
@@ -76,18 +76,19 @@ async fn open(
         return Err(Failure::new(Code::NotAcceptable));
     }
     let peer = Peer::of(request.extensions(), headers);
-    app.check_failures(peer)?;
     let text = bearer(headers).ok_or_else(|| Failure::new(Code::TokenRefused))?.to_owned();
     let count = |error: TokenError| {
         if let TokenError::Refused(reason) = &error {
             app.metrics.tokens_refused.with_label_values(&[reason]).inc();
-            app.failures.count(peer);
         }
-        Failure::from(error)
+        match error.is_guess().then(|| app.count_guess(peer)) {
+            Some(Err(too_many)) => too_many,
+            _ => Failure::from(error),
+        }
     };
     // The token is looked at before the body, and used up after: a bad offer may be mended.
     let verified = token::verify(&app.store, &text, clock::now_ms()).await.map_err(count)?;
-    let offer = read_offer(&app, request).await?;
+    let offer = read_offer(&app, verified.id(), request).await?;
     app.metrics.offers.with_label_values(&["http"]).inc();
     // A token must not be used up by a room that would take nobody.
     app.rooms.check_vacancy(verified.room)?;
@@ -109,9 +110,9 @@ async fn open(
     }
 }
 
-async fn read_offer(app: &Shared, request: Request) -> Result<Box<Offer>, Failure> {
+async fn read_offer(app: &Shared, id: TokenId, request: Request) -> Result<Box<Offer>, Failure> {
     // Held until the text is parsed and gone.
-    let _place = app.reading.try_acquire().map_err(|_| Failure::new(Code::Unavailable))?;
+    let _place = app.reading.take(id)?;
     let late = |_| Failure::new(Code::RequestTimeout);
     let bytes = timeout(limits::SDP_BODY, body(request, app)).await.map_err(late)??;
     let malformed = || Failure::new(Code::MalformedSdp);

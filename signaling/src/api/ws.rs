@@ -66,7 +66,6 @@ pub(super) async fn upgrade(
     if origin.is_some_and(|origin| !app.config.allows_origin(origin)) {
         return Err(Failure::new(Code::NotPermitted).detail("pages of this origin may not connect"));
     }
-    app.check_failures(peer)?;
     let malformed = |detail: &str| Failure::new(Code::MalformedRequest).detail(detail);
     let upgrade = upgrade.map_err(|error| malformed(&error.body_text()))?.protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
@@ -148,7 +147,7 @@ async fn hello(app: &App, peer: Peer, text: &str) -> Result<(RoomId, Hello), Fau
         Ok(ClientMessage::Resume { ticket, received }) => {
             app.metrics.resumes.inc();
             let Some(ticket) = Capability::parse(&ticket) else {
-                app.failures.count(peer);
+                let _ = app.count_guess(peer); // One answer: the session is over either way.
                 return Err(domain::RESUME_REFUSED);
             };
             let proof = Proof { participant: ticket.participant, secret: ticket.secret };
@@ -160,9 +159,11 @@ async fn hello(app: &App, peer: Peer, text: &str) -> Result<(RoomId, Hello), Fau
 }
 
 async fn admit(app: &App, peer: Peer, text: &str) -> Result<(RoomId, domain::Admission), Fault> {
-    let fault = |error| match error {
+    let fault = |error: TokenError| match error {
         TokenError::Refused(reason) => {
-            app.failures.count(peer);
+            if error.is_guess() {
+                let _ = app.count_guess(peer); // One answer: the socket closes either way.
+            }
             app.metrics.tokens_refused.with_label_values(&[reason]).inc();
             domain::TOKEN_REFUSED
         }

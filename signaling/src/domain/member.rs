@@ -77,8 +77,8 @@ pub(crate) struct Sdk {
     /// Highest `seq` received.
     pub(crate) heard: u64,
     pub(crate) ticket: SecretHash,
-    /// The ticket before it, good until the client is known to have the newest: the `resumed` that
-    /// brings it may be lost with its connection.
+    /// The ticket before it, good until the new connection is heard, so that the client is known to
+    /// have the newest: the `resumed` that brings it may be lost with its connection.
     pub(crate) ticket_before: Option<SecretHash>,
 }
 

@@ -296,7 +296,7 @@ fn offer_refused(offer: u64, reason: sdp::Refusal) -> ServerMessage {
         sdp::Refusal::NotPermitted => (NOT_GRANTED.0, NOT_GRANTED.2),
         sdp::Refusal::NoSession => (ErrorCode::Internal, "Join again with a new token."),
         sdp::Refusal::NoCapacity => {
-            (ErrorCode::OfferRefused, "Try again later; the session goes on as it was.")
+            (ErrorCode::NoCapacity, "Try again later; the session goes on as it was.")
         }
         _ => (ErrorCode::OfferRefused, "Correct the offer; the session goes on as it was."),
     };

@@ -175,10 +175,8 @@ impl Room {
         }
         let fresh = input.seq == sdk.heard + 1;
         sdk.heard = sdk.heard.max(input.seq);
-        if input.seq > 0 {
-            // It goes on after `resumed`, so it has the newest ticket.
-            sdk.ticket_before = None;
-        }
+        // It speaks after `resumed`, so it has the newest ticket.
+        sdk.ticket_before = None;
         if fresh || input.seq == 0 {
             self.on_body(id, input.body, now);
         }

@@ -392,6 +392,36 @@ fn a_resume_needs_the_newest_ticket_and_nothing_lost() {
 }
 
 #[test]
+fn the_ticket_before_is_good_until_the_new_connection_is_heard() {
+    for says_ping in [false, true] {
+        let mut scene = Scene::new(10);
+        let first = scene.join();
+        scene.detach(first);
+        let mirror = scene.cut.pop().unwrap();
+        let old = Mirror { ticket: mirror.ticket.clone(), ..Mirror::default() };
+        let old = Mirror { received: mirror.received, ..old };
+        let back = scene.resume(mirror);
+        if says_ping {
+            let input = ClientInput { seq: 0, ack: 0, body: Body::Ping };
+            scene.apply(Command::Client { connection: back, input });
+        }
+        let again = scene.resume(old);
+        assert_eq!(scene.clients.contains_key(&again), !says_ping);
+    }
+}
+
+#[test]
+fn an_offer_above_the_capacity_is_told_as_such() {
+    let mut scene = Scene::new(10);
+    let client = scene.join();
+    scene.publish(client, &[Source::Camera]);
+    let (session, request, _) = scene.offers.pop().unwrap();
+    let reason = sdp::Refusal::NoCapacity;
+    scene.apply(Command::Media(Event::OfferRefused { session, request, reason }));
+    assert_eq!(scene.clients[&client].errors, [(ErrorCode::NoCapacity, false)]);
+}
+
+#[test]
 fn a_late_answer_is_ignored_and_a_lost_one_is_told() {
     let mut scene = Scene::new(10);
     let client = scene.join();

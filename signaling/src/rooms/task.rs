@@ -264,11 +264,12 @@ impl Task {
             return Vec::new();
         }
         let Some(node) = self.node else { return Vec::new() };
-        if self.owed.is_owed(node) {
+        self.owed.supersede(&command);
+        if self.owed.holds_back(node) {
             self.settle();
         }
         let again = matters(&command).then(|| command.clone());
-        let sent = match self.owed.is_owed(node) {
+        let sent = match self.owed.holds_back(node) {
             true => Err(SendError::Busy),
             false => self.rooms.media.send(node, command),
         };
@@ -339,8 +340,9 @@ fn matters(command: &control::Command) -> bool {
         | C::CloseRoom { .. }
         | C::OpenSession { .. }
         | C::CloseSession { .. }
+        | C::SetMuted { .. }
         | C::Sync { .. } => true,
-        C::Offer { .. } | C::SetMuted { .. } | C::Want { .. } | C::SetPermissions { .. } => false,
+        C::Offer { .. } | C::Want { .. } | C::SetPermissions { .. } => false,
     }
 }
 

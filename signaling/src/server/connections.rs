@@ -16,9 +16,11 @@ use tokio::{
     net::TcpStream,
 };
 
+use tower_http::add_extension::AddExtension;
+
 use super::opening::Opening;
 use crate::{
-    api::{App, network},
+    api::{App, Local, network},
     metrics::Metrics,
 };
 
@@ -102,7 +104,7 @@ where
     S: Send + 'static,
 {
     type Stream = Held<A::Stream>;
-    type Service = A::Service;
+    type Service = AddExtension<A::Service, Local>;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
@@ -111,8 +113,10 @@ where
             let address = network(stream.peer_addr()?.ip());
             let refused = || io::Error::other("above the cap on connections");
             let place = Place::take(&table, address).ok_or_else(refused)?;
+            let local = Local(stream.local_addr()?.ip());
             stream.set_nodelay(true)?;
             let (stream, service) = inner.accept(stream, service).await?;
+            let service = AddExtension::new(service, local);
             Ok((Held { stream, opening: Some(Opening::new()), _place: place }, service))
         })
     }
