@@ -74,3 +74,29 @@ async fn an_unusable_certificate_is_told_at_start() {
         assert!(matches!(error, signaling::StartError::Tls(_)), "{error}");
     }
 }
+
+/// An address of this machine other than loopback, if it has one. Sends nothing.
+fn own_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.200:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+}
+
+#[tokio::test]
+async fn metrics_are_for_this_machine_by_its_own_addresses_too() {
+    let Some(own) = own_address() else { return };
+    let files = certificate(&common::folder());
+    let listen = SocketAddr::new(own, 0);
+    let config = signaling::Config { tls: Some(files.clone()), listen, ..common::config() };
+    let world = common::World::build(config, true).await;
+    let address = world.server.local_addr();
+    for (header, status) in [("", "200"), ("x-forwarded-for: 198.51.100.1\r\n", "404")] {
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nhost: localhost\r\n{header}connection: close\r\n\r\n"
+        );
+        let files = files.clone();
+        let answer = tokio::task::spawn_blocking(move || get(address, &files, &request));
+        let answer = answer.await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}
