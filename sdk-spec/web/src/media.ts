@@ -62,7 +62,7 @@ interface Publication {
 }
 
 /** Codes that say nothing about the offer: the same one may work later. */
-const TEMPORARY: readonly (ConclaveErrorCode | 'no_capacity')[] = [
+const TEMPORARY: readonly ConclaveErrorCode[] = [
   'internal',
   'no_capacity',
   'connection_lost',
@@ -328,7 +328,7 @@ export class MediaSession {
   }
 }
 
-function hasCode(error: unknown, codes: readonly string[]): boolean {
+function hasCode(error: unknown, codes: readonly ConclaveErrorCode[]): boolean {
   return error instanceof ConclaveError && codes.includes(error.code);
 }
 
