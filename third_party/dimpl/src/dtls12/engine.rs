@@ -268,7 +268,7 @@ impl Engine {
     fn insert_incoming(&mut self, incoming: Incoming) -> Result<bool, Error> {
         // Capacity guard before iterating records.
         if self.queue_rx.len() >= self.config.max_queue_rx() {
-            warn!(
+            trace!(
                 "Receive queue full (max {}): {:?}",
                 self.config.max_queue_rx(),
                 self.queue_rx
@@ -816,7 +816,7 @@ impl Engine {
 
         // If we cannot append, ensure we have space for a new datagram
         if !can_append && self.queue_tx.len() >= self.config.max_queue_tx() {
-            warn!(
+            trace!(
                 "Transmit queue full (max {}): {:?}",
                 self.config.max_queue_tx(),
                 self.queue_tx

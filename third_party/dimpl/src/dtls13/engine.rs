@@ -399,7 +399,7 @@ impl Engine {
 
     fn insert_incoming(&mut self, incoming: Incoming) -> Result<bool, Error> {
         if self.queue_rx.len() >= self.config.max_queue_rx() {
-            warn!(
+            trace!(
                 "Receive queue full (max {}): {:?}",
                 self.config.max_queue_rx(),
                 self.queue_rx
@@ -965,7 +965,7 @@ impl Engine {
                 .unwrap_or(false);
 
         if !can_append && self.queue_tx.len() >= self.config.max_queue_tx() {
-            warn!(
+            trace!(
                 "Transmit queue full (max {}): {:?}",
                 self.config.max_queue_tx(),
                 self.queue_tx
@@ -1118,7 +1118,7 @@ impl Engine {
                 .unwrap_or(false);
 
         if !can_append && self.queue_tx.len() >= self.config.max_queue_tx() {
-            warn!(
+            trace!(
                 "Transmit queue full (max {}): {:?}",
                 self.config.max_queue_tx(),
                 self.queue_tx
