@@ -30,12 +30,14 @@ pub(crate) fn announced(config: &Config, interfaces: &[IpAddr], ipv6: bool) -> V
 }
 
 /// Addresses that a worker's socket may be reached at and replies can choose among. None where the
-/// socket is bound to one. An announced address that is not the machine's (NAT) never matches.
+/// socket is bound to one, nor an announced one that is not the machine's (1:1 NAT): it never matches,
+/// and as a rival it would cost the only real one its batches.
 pub(crate) fn locals(config: &Config, interfaces: &[IpAddr], announced: &[IpAddr]) -> Vec<IpAddr> {
     if config.bind.is_some_and(|bind| !bind.is_unspecified()) {
         return Vec::new();
     }
-    let mut all: Vec<IpAddr> = announced.to_vec();
+    let is_ours = |ip: &IpAddr| ip.is_loopback() || interfaces.contains(ip);
+    let mut all: Vec<IpAddr> = announced.iter().copied().filter(is_ours).collect();
     all.extend(interfaces.iter().copied().filter(|ip| is_reachable(*ip, true)));
     let mut seen = std::collections::HashSet::new();
     all.retain(|ip| seen.insert(*ip));
@@ -117,6 +119,13 @@ mod tests {
         let public = IpAddr::from([203, 0, 113, 5]);
         let set = Config { announce: vec![public], ..config() };
         assert_eq!(announced(&set, &[LAN], true), [public]);
+    }
+
+    #[test]
+    fn a_translated_address_is_no_local_one() {
+        let public = IpAddr::from([203, 0, 113, 5]);
+        assert_eq!(locals(&config(), &[LOOP, LAN], &[public]), [LAN]);
+        assert_eq!(locals(&config(), &[LOOP, LAN], &[LAN, LOOP]), [LAN, LOOP]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ struct Room {
 struct Session {
     room: RoomId,
     worker: usize,
-    /// In order of first publication.
+    /// In order of the offer that named them last.
     tracks: Vec<TrackId>,
 }
 
@@ -311,16 +311,16 @@ impl Table {
         rooms.map(|(id, room)| (*id, room.sessions_max)).collect()
     }
 
-    /// Remembers where tracks are published; the oldest of a session are forgotten first.
+    /// Remembers where tracks are published. Those of a session that its offers have not named for
+    /// longest are forgotten first: live ones are named by each.
     fn add_tracks(&mut self, session: SessionId, tracks: &[TrackId]) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         for track in tracks.iter().copied().take(limits::TRACKS_PER_SESSION_MAX) {
             // The first to publish an id keeps it.
-            if *self.tracks.entry(track).or_insert(session) != session
-                || state.tracks.contains(&track)
-            {
+            if *self.tracks.entry(track).or_insert(session) != session {
                 continue;
             }
+            state.tracks.retain(|known| *known != track);
             if state.tracks.len() == limits::TRACKS_PER_SESSION_MAX {
                 self.tracks.remove(&state.tracks.remove(0));
             }
@@ -552,6 +552,19 @@ mod tests {
         let letters = &bench.workers[0].0;
         let all: Vec<_> = std::iter::from_fn(|| letters.next()).collect();
         assert_eq!(all[limits::MAILBOX_COMMANDS_MAX..], sure);
+    }
+
+    #[test]
+    fn a_track_that_every_offer_names_is_never_forgotten() {
+        let bench = Bench::new(2);
+        (1..=2).for_each(|room| bench.open(room).unwrap());
+        bench.join(2, 20).unwrap();
+        let others = 100..100 + 2 * limits::TRACKS_PER_SESSION_MAX as u128;
+        others.for_each(|other| bench.offer(20, [1, other].into_iter()));
+        assert_eq!(bench.dispatcher.table().tracks.len(), limits::TRACKS_PER_SESSION_MAX);
+        bench.received();
+        bench.mute(1);
+        assert_eq!(bench.received(), [0, 1]);
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub const KEY_FRAME_INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// A receiver that begins is never kept waiting longer for a request by an empty budget: the rest
 /// of its second is for the round trip and the key frame.
 pub const KEY_FRAME_BEGIN_INTERVAL: Duration = Duration::from_millis(800);
+/// Least time between two requests for losses while the account is empty: receivers that lost a
+/// frame must not stay frozen until a quiet source has earned its next key frame.
+pub const KEY_FRAME_LOSS_INTERVAL: Duration = Duration::from_secs(3);
 /// Least time between two requests of one slot that count as beginnings: whoever changes what it
 /// shows more often draws on the account for losses, not on the newcomers'.
 pub const KEY_FRAME_BEGIN_PER_SLOT_MIN: Duration = Duration::from_secs(1);

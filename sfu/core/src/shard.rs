@@ -75,6 +75,8 @@ pub struct Shard {
     room_timers: Timers,
     /// Tracks with fresh packets, in order of arrival.
     touched: Vec<Key<Track>>,
+    /// When the session that a sync asked about last is told of again.
+    sync_at: Instant,
     /// Sessions whose transport may have something to send.
     talkative: Vec<Key<Peer>>,
     /// Rooms whose slots must be allocated anew.
@@ -102,7 +104,7 @@ impl Shard {
         identity: Arc<Identity>,
         stats: Arc<Stats>,
         seed: [u8; 32],
-        _now: Instant,
+        now: Instant,
     ) -> Self {
         let mut rng = StdRng::from_seed(seed);
         let mut slab = Slab::new(config.cache_packets.max(1));
@@ -129,6 +131,7 @@ impl Shard {
             peer_timers: Timers::default(),
             room_timers: Timers::default(),
             touched: Vec::new(),
+            sync_at: now,
             talkative: Vec::new(),
             stale: Vec::new(),
             resends: VecDeque::with_capacity(RESENDS_QUEUED_MAX),

@@ -337,6 +337,37 @@ fn the_loudest_get_the_audio_slots_and_spikes_do_not() {
 }
 
 #[test]
+fn whoever_speaks_on_gets_the_only_slot_of_a_viewer_and_of_a_speaker() {
+    let mut world = World::new(41);
+    let talkers: Vec<_> =
+        (0..3).map(|_| world.join_connected(&[Source::Microphone], (1, 0))).collect();
+    let viewer = world.join_connected(&[], (1, 0));
+    let id = |peer: usize| Some(track(peer, Source::Microphone));
+    let say = |world: &mut World, levels: [u8; 3], packets: usize| {
+        for _ in 0..packets {
+            for (peer, level) in talkers.iter().zip(levels) {
+                world.peers[*peer].streams[0].level = Some(level);
+                world.peers[*peer].send_frame(0, 1, 60);
+            }
+            world.run_for(FRAME);
+        }
+    };
+    say(&mut world, [30, 110, 110], 60);
+    assert_eq!(world.shown(viewer), [id(0)]);
+    // The other one overtakes slowly, and is alone in the end.
+    for level in (22..=50).rev().step_by(2) {
+        say(&mut world, [30, 110, level], 10);
+    }
+    say(&mut world, [110, 110, 22], 1_000 / FRAME.as_millis() as usize);
+    assert_eq!(world.shown(viewer), [id(2)]);
+    // A speaker is not among those that they hear.
+    assert_eq!(world.shown(talkers[0]), [id(2)]);
+    say(&mut world, [110, 30, 22], 100);
+    assert_eq!(world.shown(talkers[2]), [id(1)]);
+    assert_eq!(world.shown(viewer), [id(2)]);
+}
+
+#[test]
 fn screens_come_before_cameras_and_wishes_before_both() {
     let mut world = World::new(15);
     let a = world.join_connected(&[Source::Camera], (0, 0));

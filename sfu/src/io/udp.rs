@@ -186,6 +186,12 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The socket's or the device's buffer is full.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
+}
+
 /// The sending half of a worker's socket.
 ///
 /// Never waits and keeps nothing: when the socket's buffer is full, the rest of the call is
@@ -257,7 +263,7 @@ impl Sender {
         for run in runs {
             if let Some(from) = self.pinned.as_ref().and_then(|p| p.locals.address(run.local)) {
                 // Overtakes only what goes to other paths.
-                self.send_from(from, run);
+                self.send_from(from, run, now);
             } else if run.longest() > limits::UDP_PAYLOAD_BYTES_MAX {
                 run.datagrams().for_each(|single| self.push_if_small(&mut group, single, now));
             } else if self.segments() || run.is_single() {
@@ -270,7 +276,7 @@ impl Sender {
     }
 
     /// Sends a run from one of our addresses.
-    fn send_from(&mut self, from: IpAddr, run: Run<'_>) {
+    fn send_from(&mut self, from: IpAddr, run: Run<'_>, now: Instant) {
         if self.unset_segment().is_err() {
             self.stats.udp_send_errors.add(run.count());
             return;
@@ -279,10 +285,15 @@ impl Sender {
         if fits && self.segments() && !run.is_single() {
             match self.send_one(from, &run) {
                 Ok(()) => return,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(error) if is_full(&error) => {
                     return self.stats.udp_send_dropped.add(run.count());
                 }
-                Err(_) => self.stats.gso_fallbacks.add(1),
+                Err(error) => {
+                    self.stats.gso_fallbacks.add(1);
+                    if error.raw_os_error() == Some(Errno::IO.raw_os_error()) {
+                        self.pause(Errno::IO, now);
+                    }
+                }
             }
         }
         for single in run.datagrams() {
@@ -292,9 +303,7 @@ impl Sender {
             }
             match self.send_one(from, &single) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stats.udp_send_dropped.add(1);
-                }
+                Err(error) if is_full(&error) => self.stats.udp_send_dropped.add(1),
                 Err(_) => self.stats.udp_send_errors.add(1),
             }
         }
@@ -421,13 +430,18 @@ impl Sender {
         *refused += u32::from(segment.is_some_and(safe));
         self.stats.gso_fallbacks.add(u64::from(segment.is_some()));
         if error == Errno::IO || *refused >= limits::GSO_REFUSALS_MAX {
-            tracing::warn!(%error, "UDP segmentation offload does not work here, paused");
-            self.segmentation = Segmentation::Paused { until: now + limits::GSO_PAUSE };
+            self.pause(error, now);
         }
         // Without segmentation the rest of the group cannot go out as it is.
         let singly = if self.segments() { &rest[..1] } else { rest };
         singly.iter().for_each(|run| self.singly(run));
         singly.len()
+    }
+
+    /// Stops segmentation for a while.
+    fn pause(&mut self, error: Errno, now: Instant) {
+        tracing::warn!(%error, "UDP segmentation offload does not work here, paused");
+        self.segmentation = Segmentation::Paused { until: now + limits::GSO_PAUSE };
     }
 
     /// Sends a run datagram by datagram.

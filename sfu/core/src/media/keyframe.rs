@@ -8,8 +8,8 @@
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    KEY_FRAME_BEGIN_INTERVAL, KEY_FRAME_CHARGE_MAX, KEY_FRAME_INTERVAL_MIN, KEY_FRAME_SHARE,
-    KEY_FRAME_TRIES_MAX,
+    KEY_FRAME_BEGIN_INTERVAL, KEY_FRAME_CHARGE_MAX, KEY_FRAME_INTERVAL_MIN,
+    KEY_FRAME_LOSS_INTERVAL, KEY_FRAME_SHARE, KEY_FRAME_TRIES_MAX,
 };
 
 /// Why a key frame is wanted.
@@ -28,8 +28,8 @@ struct Pending {
 }
 
 /// Bytes by which joins may overdraw the budget, so that a flood of loss reports cannot keep
-/// newcomers waiting.
-const JOIN_CREDIT: i64 = 512 * 1024;
+/// newcomers waiting. Four requests: a debt that a quiet source pays off soon.
+const JOIN_CREDIT: i64 = 4 * KEY_FRAME_CHARGE_MAX;
 /// Bytes of budget at the start and at most, before the bit rate is known: ten large key frames.
 const BUDGET_MAX: i64 = 512 * 1024;
 /// A frame this many times the average answers a request.
@@ -114,11 +114,6 @@ impl KeyFrames {
     /// Whether to send a request now.
     pub fn poll(&mut self, now: Instant) -> bool {
         let Some(pending) = self.pending else { return false };
-        if pending.want == Want::Loss && self.budget <= 0 {
-            // The receiver will ask again; by then the source has earned it.
-            self.pending = None;
-            return false;
-        }
         if self.sent_at.is_some_and(|at| now < at + self.interval(pending.want)) {
             return false;
         }
@@ -135,13 +130,12 @@ impl KeyFrames {
         true
     }
 
-    /// Least time after the last request. Who begins waits, over budget, but is never refused:
-    /// without a picture nothing would ask again.
+    /// Least time after the last request. Over budget everybody waits, but nobody is refused.
     fn interval(&self, want: Want) -> Duration {
-        if want == Want::Begin && self.budget + JOIN_CREDIT <= 0 {
-            KEY_FRAME_BEGIN_INTERVAL
-        } else {
-            KEY_FRAME_INTERVAL_MIN
+        match want {
+            Want::Begin if self.budget + JOIN_CREDIT <= 0 => KEY_FRAME_BEGIN_INTERVAL,
+            Want::Loss if self.budget <= 0 => KEY_FRAME_LOSS_INTERVAL,
+            Want::Begin | Want::Loss => KEY_FRAME_INTERVAL_MIN,
         }
     }
 
@@ -308,6 +302,24 @@ mod tests {
         let drained = asked(&mut keyframes, 20_000, 40_000);
         assert!(beginning > drained, "{beginning} {drained}");
         assert!((20..=26).contains(&drained), "{drained} in 20 s");
+    }
+
+    #[test]
+    fn over_budget_losses_are_served_seldom() {
+        let (mut keyframes, start) = (KeyFrames::default(), Instant::now());
+        (0..100).for_each(|frame| keyframes.on_packet(frame, 8_000, false));
+        let asked = |keyframes: &mut KeyFrames, want, from: u64, to: u64| {
+            let wish = |ms| {
+                keyframes.request(want);
+                keyframes.poll(start + Duration::from_millis(ms))
+            };
+            (from..to).map(wish).filter(|sent| *sent).count()
+        };
+        asked(&mut keyframes, Want::Begin, 0, 20_000);
+        keyframes.pending = None;
+        // Each is answered by nothing, so a wish is dropped after its tries and made again.
+        let served = asked(&mut keyframes, Want::Loss, 20_000, 50_000);
+        assert!((7..=10).contains(&served), "{served} in 30 s");
     }
 
     #[test]

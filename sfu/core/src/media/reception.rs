@@ -19,7 +19,8 @@ pub struct SenderInfo {
 }
 
 /// By how much a publisher's clock may be off its first report before it counts as set anew: far
-/// more than its drift in a day and the jitter of its reports.
+/// more than the jitter of its reports. A clock that drifts by 20 ppm takes a day to get there; then
+/// all tracks of the publisher take the step together.
 const CLOCK_STEP_MIN: u64 = 2 << 32;
 
 /// A moment of a publisher's wall clock on ours, both in NTP format, wrapping. `offset` is between

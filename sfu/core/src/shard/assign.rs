@@ -28,6 +28,8 @@ pub(super) struct Order {
     video: Vec<Offered>,
     /// Loudest first, with whole units of loudness.
     audio: Vec<(Offered, u32)>,
+    /// Tracks announced to speak, in that order.
+    speakers: Vec<Key<Track>>,
     /// Tracks of each participant: audio, video. Nobody waits for their own.
     own: Map<ParticipantId, (usize, usize)>,
 }
@@ -71,7 +73,7 @@ impl Shard {
             let Some(order) = self.order(key, now) else { continue };
             let Some(room) = self.rooms.get_mut(key) else { continue };
             let Some(stale) = room.stale.take() else { continue };
-            room.audio_contended = 0;
+            room.audio_contended = false;
             let sessions = room.sessions.clone();
             for peer in sessions {
                 self.current = Some(peer);
@@ -113,7 +115,10 @@ impl Shard {
         }
         audio.sort_by_key(|(_, score)| Reverse(*score));
         screens.append(&mut cameras);
-        Some(Order { video: screens, audio, own })
+        let of_room = |key: &Key<Track>| room.tracks.contains(key);
+        let known = room.speakers.iter().filter_map(|id| self.index.tracks.get(id).copied());
+        let speakers = known.filter(of_room).collect();
+        Some(Order { video: screens, audio, speakers, own })
     }
 
     fn allocate_by(&mut self, order: &Order, key: Key<Peer>, stale: Stale, now: Instant) {
@@ -144,14 +149,12 @@ impl Shard {
         }
     }
 
-    /// Remembers for [`Room::contends`] how many audio slots a session has that needs more.
+    /// Remembers that audio waits for a slot that exists.
     fn note_contention(&mut self, key: Key<Peer>) {
         let Some(peer) = self.peers.get(key).filter(|peer| peer.waiting.0 > 0) else { return };
-        let audio = peer.slots.iter().filter(|slot| slot.open && slot.kind == Kind::Audio).count();
-        if let Some(room) = self.rooms.get_mut(peer.room)
-            && audio > 0
-        {
-            room.audio_contended |= 1 << audio.min(63);
+        let any = peer.slots.iter().any(|slot| slot.open && slot.kind == Kind::Audio);
+        if let Some(room) = self.rooms.get_mut(peer.room) {
+            room.audio_contended |= any;
         }
     }
 
@@ -210,21 +213,29 @@ impl Shard {
         named.chain(order.video.iter().filter(others).map(|offered| offered.key))
     }
 
-    /// Others' audio, loudest first; what the session hears already has an advantage.
+    /// Others' audio: the announced speakers in their order, then the rest, loudest first; there,
+    /// what the session hears already has an advantage. One order for both, so that who is told to
+    /// speak is heard.
     fn wanted_audio(
         &self,
         order: &Order,
         peer: &Peer,
         now: Instant,
     ) -> impl Iterator<Item = Key<Track>> {
-        let others =
-            order.audio.iter().filter(|(offered, _)| offered.participant != peer.participant);
+        let foreign = |(offered, _): &&(Offered, u32)| offered.participant != peer.participant;
+        let others = order.audio.iter().filter(foreign);
+        let others = others.filter(|(offered, _)| !order.speakers.contains(&offered.key));
+        let speaks = |key: &Key<Track>| {
+            self.tracks.get(*key).is_some_and(|track| track.participant != peer.participant)
+        };
+        let speakers = order.speakers.iter().copied().filter(speaks);
         let heard = peer.slots.iter().filter_map(|slot| {
-            let key = slot.track?;
+            let key = slot.track.filter(|key| !order.speakers.contains(key))?;
             let track = self.tracks.get(key).filter(|track| track.kind() == Kind::Audio)?;
             Some((key, track.level.score(now) as u32))
         });
-        loudest_for(others.map(|(offered, score)| (offered.key, *score)), heard.collect())
+        let others = others.map(|(offered, score)| (offered.key, *score));
+        speakers.chain(loudest_for(others, heard.collect()))
     }
 
     /// Puts a track, or none, into a slot.
@@ -311,7 +322,7 @@ impl Shard {
         self.room_timers.set(key.index(), room.speakers_due);
         if speakers != room.speakers {
             // Where audio tracks wait for a slot, the loudest get one.
-            let contends = room.contends(&speakers);
+            let contends = room.audio_contended;
             room.speakers.clone_from(&speakers);
             let event = Event::SpeakersChanged { room: room.id, tracks: speakers };
             self.push_event(event);

@@ -147,15 +147,14 @@ impl Shard {
         self.allocate_peer(key, now);
     }
 
-    /// Tells again what may have been missed; at most one session per [`SYNC_SPACING`], so that
-    /// telling it is not what makes signaling miss the next.
+    /// Tells again what may have been missed; at most one session per [`SYNC_SPACING`], over
+    /// all commands, so that telling it is not what makes signaling miss the next.
     fn sync(&mut self, sessions: &[SessionId], now: Instant) {
-        let mut at = now;
         for id in sessions {
             match self.index.peers.get(id).copied() {
                 Some(key) => {
-                    at += SYNC_SPACING;
-                    self.announce_again(key, at);
+                    self.sync_at = self.sync_at.max(now) + SYNC_SPACING;
+                    self.announce_again(key, self.sync_at);
                 }
                 None => {
                     let reason = EndReason::Closed;

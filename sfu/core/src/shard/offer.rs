@@ -17,7 +17,12 @@ use super::{
 use crate::{
     event::Event,
     limits::{AUDIO_CACHE_PACKETS, VIDEO_CACHE_PACKETS},
-    media::{keyframe::KeyFrames, layer::Layer, level::Level, rewrite::Rewriter},
+    media::{
+        keyframe::{KeyFrames, Want},
+        layer::Layer,
+        level::Level,
+        rewrite::Rewriter,
+    },
     router::{
         negotiate::{Decided, Use, decide},
         subscription::{ExtensionIds, Slot},
@@ -81,7 +86,7 @@ impl Shard {
         self.end_unnamed_tracks(key, publish);
         let mut media = Vec::with_capacity(decided.len());
         for (place, (decided, offered)) in decided.iter().zip(&offer.media).enumerate() {
-            let role = self.apply(key, place, decided, offered, offer.extmap_allow_mixed);
+            let role = self.apply(key, place, decided, offered, offer.extmap_allow_mixed, now);
             media.push(self.answer_media(key, role, decided, offered));
         }
         let peer = self.peers.get_mut(key).ok_or(Refusal::NoSession)?;
@@ -172,13 +177,14 @@ impl Shard {
         decided: &Decided<'_>,
         offered: &OfferedMedia,
         mixed: bool,
+        now: Instant,
     ) -> Role {
         let slot = self.peers.get(key).and_then(|peer| peer.sections.get(place)?.slot);
         let mut slot_now = slot;
         let role = match decided.purpose {
             Use::Refused => Role::Refused,
             Use::Inactive => Role::Inactive,
-            Use::Track(wish) => match self.publish(key, wish, decided) {
+            Use::Track(wish) => match self.publish(key, wish, decided, now) {
                 Some(track) => Role::Track(track),
                 None => Role::Inactive,
             },
@@ -217,10 +223,11 @@ impl Shard {
         key: Key<Peer>,
         wish: &Publish,
         decided: &Decided<'_>,
+        now: Instant,
     ) -> Option<Key<Track>> {
         if let Some(existing) = self.index.tracks.get(&wish.track).copied() {
             if self.continues(existing, key, wish) {
-                self.update_formats(existing, decided);
+                self.update_formats(existing, decided, now);
                 return Some(existing);
             }
             // Published by a session before this one, which lost its connection.
@@ -257,7 +264,7 @@ impl Shard {
     }
 
     /// Other formats than before: what is cached is named by the old ones, so slots begin anew.
-    fn update_formats(&mut self, key: Key<Track>, decided: &Decided<'_>) {
+    fn update_formats(&mut self, key: Key<Track>, decided: &Decided<'_>, now: Instant) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         let negotiated = formats(&decided.formats);
         if track.formats == negotiated {
@@ -275,6 +282,7 @@ impl Shard {
         }
         let room = track.room;
         self.mark_stale(room);
+        self.request_key_frame(key, Want::Begin, now);
     }
 
     /// Opens the slot of a section, or brings it up to date.

@@ -51,9 +51,10 @@ pub const DTLS_ATTEMPTS_MAX: u32 = 64;
 /// Time after which one more engine may be used up: 0.1 ms of work each.
 pub const DTLS_ATTEMPT_REFILL: Duration = Duration::from_millis(250);
 
-/// Number of a plain handshake message at most. A client's last one is its third after the
-/// ClientHello (RFC 6347 section 4.2.4, RFC 9147 section 5.1 fewer), after two of these.
-pub const DTLS_PLAIN_MESSAGE_MAX: u16 = 8;
+/// Number of a plain handshake message at most. A client's last one is CertificateVerify, after
+/// two ClientHellos, Certificate and ClientKeyExchange (RFC 6347 section 4.2.4, RFC 9147 section
+/// 5.1 fewer); Finished is encrypted.
+pub const DTLS_PLAIN_MESSAGE_MAX: u16 = 4;
 
 /// Records that wait in one DTLS engine for those before them: forged ones lie there, too, as
 /// only the cipher tells them apart.

@@ -23,6 +23,8 @@ pub(super) struct HelloFragment {
     /// In the first fragment only. All ClientHellos of one handshake have the same random, also
     /// after a cookie or retry request.
     pub(super) random: Option<[u8; RANDOM_LEN]>,
+    /// Rises when the client answers a cookie or retry request, not when it repeats itself.
+    pub(super) number: u16,
 }
 
 /// The ClientHello fragment that the datagram begins with. `None`: something else, or a first
@@ -38,7 +40,7 @@ pub(super) fn hello_fragment(datagram: &[u8]) -> Option<HelloFragment> {
         [0, 0, 0] => Some(body.get(2..2 + RANDOM_LEN)?.try_into().ok()?),
         _ => None,
     };
-    Some(HelloFragment { hello_len, random })
+    Some(HelloFragment { hello_len, random, number: message_number(header) })
 }
 
 /// The datagram without unencrypted records that only forgers send.
@@ -65,13 +67,17 @@ pub(super) fn without_forgeries(datagram: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(kept)
 }
 
-/// Whether a plain record holds a handshake message that no client gets to in plain.
+/// Whether a plain record holds any handshake message that no client gets to in plain.
 fn is_far_ahead(record: &[u8]) -> bool {
-    let message = &record[RECORD_HEADER_LEN..];
-    record[0] == HANDSHAKE
-        && message.get(4..6).is_some_and(|number| {
-            u16::from_be_bytes([number[0], number[1]]) > DTLS_PLAIN_MESSAGE_MAX
-        })
+    let mut messages = &record[RECORD_HEADER_LEN..];
+    while let Some((header, rest)) = messages.split_at_checked(HANDSHAKE_HEADER_LEN) {
+        if record[0] == HANDSHAKE && message_number(header) > DTLS_PLAIN_MESSAGE_MAX {
+            return true;
+        }
+        let len = u32::from_be_bytes([0, header[9], header[10], header[11]]);
+        messages = rest.get(len as usize..).unwrap_or(&[]);
+    }
+    false
 }
 
 /// First record and what follows, if it has the long header (all of DTLS 1.2, the unencrypted ones
@@ -83,6 +89,11 @@ fn split_plain(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let len = usize::from(u16::from_be_bytes([header[11], header[12]]));
     datagram.split_at_checked(RECORD_HEADER_LEN + len)
+}
+
+/// Of a handshake message's header.
+fn message_number(header: &[u8]) -> u16 {
+    u16::from_be_bytes([header[4], header[5]])
 }
 
 /// Epoch 0 is unencrypted.
@@ -105,8 +116,9 @@ mod tests {
     fn plain_messages_of_the_far_future_are_cut_out() {
         let message =
             |number: u8| [&[11, 0, 0, 4, 0, number, 0, 0, 0, 0, 0, 4][..], &[0; 4]].concat();
-        let near = record(HANDSHAKE, 0, &message(3));
-        let (far, sealed) = (record(HANDSHAKE, 0, &message(9)), record(HANDSHAKE, 1, &message(9)));
+        let near = record(HANDSHAKE, 0, &[message(3), message(4)].concat());
+        let far = record(HANDSHAKE, 0, &[message(4), message(5)].concat());
+        let sealed = record(HANDSHAKE, 1, &message(9));
         let datagram = [&near[..], &far, &sealed].concat();
         assert_eq!(*without_forgeries(&datagram), [near, sealed].concat());
     }

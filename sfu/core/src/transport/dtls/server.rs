@@ -76,6 +76,8 @@ struct Rival {
     random: [u8; RANDOM_LEN],
     /// Of its latest ClientHello; fragments of other lengths are not its own.
     hello_len: [u8; 3],
+    /// Number of the latest ClientHello that was not a repetition.
+    hello_number: u16,
     /// When that came.
     hello_at: Instant,
     engine: Box<dyn Engine>,
@@ -208,7 +210,11 @@ impl Server {
         };
         let hello_len = fragment.hello_len;
         if let Some(known) = handshaking.rivals.iter_mut().find(|rival| rival.random == random) {
-            (known.hello_len, known.hello_at) = (hello_len, now);
+            known.hello_len = hello_len;
+            // Repeating a ClientHello is no progress, so it does not hold the place.
+            if fragment.number > known.hello_number {
+                (known.hello_number, known.hello_at) = (fragment.number, now);
+            }
             return Ok(overtaken);
         }
         handshaking.refill(now);
@@ -217,7 +223,7 @@ impl Server {
         }
         let engine = Box::new(DimplEngine::new(&self.identity, now).map_err(|_| Drop::Dtls)?);
         handshaking.attempts += 1;
-        handshaking.rivals.push(Rival::new(random, (hello_len, now), engine));
+        handshaking.rivals.push(Rival::new(random, (fragment, now), engine));
         overtaken =
             handshaking.strays.iter().filter(|stray| stray.0 == hello_len).cloned().collect();
         handshaking.strays.retain(|stray| stray.0 != hello_len);
@@ -334,12 +340,13 @@ impl Handshaking {
 impl Rival {
     fn new(
         random: [u8; RANDOM_LEN],
-        (hello_len, hello_at): ([u8; 3], Instant),
+        (hello, hello_at): (&HelloFragment, Instant),
         engine: Box<dyn Engine>,
     ) -> Self {
         Self {
             random,
-            hello_len,
+            hello_len: hello.hello_len,
+            hello_number: hello.number,
             hello_at,
             engine,
             certificate: None,
