@@ -65,7 +65,7 @@ fuzz: ## every fuzz target for a short time, with its corpus
 
 e2e: compiler web ## browsers and other clients against the release binary
 	$(CARGO) build --locked --release --bin conclave
-	$(CARGO) build --locked --bin loadtest
+	$(CARGO) test --locked --workspace --no-run
 	node --test e2e/run.test.mjs
 
 bench: ## ns per forwarded packet beside the measured floor
