@@ -11,6 +11,10 @@ pub fn allocate<T: Copy + Eq>(
     slots: &mut [Option<T>],
     fits: impl Fn(T, usize) -> bool,
 ) -> usize {
+    if slots.is_empty() {
+        // Otherwise everything would be read in search of what fits nowhere.
+        return 0;
+    }
     let mut wanted = wanted.filter(|track| (0..slots.len()).any(|slot| fits(*track, slot)));
     let shown: Vec<T> = wanted.by_ref().take(slots.len()).collect();
     let mut next = vec![None; slots.len()];
@@ -49,6 +53,12 @@ mod tests {
         let mut slots = [Some('a'), Some('b'), None];
         assert_eq!(allocate(['c', 'b', 'a'].into_iter(), &mut slots, |_, _| true), 3);
         assert_eq!(slots, [Some('a'), Some('b'), Some('c')]);
+    }
+
+    #[test]
+    fn nothing_is_read_where_there_are_no_slots() {
+        let wanted = std::iter::repeat_with(|| -> char { panic!("read") });
+        assert_eq!(allocate(wanted, &mut [], |_, _| true), 0);
     }
 
     #[test]
