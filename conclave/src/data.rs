@@ -7,10 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use signaling::Store;
+use signaling::{Store, Vault};
 
 /// Name of the database in the data directory.
 const DATABASE: &str = "conclave.db";
+/// Name of the key in the data directory that seals secrets in the database.
+const DATA_KEY: &str = "data.key";
 /// Only the owner may look inside.
 const PRIVATE: u32 = 0o700;
 /// Mode bits of group and world.
@@ -26,8 +28,10 @@ const STICKY: u32 = 0o1000;
 pub(crate) async fn open(dir: &Path) -> anyhow::Result<Store> {
     let shown = dir.display();
     close_to_others(dir).with_context(|| format!("data directory {shown}"))?;
-    let database = dir.canonicalize()?.join(DATABASE);
-    Store::open(&url(&database)).await.with_context(|| format!("database in {shown}"))
+    let dir = dir.canonicalize()?;
+    let vault = Vault::from_file(&dir.join(DATA_KEY))?;
+    let database = dir.join(DATABASE);
+    Store::open(&url(&database), vault).await.with_context(|| format!("database in {shown}"))
 }
 
 /// Makes a missing directory private. One that exists is closed only when it is ours: a directory

@@ -114,6 +114,24 @@ fn refusal(text: &str) -> Option<HandleRefusal> {
     (!named || !text.chars().all(allowed)).then_some(R::Characters)
 }
 
+/// What in a longer text looks like personal data: an e-mail address, an IP address or a phone number
+/// as one of its words.
+pub(crate) fn personal(text: &str) -> Option<&'static str> {
+    let is_part = |c: char| c.is_alphanumeric() || "@.+-_:%()/".contains(c);
+    let words = text.split(|c: char| !is_part(c)).filter(|word| !word.is_empty());
+    words.map(|word| word.trim_matches(|c: char| ".:-_/()".contains(c))).find_map(|word| {
+        if is_email(word) {
+            Some("what looks like an e-mail address")
+        } else if is_address(word) {
+            Some("what looks like an IP address")
+        } else if word.starts_with('+') && is_phone(word) {
+            Some("what looks like a phone number")
+        } else {
+            None
+        }
+    })
+}
+
 fn is_email(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let at = lower.replace("%40", "@").replace("(at)", "@").replace("[at]", "@");

@@ -3,13 +3,16 @@
 //!
 //! Depends on nothing of ours, so that any server or SDK can be held against it.
 
+pub mod action;
 pub mod asyncapi;
+pub mod event;
 pub mod handle;
 pub mod limits;
 pub mod object;
 pub mod openapi;
 pub mod problem;
 pub mod rest;
+pub mod room;
 pub mod scope;
 pub mod token;
 pub mod ws;

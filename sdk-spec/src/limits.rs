@@ -53,6 +53,28 @@ limits! {
         "Longest time for which an empty room stays open. Rooms are cheap to create again; forgotten ones must end.";
     EMPTY_TIMEOUT_SECONDS_DEFAULT: u32 = 300, "seconds",
         "Time for which an empty room stays open when it names none.";
+    DURATION_SECONDS_MIN: u32 = 60, "seconds",
+        "Shortest duration of a room.";
+    DURATION_SECONDS_MAX: u32 = 7 * 24 * 3600, "seconds",
+        "Longest duration of a room; a longer one is a permanent room.";
+    OPENS_EARLY_SECONDS: u32 = 15 * 60, "seconds",
+        "How long before its start a scheduled room opens.";
+    MODERATOR_TIMEOUT_SECONDS_MAX: u32 = 24 * 3600, "seconds",
+        "Longest time that a room may be told to wait for a moderator to come back.";
+    FLOOR_HOLDERS_MAX: u32 = 100, "participants",
+        "Most holders of the floor that a lecture may allow.";
+    ROOM_DATA_BYTES_MAX: usize = 4096, "bytes",
+        "Largest room data. Everybody in the room gets it at each change.";
+    STATE_BYTES_MAX: usize = 1024, "bytes",
+        "Largest state of a participant. Everybody in the room gets it at each change.";
+    DATA_BYTES_MAX: usize = 4096, "bytes",
+        "Largest text from one participant to others.";
+    NAMED_MAX: usize = 100, "participants",
+        "Participants named in one action. More is said by an empty list: everybody.";
+    SHOWN_FIRST_MAX: usize = 10, "participants or tracks",
+        "Participants in the spotlight or tracks pinned. More than a page shows is not first.";
+    BREAKOUTS_MAX: usize = 50, "rooms",
+        "Breakout rooms of a room.";
     ROOMS_OPEN_MAX: u32 = 10_000, "rooms",
         "Most open rooms of a project. Each costs about 2 kB of memory on its node.";
     TOKEN_SECONDS_MAX: u32 = 15 * 60, "seconds",

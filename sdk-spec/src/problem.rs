@@ -116,6 +116,20 @@ codes! {
         "Send the whole request without pauses.";
     RoomFull = "room_full", 409, "The room has as many participants as it may",
         "Wait until somebody leaves, or create the room with a higher `participants_max`; then come with a new token.";
+    RoomLocked = "room_locked", 409, "The room is locked",
+        "Unlock it (`settings.locked`), or let a moderator in, who may always enter.";
+    RoomNotOpen = "room_not_open", 409, "The room is not open yet",
+        "A scheduled room opens 15 minutes before `starts_at`; come then with a new token.";
+    Banned = "banned", 403, "The handle is banned",
+        "Lift the ban with DELETE /v1/bans/{ban}, then mint a new token.";
+    DuplicateHandle = "duplicate_handle", 409, "The handle is in the room already",
+        "Leave with the other client, or create the room with `duplicate_handles` `replace`.";
+    ActionRefused = "action_refused", 409, "The action does not fit the state of the room",
+        "Look at `detail`, read the room and its participants, and try again.";
+    VersionMismatch = "version_mismatch", 412, "The resource changed meanwhile",
+        "Read it again, and send the `ETag` that it has now in `If-Match`.";
+    QuotaExceeded = "quota_exceeded", 409, "A quota of the project is used up",
+        "`detail` names it. Delete what is no longer needed, or ask the operator for more.";
     TooManyRooms = "too_many_rooms", 409, "The project has as many open rooms as it may",
         "Delete rooms that are no longer needed, or give them a shorter `empty_timeout_seconds`.";
     PreconditionFailed = "precondition_failed", 412, "The entity tag is not the current one",

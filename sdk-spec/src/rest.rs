@@ -3,7 +3,13 @@
 //! Types refuse unknown fields; ranges are checked by `check` methods, so that a server and this
 //! contract cannot disagree.
 
+pub mod audit;
+pub mod events;
+pub mod keys;
+pub mod operator;
 mod timestamp;
+pub mod usage;
+pub mod webhooks;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,76 +20,173 @@ use crate::{
     handle::Handle,
     limits,
     problem::FieldError,
+    room::{Kind, RoomSettings, RoomState},
     token::JTI_CHARS_MAX,
-    ws::{Grants, Role},
+    ws::{Grants, Role, Source},
 };
 
 /// Request to create a room. Everything has a default.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "participants_max": 20, "empty_timeout_seconds": 300, "reference": "lesson-7f3a" }))]
+#[schema(example = json!({
+    "kind": "scheduled",
+    "starts_at": "2026-11-21T20:00:00.000Z",
+    "duration_seconds": 3600,
+    "reference": "lesson-7f3a",
+    "settings": { "participants_max": 20, "mode": "lecture", "knock": true }
+}))]
 pub struct CreateRoom {
-    /// Most participants at once.
+    /// How long it lives.
+    #[serde(default)]
+    pub kind: Kind,
+    /// When a scheduled room starts; it opens 15 minutes before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 1000, default = 100)]
-    pub participants_max: Option<u32>,
-    /// Seconds for which the room stays open while nobody is in it.
+    pub starts_at: Option<Timestamp>,
+    /// How long it lasts: from `starts_at`, or from the first join of an ad hoc room. A permanent
+    /// room has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 10, maximum = 604800, default = 300)]
-    pub empty_timeout_seconds: Option<u32>,
+    #[schema(minimum = 60, maximum = 604800)]
+    pub duration_seconds: Option<u32>,
     /// The partner's own opaque name for the room; need not be unique.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Handle>,
+    /// What can be changed later.
+    #[serde(default, deserialize_with = "crate::object::read")]
+    pub settings: RoomSettings,
 }
 
 impl CreateRoom {
-    /// Participants at most, with the default.
-    pub fn participants_max(&self) -> u32 {
-        self.participants_max.unwrap_or(limits::PARTICIPANTS_MAX_DEFAULT)
-    }
-
-    /// Empty timeout, with the default.
-    pub fn empty_timeout_seconds(&self) -> u32 {
-        self.empty_timeout_seconds.unwrap_or(limits::EMPTY_TIMEOUT_SECONDS_DEFAULT)
-    }
-
-    /// Checks the ranges.
+    /// Checks ranges and what fits together.
     ///
     /// # Errors
-    /// Every field that is out of its range.
+    /// Every field that is not as it must be.
     pub fn check(&self) -> Result<(), Vec<FieldError>> {
-        let (low, high) = (limits::EMPTY_TIMEOUT_SECONDS_MIN, limits::EMPTY_TIMEOUT_SECONDS_MAX);
-        collect([
-            range("participants_max", self.participants_max(), 1, limits::PARTICIPANTS_MAX),
-            range("empty_timeout_seconds", self.empty_timeout_seconds(), low, high),
-        ])
+        let mut errors = self.settings.check().err().unwrap_or_default();
+        let duration = self.duration_seconds.unwrap_or(limits::DURATION_SECONDS_MIN);
+        let (low, high) = (limits::DURATION_SECONDS_MIN, limits::DURATION_SECONDS_MAX);
+        errors.extend(range("duration_seconds", duration, low, high));
+        let wrong = match self.kind {
+            Kind::Scheduled if self.starts_at.is_none() => Some(("starts_at", "is needed")),
+            Kind::Scheduled if self.duration_seconds.is_none() => {
+                Some(("duration_seconds", "is needed"))
+            }
+            Kind::AdHoc | Kind::Permanent if self.starts_at.is_some() => {
+                Some(("starts_at", "is for scheduled rooms"))
+            }
+            Kind::Permanent if self.duration_seconds.is_some() => {
+                Some(("duration_seconds", "is not for permanent rooms"))
+            }
+            _ => None,
+        };
+        errors.extend(wrong.map(|(field, reason)| FieldError::new(field, reason)));
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
+}
+
+/// Change of a room: what is not named stays.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "settings": { "locked": true } }))]
+pub struct UpdateRoom {
+    /// New settings.
+    #[serde(deserialize_with = "crate::object::read")]
+    pub settings: RoomSettings,
 }
 
 /// A room.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "rm_01hzx3m8q7v5k2c9d4e6f8g0hj",
-    "created_at": "2026-11-21T20:00:00.000Z",
-    "participants_max": 20,
-    "empty_timeout_seconds": 300,
+    "created_at": "2026-11-21T19:00:00.000Z",
+    "kind": "ad_hoc",
+    "state": "open",
+    "version": 1,
     "reference": "lesson-7f3a",
-    "participants": 3
+    "settings": { "participants_max": 20, "locked": false },
+    "participants": 3,
+    "waiting": 0
 }))]
 pub struct Room {
     /// `rm_…`, unguessable.
     pub id: String,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Most participants at once.
-    pub participants_max: u32,
-    /// Seconds for which it stays open while nobody is in it.
-    pub empty_timeout_seconds: u32,
+    /// How long it lives.
+    pub kind: Kind,
+    /// Whether it takes participants.
+    pub state: RoomState,
+    /// Counts changes; the `ETag`.
+    pub version: u64,
+    /// When it starts, if it is scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    /// When it ends, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// How long it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<u32>,
+    /// The room that it is a breakout of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// The partner's own name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Handle>,
+    /// All settings, defaults included.
+    pub settings: RoomSettings,
     /// Participants in it now.
     pub participants: u32,
+    /// Those who wait to be let in.
+    pub waiting: u32,
+}
+
+/// Who is in a room now.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ParticipantList {
+    /// In order of arrival; at most 1000.
+    pub participants: Vec<RoomParticipant>,
+}
+
+/// A participant of a room, as the partner sees it.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": "pa_01hzx3m8q7v5k2c9d4e6f8g0hj",
+    "handle": "user-5f0c2b",
+    "role": "participant",
+    "waiting": false,
+    "grants": { "publish": ["microphone"], "subscribe": true },
+    "muted": [],
+    "holds_floor": false,
+    "tracks": [{ "id": "tr_01hzx3m8q7v5k2c9d4e6f8g0hj", "source": "microphone", "muted": false }]
+}))]
+pub struct RoomParticipant {
+    /// `pa_…`, for this stay.
+    pub id: String,
+    /// The partner's handle.
+    pub handle: Handle,
+    /// Its role.
+    pub role: Role,
+    /// Whether it waits to be let in.
+    pub waiting: bool,
+    /// What it may do now.
+    pub grants: Grants,
+    /// What is muted at the server.
+    pub muted: Vec<Source>,
+    /// Whether it holds the floor.
+    pub holds_floor: bool,
+    /// What it publishes.
+    pub tracks: Vec<RoomTrack>,
+}
+
+/// A published track.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RoomTrack {
+    /// `tr_…`.
+    pub id: String,
+    /// What it shows.
+    pub source: Source,
+    /// Whether it is muted.
+    pub muted: bool,
 }
 
 /// Which page of a list.
@@ -191,12 +294,14 @@ pub fn is_opaque_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-fn range(field: &str, value: u32, low: u32, high: u32) -> Option<FieldError> {
+pub(crate) fn range(field: &str, value: u32, low: u32, high: u32) -> Option<FieldError> {
     let inside = (low..=high).contains(&value);
     (!inside).then(|| FieldError::new(field, format!("must be {low} to {high}")))
 }
 
-fn collect<const N: usize>(errors: [Option<FieldError>; N]) -> Result<(), Vec<FieldError>> {
+pub(crate) fn collect<const N: usize>(
+    errors: [Option<FieldError>; N],
+) -> Result<(), Vec<FieldError>> {
     let errors: Vec<_> = errors.into_iter().flatten().collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
@@ -210,16 +315,19 @@ mod tests {
     #[test]
     fn an_empty_object_is_a_room_with_defaults() {
         let room: CreateRoom = serde_json::from_str("{}").unwrap();
-        assert_eq!((room.participants_max(), room.empty_timeout_seconds()), (100, 300));
-        assert!(room.check().is_ok());
+        assert!(room.check().is_ok() && room.kind == Kind::AdHoc);
+        assert_eq!(room.settings.or_default().participants_max, Some(100));
     }
 
     #[test]
     fn every_field_out_of_range_is_named() {
-        let room: CreateRoom =
-            serde_json::from_str(r#"{"participants_max":1001,"empty_timeout_seconds":9}"#).unwrap();
+        let room: CreateRoom = serde_json::from_str(
+            r#"{"settings":{"participants_max":1001,"empty_timeout_seconds":9},"kind":"scheduled"}"#,
+        )
+        .unwrap();
         let fields: Vec<_> = room.check().unwrap_err().into_iter().map(|e| e.field).collect();
-        assert_eq!(fields, ["participants_max", "empty_timeout_seconds"]);
+        let wanted = ["settings.participants_max", "settings.empty_timeout_seconds", "starts_at"];
+        assert_eq!(fields, wanted);
     }
 
     #[test]

@@ -2,34 +2,81 @@
 
 use std::{fmt, str::FromStr};
 
-/// One right of an API key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scope {
-    /// Read and list rooms.
-    RoomsRead,
-    /// Create and delete rooms.
-    RoomsWrite,
-    /// Mint room tokens.
-    TokensMint,
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
+
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// One right of an API key.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+        )]
+        pub enum Scope {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl Scope {
+            /// Every scope.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// As written: the resource and what is done with it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+    };
 }
+
+scopes! {
+    /// Read and list rooms and who is in them.
+    RoomsRead = "rooms:read";
+    /// Create, change and delete rooms.
+    RoomsWrite = "rooms:write";
+    /// Mint room tokens.
+    TokensMint = "tokens:mint";
+    /// Moderate: everything that a moderator can do in a room; bans and revocations.
+    ParticipantsModerate = "participants:moderate";
+    /// Read recordings.
+    RecordingsRead = "recordings:read";
+    /// Start, stop and delete recordings.
+    RecordingsWrite = "recordings:write";
+    /// Read the event log.
+    EventsRead = "events:read";
+    /// Read and change webhook endpoints; send again what failed.
+    WebhooksWrite = "webhooks:write";
+    /// Read usage.
+    UsageRead = "usage:read";
+    /// Read histories by handle and the audit log.
+    PrivacyRead = "privacy:read";
+    /// Erase what is kept about a handle.
+    PrivacyErase = "privacy:erase";
+    /// Create, rotate and revoke API keys and token keys of the project.
+    KeysWrite = "keys:write";
+}
+
+/// By hand: the derive does not see names that a macro passes to `serde`.
+impl PartialSchema for Scope {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(Self::ALL.iter().map(|scope| scope.as_str())))
+            .description(Some("What an API key may do."))
+            .into()
+    }
+}
+
+impl ToSchema for Scope {}
 
 /// Not the name of a scope. Blame: whoever creates the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown scope; there are: {}", Scope::ALL.map(Scope::as_str).join(", "))]
+#[error("unknown scope; there are: {}", names())]
 pub struct ScopeError;
 
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 3] = [Self::RoomsRead, Self::RoomsWrite, Self::TokensMint];
-
-    /// As written: the resource and what is done with it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RoomsRead => "rooms:read",
-            Self::RoomsWrite => "rooms:write",
-            Self::TokensMint => "tokens:mint",
-        }
-    }
+fn names() -> String {
+    Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for Scope {
@@ -42,7 +89,7 @@ impl FromStr for Scope {
     type Err = ScopeError;
 
     fn from_str(text: &str) -> Result<Self, ScopeError> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(ScopeError)
+        Self::ALL.iter().copied().find(|scope| scope.as_str() == text).ok_or(ScopeError)
     }
 }
 
@@ -53,7 +100,7 @@ mod tests {
     #[test]
     fn names_round_trip_and_others_are_refused_with_the_list() {
         for scope in Scope::ALL {
-            assert_eq!(scope.to_string().parse(), Ok(scope));
+            assert_eq!(scope.to_string().parse(), Ok(*scope));
         }
         assert_eq!("rooms".parse::<Scope>(), Err(ScopeError));
         assert!(ScopeError.to_string().contains("rooms:read, rooms:write, tokens:mint"));

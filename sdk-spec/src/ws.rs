@@ -43,7 +43,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::handle::Handle;
+use crate::{
+    action::{Action, ActionRefusal, ActionResult},
+    handle::Handle,
+    rest::Timestamp,
+    room::{Breakout, Mode},
+};
 
 /// WebSocket subprotocol name.
 pub const SUBPROTOCOL: &str = "conclave.v1";
@@ -112,6 +117,36 @@ pub enum ClientMessage {
         /// Track ids.
         tracks: Vec<String>,
     },
+    /// Moderates.
+    Act {
+        /// Chosen by the client, returned in [`ServerMessage::Acted`]; grows.
+        id: u64,
+        /// What to do.
+        action: Action,
+    },
+    /// Asks for the floor, in lecture mode; or takes the request or the floor back.
+    Floor {
+        /// Whether it is wanted.
+        wanted: bool,
+    },
+    /// Replaces role and grants by those of a new token of the same room and handle.
+    Renew {
+        /// Room token (a JWT), single use.
+        token: String,
+    },
+    /// Sets the own state shown to the others; needs `grants.update_own`.
+    SetState {
+        /// The app's own opaque text, at most 1024 bytes; null for none. Not stored, in no event.
+        state: Option<String>,
+    },
+    /// Sends a text to others; needs `grants.data`. Not stored, in no event.
+    Data {
+        /// Participant ids; empty is everybody.
+        #[serde(default)]
+        to: Vec<String>,
+        /// The app's own opaque text, at most 4096 bytes.
+        body: String,
+    },
     /// Keeps the session alive.
     Ping {},
     /// Leaves the room for good.
@@ -165,6 +200,69 @@ pub enum ServerMessage {
         /// Limits that the client must respect.
         limits: ClientLimits,
     },
+    /// The session is open, but the client has to wait. `joined` or `left` follows.
+    Waiting {
+        /// Own participant id.
+        participant: String,
+        /// For [`ClientMessage::Resume`].
+        ticket: String,
+        /// What is waited for.
+        reason: WaitReason,
+    },
+    /// Who waits to be let in: told to moderators, whole, at each change.
+    Lobby {
+        /// In order of arrival.
+        waiting: Vec<Participant>,
+    },
+    /// The room changed.
+    RoomUpdated {
+        /// The whole, as it is now.
+        room: RoomInfo,
+    },
+    /// What the client may do changed.
+    GrantsChanged {
+        /// Its role.
+        role: Role,
+        /// What it may do in the room as it is now.
+        grants: Grants,
+    },
+    /// The floor changed, in lecture mode.
+    Floor {
+        /// Who holds it (participant ids).
+        holders: Vec<String>,
+        /// Who asks for it, in order: told to moderators; others see themselves only.
+        requests: Vec<String>,
+    },
+    /// An action was carried out, or refused.
+    Acted {
+        /// As in [`ClientMessage::Act`].
+        id: u64,
+        /// What it gave.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<ActionResult>,
+        /// Why it was refused; then nothing was changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<ActionRefusal>,
+    },
+    /// The new token is accepted; `grants_changed` may follow.
+    Renewed {},
+    /// The client is to go to another room: it joins there with the token, then leaves here. Without
+    /// `invited` it is removed here soon.
+    Move {
+        /// Where (`rm_…`).
+        room: String,
+        /// Room token for it.
+        token: String,
+        /// Whether it may decline.
+        invited: bool,
+    },
+    /// A text of another participant.
+    Data {
+        /// Who (participant id).
+        from: String,
+        /// As sent.
+        body: String,
+    },
     /// The session goes on after a cut; missed messages follow.
     Resumed {
         /// Highest `seq` received from the client; the client sends later ones again.
@@ -184,6 +282,11 @@ pub enum ServerMessage {
     /// Somebody came.
     ParticipantJoined {
         /// Who.
+        participant: Participant,
+    },
+    /// A participant's role, state, or muting at the server changed.
+    ParticipantUpdated {
+        /// The whole, as it is now.
         participant: Participant,
     },
     /// Somebody left.
@@ -255,8 +358,24 @@ pub struct Participant {
     pub id: String,
     /// The partner's opaque handle from the token.
     pub handle: Handle,
-    /// Role from the token.
+    /// Its role.
     pub role: Role,
+    /// What is muted at the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub muted: Vec<Source>,
+    /// The app's own opaque text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// What a client waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitReason {
+    /// A moderator must let it in.
+    Knock,
+    /// A moderator must be there.
+    Moderator,
 }
 
 /// Role of a participant.
@@ -284,13 +403,62 @@ pub struct Grants {
     /// Whether the tracks of others are received.
     #[serde(default)]
     pub subscribe: bool,
+    /// Whether texts may be sent to others.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub data: bool,
+    /// Whether the bearer is not shown to the others; it can publish nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hidden: bool,
+    /// Whether it may moderate, whatever its role.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub moderate: bool,
+    /// Whether it may start and stop recordings.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub record: bool,
+    /// Whether it may set its own state.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub update_own: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The room as a client sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RoomInfo {
     /// `rm_…`.
     pub id: String,
+    /// Counts changes.
+    #[serde(default)]
+    pub version: u64,
+    /// Who may publish.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Whether nobody new gets in.
+    #[serde(default)]
+    pub locked: bool,
+    /// Whether newcomers have to be let in.
+    #[serde(default)]
+    pub knock: bool,
+    /// When it ends, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
+    /// The room that it is a breakout of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Its breakout rooms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakouts: Vec<Breakout>,
+    /// Participants shown to everybody first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spotlight: Vec<String>,
+    /// Tracks shown to everybody first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pinned: Vec<String>,
+    /// The partner's own opaque text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 /// A published track.
@@ -355,7 +523,7 @@ pub struct ClientLimits {
 }
 
 /// Why somebody left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
     /// Said so.
@@ -366,6 +534,12 @@ pub enum LeaveReason {
     RoomClosed,
     /// Removed by the partner or a moderator.
     Removed,
+    /// Not let in by a moderator.
+    Denied,
+    /// The same handle joined again.
+    Replaced,
+    /// Moved to another room.
+    Moved,
     /// A protocol error.
     ProtocolError,
     /// The server had to give the session up.
@@ -393,6 +567,14 @@ pub enum ErrorCode {
     ResumeRefused,
     /// The room has as many participants as it may.
     RoomFull,
+    /// The room is locked.
+    RoomLocked,
+    /// The room is not open yet.
+    RoomNotOpen,
+    /// The handle is banned.
+    Banned,
+    /// The handle is in the room already.
+    DuplicateHandle,
     /// Not a message of this protocol.
     MalformedMessage,
     /// A well-formed message at the wrong time.

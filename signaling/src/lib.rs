@@ -24,7 +24,9 @@ mod secret;
 mod server;
 pub mod store;
 mod token;
+mod vault;
 
 pub use config::{Config, ConfigError, Tls};
 pub use server::{Server, StartError, serve, serve_with};
 pub use store::Store;
+pub use vault::{Vault, VaultError};

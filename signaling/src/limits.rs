@@ -85,6 +85,8 @@ pub const PURGE_EVERY: Duration = Duration::from_secs(60);
 pub const CLOSED_ROOM_MS: u64 = 24 * 3600 * 1000;
 /// Connections to the database that read at the same time; SQLite has one writer beside them.
 pub const STORE_READERS: u32 = 4;
+/// Connections to PostgreSQL.
+pub const STORE_CONNECTIONS: u32 = 10;
 /// How long a statement waits for a connection or a lock of the database.
 pub const STORE_WAIT: Duration = Duration::from_secs(5);
 

@@ -19,18 +19,18 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bus::Registration;
 use dashmap::DashMap;
+use sdk_spec::limits::PARTICIPANTS_MAX_DEFAULT;
 use sfu_proto::{control::Event, id::RoomId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    domain::{
-        Admission, Ask, ClientInput, Close, ConnectionId, Proof, Refusal, Reply, Room, Rules,
-    },
+    clock,
+    domain::{Admission, Ask, ClientInput, Close, ConnectionId, Proof, Refusal, Reply, Room},
     limits,
     media::Media,
     metrics::Metrics,
@@ -96,15 +96,18 @@ impl Rooms {
     }
 
     /// Starts the task of an open room.
-    pub(crate) fn open(self: &Arc<Self>, id: RoomId, rules: Rules) {
+    pub(crate) fn open(self: &Arc<Self>, row: RoomRow) {
+        let id = row.id;
         let (inputs, queue) = mpsc::channel(limits::ROOM_QUEUE_MAX);
         let participants = Arc::new(AtomicU32::new(0));
-        let participants_max = rules.participants_max;
+        let participants_max =
+            row.charter.settings.participants_max.unwrap_or(PARTICIPANTS_MAX_DEFAULT);
         let entry = Entry { inputs, participants_max, participants: Arc::clone(&participants) };
         if self.entries.insert(id, entry).is_none() {
             self.metrics.rooms.inc();
         }
-        let room = Room::new(id, rules, Box::new(secret::random), Instant::now());
+        let now = (Instant::now(), clock::now_ms());
+        let room = Room::new(id, row.charter, Vec::new(), Box::new(secret::random), now);
         tokio::spawn(task::run(Arc::clone(self), id, room, queue, participants));
     }
 
@@ -164,13 +167,5 @@ impl Rooms {
         if self.entries.remove(&id).is_some() {
             self.metrics.rooms.dec();
         }
-    }
-}
-
-/// Rules of a stored room.
-pub(crate) fn rules(row: &RoomRow) -> Rules {
-    Rules {
-        participants_max: row.participants_max,
-        empty_timeout: Duration::from_secs(row.empty_timeout_seconds.into()),
     }
 }

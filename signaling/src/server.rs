@@ -30,7 +30,7 @@ use crate::{
     limits,
     media::{self, Media},
     metrics::Metrics,
-    rooms::{self, Rooms},
+    rooms::Rooms,
     store::{Store, StoreError},
 };
 
@@ -129,7 +129,7 @@ async fn assemble(
     let metrics = Arc::new(Metrics::new(&registry)?);
     let rooms = Rooms::new(Media::new(bus), store.clone(), Arc::clone(&metrics));
     for row in store.open_rooms().await? {
-        rooms.open(row.id, rooms::rules(&row));
+        rooms.open(row);
     }
     Ok(Arc::new(App {
         ws_url: config.ws_url(address),

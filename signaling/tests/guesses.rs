@@ -71,7 +71,7 @@ async fn token(api: &Api, from: &str, key: &str, ended: bool) -> String {
 async fn start(folder: &std::path::Path) -> (Api, signaling::Server, String) {
     let store = common::open(folder).await;
     let project = admin::create_project(&store, "test").await.unwrap().id;
-    let key = admin::create_key(&store, &project, &Scope::ALL).await.unwrap().secret;
+    let key = admin::create_key(&store, &project, Scope::ALL).await.unwrap().secret;
     let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
     let mut api = None;
     let stash = |router: Router| {

@@ -277,7 +277,7 @@ async fn keys_are_needed_and_projects_do_not_see_each_other() {
 
     // Another project's room is as unknown as one that never was.
     let other = admin::create_project(&world.store, "other").await.unwrap().id;
-    let foreign = admin::create_key(&world.store, &other, &Scope::ALL).await.unwrap();
+    let foreign = admin::create_key(&world.store, &other, Scope::ALL).await.unwrap();
     let bearer = Some(format!("Bearer {}", foreign.secret));
     let here = problem(get(bearer.clone()).await.unwrap(), 404, "not_found").await;
     let nowhere = world.http.get(world.url("/v1/rooms/rm_00000000000000000000000000"));

@@ -13,6 +13,7 @@ use sdk_spec::{
     handle::Handle,
     problem::{Code, Problem},
     rest::{CreateRoom, CreateToken, CreatedToken, Room},
+    room::RoomSettings,
     ws::{Grants, Role, Source},
 };
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ struct Mint {
 
 impl Mint {
     async fn token(&mut self, room: Handle, handle: Handle) -> Result<CreatedToken, Failure> {
-        let grants = Grants { publish: SOURCES.to_vec(), subscribe: true };
+        let grants = Grants { publish: SOURCES.to_vec(), subscribe: true, ..Grants::default() };
         let token = CreateToken { handle, role: Role::Participant, grants, ttl_seconds: None };
         let id = self.open_room(&room).await?;
         match self.rest.create_token(&id, &token).await {
@@ -138,9 +139,12 @@ impl Mint {
 
     async fn create_room(&mut self, name: Handle) -> Result<String, Failure> {
         let request = CreateRoom {
-            participants_max: Some(PARTICIPANTS_MAX),
-            empty_timeout_seconds: None,
+            settings: RoomSettings {
+                participants_max: Some(PARTICIPANTS_MAX),
+                ..RoomSettings::default()
+            },
             reference: Some(name.clone()),
+            ..CreateRoom::default()
         };
         let room = self.rest.create_room(&request).await?;
         Ok(self.remember(name, room))

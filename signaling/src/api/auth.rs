@@ -12,16 +12,24 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sdk_spec::{problem::Code, rest::is_opaque_name, scope::Scope};
 
 use super::{Failure, Peer, Shared, limit};
+use crate::domain::Actor;
 
 /// A partner's server, authenticated.
 #[derive(Clone)]
 pub(crate) struct Partner {
     /// Project id.
     pub(crate) project: Arc<str>,
+    /// Id of its key.
+    pub(crate) key: Arc<str>,
     scopes: Arc<[Scope]>,
 }
 
 impl Partner {
+    /// As the audit log names it.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::Key(self.key.to_string())
+    }
+
     /// Whether its key may do this; every handler asks first.
     ///
     /// # Errors
@@ -79,7 +87,12 @@ async fn authenticate(
     if !key.hash.matches(credentials.secret.as_bytes()) {
         return Err(refused());
     }
-    Ok((Partner { project: key.project.into(), scopes: key.scopes.into() }, credentials.id))
+    let partner = Partner {
+        project: key.project.into(),
+        key: credentials.id.as_str().into(),
+        scopes: key.scopes.into(),
+    };
+    Ok((partner, credentials.id))
 }
 
 fn credentials(headers: &HeaderMap) -> Option<Credentials> {

@@ -67,10 +67,7 @@ pub(crate) type Shared = Arc<App>;
 /// Everything under `/v1`, health and metrics. `extra` adds routes of the binary; it must have no
 /// fallback of its own.
 pub(crate) fn router(app: Shared, extra: Option<Router>) -> Router {
-    let rest = Router::new()
-        .route("/v1/rooms", post(rest::create_room).get(rest::list_rooms))
-        .route("/v1/rooms/{room}", get(rest::read_room).delete(rest::delete_room))
-        .route("/v1/rooms/{room}/tokens", post(rest::create_token))
+    let rest = rest::routes()
         .layer(DefaultBodyLimit::max(public::BODY_BYTES_MAX))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), auth::partner));
     // The secret in a session's path is looked at after the body, by the room.

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use sdk_spec::{
+    action::ActionRefusal,
     object,
     problem::{Code, FieldError, MEDIA_TYPE, Problem},
     token::personal_claim,
@@ -102,10 +103,34 @@ impl From<TokenError> for Failure {
     }
 }
 
+impl From<ActionRefusal> for Failure {
+    fn from(refusal: ActionRefusal) -> Self {
+        let refused = |detail: &str| Self::new(Code::ActionRefused).detail(detail);
+        match refusal {
+            ActionRefusal::NotPermitted => Self::new(Code::NotPermitted),
+            ActionRefusal::UnknownParticipant => refused("No such participant is in the room."),
+            ActionRefusal::UnknownTrack => refused("No such track is in the room."),
+            ActionRefusal::UnknownRoom => refused("The room has no such breakout room."),
+            ActionRefusal::OutOfRange => {
+                Self::new(Code::InvalidField).detail("A value is out of its range.")
+            }
+            ActionRefusal::WrongState => refused("It does not fit the room's mode or kind."),
+            ActionRefusal::FloorTaken => refused("The floor is held by as many as may."),
+            ActionRefusal::VersionMismatch => Self::new(Code::VersionMismatch),
+            ActionRefusal::Unavailable => Self::new(Code::Unavailable),
+        }
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::RoomFull => Self::new(Code::RoomFull),
+            Refusal::RoomLocked => Self::new(Code::RoomLocked),
+            Refusal::RoomNotOpen => Self::new(Code::RoomNotOpen),
+            Refusal::Banned => Self::new(Code::Banned),
+            Refusal::DuplicateHandle => Self::new(Code::DuplicateHandle),
+            Refusal::Action(refusal) => refusal.into(),
             Refusal::NotPermitted => Self::new(Code::NotPermitted),
             Refusal::NotFound => Self::new(Code::NotFound),
             Refusal::PreconditionRequired => Self::new(Code::PreconditionRequired),

@@ -326,6 +326,11 @@ fn translate(message: ClientMessage) -> Body {
         }
         ClientMessage::Mute { track, muted } => Body::Mute { track, muted },
         ClientMessage::Want { tracks } => Body::Want { tracks },
+        ClientMessage::Act { id, action } => Body::Act { id, action: Box::new(action) },
+        ClientMessage::Floor { wanted } => Body::Floor { wanted },
+        ClientMessage::SetState { state } => Body::SetState { state },
+        ClientMessage::Data { to, body } => Body::Data { to, body },
+        ClientMessage::Renew { .. } => Body::Renewing,
         ClientMessage::Ping {} => Body::Ping,
         ClientMessage::Leave {} => Body::Leave,
     }

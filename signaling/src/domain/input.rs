@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use sdk_spec::{
+    action::{Action, ActionRefusal, ActionResult},
+    event::What,
     handle::Handle,
+    rest::RoomParticipant,
+    room::{Kind, RoomSettings},
     ws::{Grants, OfferedTrack, Role},
 };
 use sfu_proto::{
     control::{self, Event},
-    id::{ParticipantId, SessionId},
+    id::{ParticipantId, RoomId, SessionId},
     sdp,
 };
+
+use super::actor::Actor;
 
 /// One WebSocket connection, for as long as it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,8 +41,95 @@ pub(crate) struct Proof {
     pub(crate) secret: [u8; 32],
 }
 
+/// What of a room lasts; stored at each change.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Charter {
+    pub(crate) kind: Kind,
+    /// All settings, defaults included.
+    pub(crate) settings: RoomSettings,
+    pub(crate) reference: Option<Handle>,
+    /// Wall clock, like all of these.
+    pub(crate) starts_at_ms: Option<u64>,
+    pub(crate) duration_seconds: Option<u32>,
+    /// When it ends, once that is known: an ad hoc room's duration begins with the first join.
+    pub(crate) ends_at_ms: Option<u64>,
+    /// The room that it is a breakout of.
+    pub(crate) parent: Option<RoomId>,
+    pub(crate) breakouts: Vec<BreakoutRoom>,
+    /// Counts changes from 1.
+    pub(crate) version: u64,
+}
+
+impl Charter {
+    /// Of a room without a time, a parent or a name.
+    pub(crate) fn new(kind: Kind, settings: &RoomSettings) -> Self {
+        Self {
+            kind,
+            settings: settings.or_default(),
+            reference: None,
+            starts_at_ms: None,
+            duration_seconds: None,
+            ends_at_ms: None,
+            parent: None,
+            breakouts: Vec::new(),
+            version: 1,
+        }
+    }
+}
+
+/// A breakout room of a room.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct BreakoutRoom {
+    pub(crate) id: RoomId,
+    pub(crate) reference: Option<Handle>,
+    pub(crate) ends_at_ms: Option<u64>,
+}
+
+/// A handle that may not come in.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Ban {
+    pub(crate) handle: Handle,
+    /// None: for as long as the room lives.
+    pub(crate) until_ms: Option<u64>,
+}
+
+/// What must last of a change: stored in one transaction. What depends on it (answers to actions) is
+/// given only after [`Command::Committed`].
+#[derive(Default)]
+pub(crate) struct Commit {
+    /// Counts the room's commits from 1.
+    pub(crate) number: u64,
+    /// The charter after it, if it changed.
+    pub(crate) charter: Option<Charter>,
+    /// What happened, with its time on the wall clock, in order.
+    pub(crate) events: Vec<(u64, What)>,
+    pub(crate) bans: Vec<Ban>,
+    /// Rooms to be created, with their charter.
+    pub(crate) breakouts: Vec<(RoomId, Charter)>,
+    /// For the audit log: who, what (`room.update`), to what.
+    pub(crate) audits: Vec<(Actor, &'static str, String)>,
+    /// The room is over.
+    pub(crate) ended: bool,
+}
+
 /// What happens to a room.
 pub(crate) enum Command {
+    /// A commit is stored; commits are stored in order.
+    Committed(u64),
+    /// A handle was banned, in this room or in the project: whoever has it is removed.
+    Banned(Ban),
+    /// Lifts a ban.
+    Unbanned(Handle),
+    /// A token for another room was minted, as [`Effect::Transfer`] asked.
+    Ticket { participant: ParticipantId, room: RoomId, token: String, invited: bool },
+    /// The room's parent calls everybody back, and the room ends.
+    Recall,
+    /// A breakout room of this room is over.
+    BreakoutEnded(RoomId),
+    /// A new token of a client that is in: replaces role and grants if it is of the same handle.
+    Renew { connection: ConnectionId, admission: Admission },
+    /// A new token was refused: the client is told, nothing changes.
+    RenewRefused { connection: ConnectionId },
     /// A client joins by WebSocket.
     Join { connection: ConnectionId, admission: Admission },
     /// A client comes back after a cut.
@@ -86,6 +179,22 @@ pub(crate) enum Body {
     Want {
         tracks: Vec<String>,
     },
+    Act {
+        id: u64,
+        action: Box<Action>,
+    },
+    Floor {
+        wanted: bool,
+    },
+    SetState {
+        state: Option<String>,
+    },
+    Data {
+        to: Vec<String>,
+        body: String,
+    },
+    /// A `renew` whose token is being checked; [`Command::Renew`] follows.
+    Renewing,
     Ping,
     Leave,
     /// `join` or `resume` on an open session.
@@ -107,11 +216,31 @@ pub(crate) enum Standard {
     Whep,
 }
 
-/// What a WHIP or WHEP client asks for.
+/// What a WHIP or WHEP client or the partner asks for.
 pub(crate) enum Ask {
-    Open { kind: Standard, admission: Admission, offer: Box<sdp::Offer> },
-    Patch { kind: Standard, proof: Proof, tag: Option<Tag>, ice: Option<sdp::IceCredentials> },
-    End { kind: Standard, proof: Proof },
+    /// The partner moderates. `version`: what `If-Match` named.
+    Act {
+        actor: Actor,
+        action: Box<Action>,
+        version: Option<u64>,
+    },
+    /// Who is here.
+    Participants,
+    Open {
+        kind: Standard,
+        admission: Admission,
+        offer: Box<sdp::Offer>,
+    },
+    Patch {
+        kind: Standard,
+        proof: Proof,
+        tag: Option<Tag>,
+        ice: Option<sdp::IceCredentials>,
+    },
+    End {
+        kind: Standard,
+        proof: Proof,
+    },
 }
 
 /// `If-Match` of a request.
@@ -127,6 +256,8 @@ pub(crate) enum Tag {
 
 /// Answer to an [`Ask`].
 pub(crate) enum Reply {
+    Acted(ActionResult),
+    Participants(Vec<RoomParticipant>),
     Opened { answer: Box<sdp::Answer>, resource: String, generation: u64 },
     Restarts { answer: Box<sdp::Answer>, generation: u64 },
     Accepted,
@@ -136,7 +267,12 @@ pub(crate) enum Reply {
 /// Why an [`Ask`] failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    Action(ActionRefusal),
     RoomFull,
+    RoomLocked,
+    RoomNotOpen,
+    Banned,
+    DuplicateHandle,
     NotPermitted,
     NotFound,
     PreconditionRequired,
@@ -167,6 +303,12 @@ pub(crate) enum Effect {
     Media(control::Command),
     /// Answer a request.
     Reply { to: RequestId, result: Result<Reply, Refusal> },
+    /// Store a change.
+    Commit(Box<Commit>),
+    /// Mint tokens for another room, for these participants: [`Command::Ticket`] follows for each.
+    Transfer { participants: Vec<(ParticipantId, Admission)>, room: RoomId, invited: bool },
+    /// End breakout rooms: their participants are called back here.
+    Recall { rooms: Vec<RoomId> },
     /// The room is over.
     Ended,
 }

@@ -7,6 +7,7 @@
 //!  Command ─▶ Room::handle(command, now) ─▶ [Effect]      Room::deadline() ─▶ next Tick
 //! ```
 
+mod actor;
 mod input;
 mod media;
 mod member;
@@ -23,15 +24,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sdk_spec::ws::{LeaveReason, Participant, ServerMessage, Track};
+use sdk_spec::{
+    limits::{EMPTY_TIMEOUT_SECONDS_DEFAULT, PARTICIPANTS_MAX_DEFAULT},
+    ws::{LeaveReason, Participant, ServerMessage, Track},
+};
 use sfu_proto::{
     control,
     id::{ParticipantId, RoomId, SessionId, TrackId},
 };
 
+pub(crate) use actor::Actor;
 pub(crate) use input::{
-    Admission, Ask, Body, ClientInput, Close, Command, ConnectionId, Effect, Proof, Refusal, Reply,
-    RequestId, Standard, Tag,
+    Admission, Ask, Ban, Body, BreakoutRoom, Charter, ClientInput, Close, Command, Commit,
+    ConnectionId, Effect, Proof, Refusal, Reply, RequestId, Standard, Tag,
 };
 use member::{Asker, Client, Link, Member};
 use sdk::encode;
@@ -45,17 +50,13 @@ use crate::{limits, secret::SecretHash};
 /// Gives 32 fresh random bytes at each call.
 pub(crate) type Draw = Box<dyn FnMut() -> [u8; 32] + Send>;
 
-/// What a room is created with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rules {
-    pub(crate) participants_max: u32,
-    pub(crate) empty_timeout: Duration,
-}
-
 /// A room and everybody in it.
 pub(crate) struct Room {
     id: RoomId,
-    rules: Rules,
+    charter: Charter,
+    bans: Vec<Ban>,
+    /// The same moment on both clocks: of deadlines, and of the wall in milliseconds since 1970.
+    epoch: (Instant, u64),
     members: BTreeMap<ParticipantId, Member>,
     connections: BTreeMap<ConnectionId, ParticipantId>,
     sessions: BTreeMap<SessionId, ParticipantId>,
@@ -70,10 +71,18 @@ pub(crate) struct Room {
 
 impl Room {
     /// A room that nobody is in.
-    pub(crate) fn new(id: RoomId, rules: Rules, draw: Draw, now: Instant) -> Self {
+    pub(crate) fn new(
+        id: RoomId,
+        charter: Charter,
+        bans: Vec<Ban>,
+        draw: Draw,
+        (now, now_ms): (Instant, u64),
+    ) -> Self {
         Self {
             id,
-            rules,
+            charter,
+            bans,
+            epoch: (now, now_ms),
             members: BTreeMap::new(),
             connections: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -112,6 +121,14 @@ impl Room {
             Command::RoomRefused => self.on_room_refused(now),
             Command::SessionRefused(session) => self.on_session_refused(session, now),
             Command::Close => self.close(now),
+            Command::Committed(_)
+            | Command::Banned(_)
+            | Command::Unbanned(_)
+            | Command::Ticket { .. }
+            | Command::Recall
+            | Command::BreakoutEnded(_)
+            | Command::Renew { .. }
+            | Command::RenewRefused { .. } => {}
             Command::Tick => self.on_tick(now),
         }
         std::mem::take(&mut self.effects)
@@ -122,7 +139,7 @@ impl Room {
         if self.over {
             return None;
         }
-        let empty = self.empty_since.map(|since| since + self.rules.empty_timeout);
+        let empty = self.empty_since.map(|since| since + self.empty_timeout());
         let members = self.members.values().flat_map(|member| {
             let link = match &member.client {
                 Client::Sdk(sdk) => Some(link_deadline(&sdk.link)),
@@ -136,7 +153,7 @@ impl Room {
     fn on_tick(&mut self, now: Instant) {
         self.give_up_offers(|deadline| deadline <= now, now);
         self.cut_silent(now);
-        if self.empty_since.is_some_and(|since| now >= since + self.rules.empty_timeout) {
+        if self.empty_since.is_some_and(|since| now >= since + self.empty_timeout()) {
             self.close(now);
         }
     }
@@ -165,13 +182,15 @@ impl Room {
         let participant = ParticipantId::from_bits(self.draw_bits());
         let session = SessionId::from_bits(self.draw_bits());
         if self.members.is_empty() {
-            let sessions_max = self.rules.participants_max;
+            let sessions_max = self.participants_max();
             self.media(control::Command::OpenRoom { room: self.id, sessions_max });
         }
         let info = Participant {
             id: participant.to_string(),
             handle: admission.handle,
             role: admission.role,
+            muted: Vec::new(),
+            state: None,
         };
         let joined = ServerMessage::ParticipantJoined { participant: info.clone() };
         self.tell_others(participant, &joined);
@@ -191,8 +210,17 @@ impl Room {
         participant
     }
 
+    fn empty_timeout(&self) -> Duration {
+        let seconds = self.charter.settings.empty_timeout_seconds;
+        Duration::from_secs(seconds.unwrap_or(EMPTY_TIMEOUT_SECONDS_DEFAULT).into())
+    }
+
+    fn participants_max(&self) -> u32 {
+        self.charter.settings.participants_max.unwrap_or(PARTICIPANTS_MAX_DEFAULT)
+    }
+
     fn is_full(&self) -> bool {
-        self.participants() >= self.rules.participants_max
+        self.participants() >= self.participants_max()
     }
 
     /// Ends a participant and tells everybody.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use sdk_spec::{
     limits::{AUDIO_SLOTS_MAX, TRACKS_WANTED_MAX, VIDEO_SLOTS_MAX},
+    rest::Timestamp,
     ws::{
         ClientLimits, ErrorCode, ErrorInfo, LeaveReason, MESSAGE_BYTES_MAX, RoomInfo, ServerMessage,
     },
@@ -103,6 +104,23 @@ fn deliver(to: ConnectionId, ack: u64, message: Numbered) -> Effect {
 }
 
 impl Room {
+    fn info(&self) -> RoomInfo {
+        let settings = &self.charter.settings;
+        RoomInfo {
+            id: self.id.to_string(),
+            version: self.charter.version,
+            mode: settings.mode.unwrap_or_default(),
+            locked: settings.locked.unwrap_or_default(),
+            knock: settings.knock.unwrap_or_default(),
+            ends_at: self.charter.ends_at_ms.map(Timestamp),
+            parent: self.charter.parent.map(|parent| parent.to_string()),
+            breakouts: Vec::new(),
+            spotlight: Vec::new(),
+            pinned: Vec::new(),
+            data: settings.data.clone(),
+        }
+    }
+
     pub(super) fn on_join(&mut self, connection: ConnectionId, who: Admission, now: Instant) {
         if self.is_full() {
             self.effects.extend(refusal(connection, ROOM_FULL));
@@ -118,7 +136,7 @@ impl Room {
         let others = self.members.iter().filter(|(other, _)| **other != id);
         let joined = ServerMessage::Joined {
             participant: me.info.clone(),
-            room: RoomInfo { id: self.id.to_string() },
+            room: self.info(),
             participants: others.map(|(_, m)| m.info.clone()).collect(),
             tracks: self.tracks_of_others(id),
             ticket: Capability { room: self.id, participant: id, secret }.encode(),
@@ -191,6 +209,11 @@ impl Room {
             Body::Want { tracks } => self.on_want(id, &tracks),
             Body::Ping => self.tell(id, &ServerMessage::Pong {}),
             Body::Leave => self.end(id, LeaveReason::Left, now),
+            Body::Act { .. }
+            | Body::Floor { .. }
+            | Body::SetState { .. }
+            | Body::Data { .. }
+            | Body::Renewing => {}
             // These were answered as fatal; only an unknown message gets here.
             Body::Unknown | Body::Malformed | Body::Repeated | Body::TooMany | Body::TooLarge => {
                 self.tell(id, &error(MALFORMED, None, false));

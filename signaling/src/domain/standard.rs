@@ -18,6 +18,7 @@ use crate::secret::Capability;
 impl Room {
     pub(super) fn on_ask(&mut self, request: RequestId, ask: Ask, now: Instant) {
         let refused = match ask {
+            Ask::Act { .. } | Ask::Participants => Err(Refusal::NotFound),
             Ask::Open { kind, admission, offer } => {
                 self.on_open(request, kind, admission, offer, now)
             }

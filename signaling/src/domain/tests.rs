@@ -32,7 +32,7 @@ fn admission(handle: &str) -> Admission {
     Admission {
         handle: Handle::parse(handle).unwrap(),
         role: Role::Participant,
-        grants: Grants { publish: ALL.to_vec(), subscribe: true },
+        grants: Grants { publish: ALL.to_vec(), subscribe: true, ..Grants::default() },
     }
 }
 
@@ -149,9 +149,14 @@ struct Scene {
 impl Scene {
     fn new(participants_max: u32) -> Self {
         let now = Instant::now();
-        let rules = Rules { participants_max, empty_timeout: Duration::from_secs(60) };
+        let settings = sdk_spec::room::RoomSettings {
+            participants_max: Some(participants_max),
+            empty_timeout_seconds: Some(60),
+            ..sdk_spec::room::RoomSettings::default()
+        };
+        let charter = Charter::new(sdk_spec::room::Kind::AdHoc, &settings);
         Self {
-            room: Room::new(RoomId::from_bits(1), rules, draw(), now),
+            room: Room::new(RoomId::from_bits(1), charter, Vec::new(), draw(), (now, 1_000_000)),
             now,
             clients: BTreeMap::new(),
             cut: Vec::new(),
@@ -181,6 +186,7 @@ impl Scene {
                 }
                 Effect::Media(command) => self.on_command(command),
                 Effect::Reply { result, .. } => self.replies.push(result),
+                Effect::Commit(_) | Effect::Transfer { .. } | Effect::Recall { .. } => {}
                 Effect::Ended => self.ended = true,
             }
         }
@@ -232,7 +238,7 @@ impl Scene {
         assert_eq!(self.sessions, with_media.collect());
         assert_eq!(room.empty_since.is_some(), room.members.is_empty());
         assert_eq!(self.room_open, !room.members.is_empty());
-        assert!(room.participants() <= room.rules.participants_max);
+        assert!(room.participants() <= room.participants_max());
         let tracks: usize = room.members.values().map(|m| m.tracks.len()).sum();
         assert_eq!(tracks, room.tracks.len());
         for (connection, id) in &room.connections {

@@ -225,6 +225,7 @@ impl Task {
                 Effect::Reply { to, result } => {
                     queue.extend(self.reply(to, result));
                 }
+                Effect::Commit(_) | Effect::Transfer { .. } | Effect::Recall { .. } => {}
                 Effect::Ended => self.over = true,
             }
         }

@@ -1,14 +1,15 @@
 //! The end of a room's task when not everything goes well.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use bus::InProcessBus;
 use prometheus::Registry;
+use sdk_spec::room::{Kind, RoomSettings};
 use sqlx::{Connection as _, Executor as _};
 
 use super::*;
-use crate::{admin, store::NewRoom};
+use crate::{admin, domain::Charter, store::NewRoom, vault::Vault};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -25,15 +26,20 @@ impl Stored {
         let folder = std::env::temp_dir().join(format!("conclave-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let url = format!("sqlite://{}/test.db", folder.display());
-        let store = Store::open(&url).await.unwrap();
+        let store = Store::open(&url, Vault::new(&[7; 32])).await.unwrap();
         let project = admin::create_project(&store, "test").await.unwrap().id;
         let row = NewRoom {
             id: RoomId::from_bits(secret::random_bits()),
             project,
             created_at_ms: 1,
-            participants_max: 2,
-            empty_timeout_seconds: 0,
-            reference: None,
+            charter: Charter::new(
+                Kind::AdHoc,
+                &RoomSettings {
+                    participants_max: Some(2),
+                    empty_timeout_seconds: Some(0),
+                    ..RoomSettings::default()
+                },
+            ),
         };
         store.create_room(&row, 1, None).await.unwrap();
         let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
@@ -68,7 +74,7 @@ async fn a_room_whose_end_cannot_be_stored_is_gone_at_once_and_stored_later() {
     let url = format!("sqlite://{}/test.db", stored.folder.display());
     let mut lock = sqlx::AnyConnection::connect(&url).await.unwrap();
     lock.execute("BEGIN IMMEDIATE").await.unwrap();
-    stored.rooms.open(stored.row.id, rules(&stored.row));
+    stored.rooms.open(stored.row.clone());
     stored.until("forgotten", async || stored.rooms.entries.is_empty()).await;
     assert_eq!(stored.rooms.metrics.rooms.get(), 0);
     // Longer than a statement waits for the lock.
@@ -81,9 +87,9 @@ async fn a_room_whose_end_cannot_be_stored_is_gone_at_once_and_stored_later() {
 #[tokio::test]
 async fn a_room_that_panics_is_forgotten_and_stored_as_closed() {
     let stored = Stored::new("panic").await;
-    let rules = Rules { empty_timeout: Duration::from_secs(60), ..rules(&stored.row) };
+    let charter = Charter::new(Kind::AdHoc, &RoomSettings::default());
     let draw = Box::new(|| panic!("on purpose"));
-    let room = Room::new(stored.row.id, rules, draw, Instant::now());
+    let room = Room::new(stored.row.id, charter, Vec::new(), draw, (Instant::now(), 1));
     let (inputs, queue) = mpsc::channel(1);
     let participants = Arc::new(AtomicU32::new(0));
     let entry = Entry { inputs, participants_max: 2, participants: Arc::clone(&participants) };

@@ -1,6 +1,6 @@
 //! Answers to requests with an `Idempotency-Key`.
 
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{AnyConnection, Row as _};
 
 use super::{Store, StoreError, int};
 
@@ -45,7 +45,7 @@ impl Store {
 }
 
 pub(super) async fn recall(
-    tx: &mut Transaction<'_, Any>,
+    tx: &mut AnyConnection,
     request: &IdempotentRequest,
 ) -> Result<Option<Remembered>, StoreError> {
     let row = sqlx::query(
@@ -53,7 +53,7 @@ pub(super) async fn recall(
     )
     .bind(request.id.to_vec())
     .bind(int(request.now_ms))
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     let Some(row) = row else { return Ok(None) };
     let fingerprint: Vec<u8> = row.try_get("fingerprint")?;
@@ -65,13 +65,13 @@ pub(super) async fn recall(
 }
 
 pub(super) async fn remember(
-    tx: &mut Transaction<'_, Any>,
+    tx: &mut AnyConnection,
     request: &IdempotentRequest,
 ) -> Result<(), StoreError> {
     // An expired row of the same id may not be purged yet.
     sqlx::query("DELETE FROM idempotency WHERE id = $1")
         .bind(request.id.to_vec())
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     sqlx::query(
         "INSERT INTO idempotency (id, fingerprint, answer, expires_at) VALUES ($1, $2, $3, $4)",
@@ -80,7 +80,7 @@ pub(super) async fn remember(
     .bind(request.fingerprint.to_vec())
     .bind(&request.answer)
     .bind(int(request.expires_at_ms))
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

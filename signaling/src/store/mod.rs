@@ -4,28 +4,39 @@
 //! One connection writes, in `BEGIN IMMEDIATE` transactions: a read-then-write in a deferred one
 //! fails with SQLITE_BUSY under load whatever the busy time-out. A few others read.
 
+mod audit;
+mod change;
+mod events;
 mod idempotency;
 mod keys;
 mod rooms;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod usage;
+mod webhooks;
 
-use std::{borrow::Cow, sync::Once, time::Duration};
-
-use sqlx::{
-    Any, AnyConnection, AnyPool, Executor as _, SqlSafeStr as _, Transaction,
-    any::AnyPoolOptions,
-    migrate::{Migration, MigrationType, Migrator},
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
 };
 
+use sqlx::{AnyConnection, AnyPool, Executor as _, any::AnyPoolOptions};
+use tokio::sync::watch;
+
+#[allow(unused_imports, reason = "used as areas arrive")]
+pub(crate) use audit::{Change, OPERATOR_TREE};
+pub(crate) use change::Tx;
+#[allow(unused_imports, reason = "used as areas arrive")]
+pub(crate) use events::NewEvent;
 pub(crate) use idempotency::{IdempotentRequest, Remembered};
 pub(crate) use keys::SigningKey;
 pub use keys::{ApiKeyInfo, Project};
 pub(crate) use rooms::{NewRoom, PageStart, RoomRow};
 pub(crate) use tokens::Admitted;
 
-use crate::limits;
+use crate::{limits, vault::Vault};
 
 /// Why the store failed. Always the environment (disk, locks, a foreign file) or a defect of ours.
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +51,32 @@ pub enum StoreError {
     #[error("database: unexpected value in {0}")]
     Corrupt(&'static str),
     /// The URL names a database that is not built in.
-    #[error("database URL must begin with sqlite:")]
+    #[error("database URL must begin with sqlite: or postgres:")]
     UnknownDatabase,
+    /// A secret column does not open: another data key, or changed bytes.
+    #[error("database: a secret does not open with this data key")]
+    Sealed,
+}
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// A file of this process.
+    Sqlite,
+    /// A server that nodes share.
+    Postgres,
 }
 
 /// The database. Clones share it.
 #[derive(Clone)]
 pub struct Store {
+    dialect: Dialect,
     writer: AnyPool,
     readers: AnyPool,
+    vault: Arc<Vault>,
+    /// Counts commits of this process that brought events.
+    news: Arc<watch::Sender<u64>>,
 }
-
-const SQLITE: &[(i64, &str, &str)] =
-    &[(1, "first", include_str!("../../migrations/sqlite/0001_first.sql"))];
 
 /// WAL and FULL: a commit survives a power cut, readers do not wait for the writer. `secure_delete`
 /// overwrites what is deleted.
@@ -60,23 +84,47 @@ const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
     PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON;";
 
 impl Store {
-    /// Opens the database at `url` (`sqlite:///var/lib/conclave/conclave.db`), creating and
-    /// migrating it as needed.
+    /// Opens the database at `url` (`sqlite:///var/lib/conclave/conclave.db`,
+    /// `postgres://user@host/name`), creating the file and migrating the schema as needed. `vault`
+    /// seals the secrets in it.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be opened or is not ours.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub async fn open(url: &str, vault: Vault) -> Result<Self, StoreError> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        if !url.starts_with("sqlite:") {
-            return Err(StoreError::UnknownDatabase);
-        }
-        let separator = if url.contains('?') { '&' } else { '?' };
-        let writing = format!("{url}{separator}mode=rwc");
-        let writer = pool(1).connect(&writing).await?;
-        migrations().run(&writer).await?;
-        let readers = pool(limits::STORE_READERS).connect(&writing).await?;
-        Ok(Self { writer, readers })
+        let dialect = match url.split_once(':') {
+            Some(("sqlite", _)) => Dialect::Sqlite,
+            Some(("postgres" | "postgresql", _)) => Dialect::Postgres,
+            _ => return Err(StoreError::UnknownDatabase),
+        };
+        let (writer, readers) = match dialect {
+            Dialect::Sqlite => {
+                let separator = if url.contains('?') { '&' } else { '?' };
+                let writing = format!("{url}{separator}mode=rwc");
+                let writer = sqlite_pool(1).connect(&writing).await?;
+                schema::migrations(dialect).run(&writer).await?;
+                (writer, sqlite_pool(limits::STORE_READERS).connect(&writing).await?)
+            }
+            Dialect::Postgres => {
+                let both = pool(limits::STORE_CONNECTIONS).connect(url).await?;
+                schema::migrations(dialect).run(&both).await?;
+                (both.clone(), both)
+            }
+        };
+        let news = Arc::new(watch::Sender::new(0));
+        Ok(Self { dialect, writer, readers, vault: Arc::new(vault), news })
+    }
+
+    /// Tells when events came. Other nodes of the same database are not heard: look again after a
+    /// second at the latest.
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// What seals secrets.
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// Whether the database answers.
@@ -94,8 +142,13 @@ impl Store {
         self.writer.close().await;
     }
 
-    async fn write(&self) -> Result<Transaction<'_, Any>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    /// Begins a change. What it does takes effect with [`Tx::commit`], all or nothing.
+    pub(crate) async fn write(&self) -> Result<Tx<'_>, StoreError> {
+        let begin = match self.dialect {
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+            Dialect::Postgres => "BEGIN",
+        };
+        Ok(Tx::new(self.writer.begin_with(begin).await?, self))
     }
 
     /// Deletes what has expired. Returns how many rows went.
@@ -124,20 +177,15 @@ fn pool(connections: u32) -> AnyPoolOptions {
         .acquire_timeout(limits::STORE_WAIT)
         .idle_timeout(None::<Duration>)
         .max_lifetime(None::<Duration>)
-        .after_connect(|connection: &mut AnyConnection, _| {
-            Box::pin(async move {
-                connection.execute(PRAGMAS).await?;
-                Ok(())
-            })
-        })
 }
 
-fn migrations() -> Migrator {
-    let all = SQLITE.iter().map(|(version, name, sql)| {
-        let kind = MigrationType::Simple;
-        Migration::new(*version, Cow::Borrowed(*name), kind, (*sql).into_sql_str(), false)
-    });
-    Migrator::with_migrations(all.collect())
+fn sqlite_pool(connections: u32) -> AnyPoolOptions {
+    pool(connections).after_connect(|connection: &mut AnyConnection, _| {
+        Box::pin(async move {
+            connection.execute(PRAGMAS).await?;
+            Ok(())
+        })
+    })
 }
 
 /// Times and counts fit 63 bits; more is cut, never wrapped.

@@ -1,13 +1,18 @@
 //! Rooms.
 
+use sdk_spec::{
+    handle::Handle,
+    room::{Kind, RoomSettings},
+};
 use sfu_proto::id::RoomId;
-use sqlx::{Any, Row as _, Transaction, any::AnyRow};
+use sqlx::{AnyConnection, Row as _, any::AnyRow};
 
 use super::{
     Store, StoreError,
     idempotency::{self, IdempotentRequest, Remembered},
     int, unsigned,
 };
+use crate::domain::Charter;
 
 /// A room to be stored.
 #[derive(Clone)]
@@ -15,9 +20,7 @@ pub(crate) struct NewRoom {
     pub(crate) id: RoomId,
     pub(crate) project: String,
     pub(crate) created_at_ms: u64,
-    pub(crate) participants_max: u32,
-    pub(crate) empty_timeout_seconds: u32,
-    pub(crate) reference: Option<String>,
+    pub(crate) charter: Charter,
 }
 
 /// A stored room. No `Debug`: the reference is the partner's.
@@ -34,8 +37,8 @@ pub(crate) struct PageStart {
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT id, project, created_at, participants_max, empty_timeout_seconds, reference ",
-            "FROM rooms ",
+            "SELECT id, project, created_at, reference, kind, settings, starts_at, duration_seconds, ",
+            "ends_at, parent, version FROM rooms ",
             $tail
         )
     };
@@ -59,18 +62,7 @@ impl Store {
         if open_count(&mut tx, &room.project).await? >= u64::from(rooms_max) {
             return Ok(None);
         }
-        sqlx::query(
-            "INSERT INTO rooms (id, project, created_at, participants_max, \
-             empty_timeout_seconds, reference) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(room.id.to_string())
-        .bind(&room.project)
-        .bind(int(room.created_at_ms))
-        .bind(i64::from(room.participants_max))
-        .bind(i64::from(room.empty_timeout_seconds))
-        .bind(&room.reference)
-        .execute(&mut *tx)
-        .await?;
+        insert(&mut tx, room).await?;
         if let Some(request) = request {
             idempotency::remember(&mut tx, request).await?;
         }
@@ -155,26 +147,78 @@ impl Store {
     }
 }
 
-async fn open_count(tx: &mut Transaction<'_, Any>, project: &str) -> Result<u64, StoreError> {
+async fn open_count(tx: &mut AnyConnection, project: &str) -> Result<u64, StoreError> {
     let row =
         sqlx::query("SELECT COUNT(*) AS n FROM rooms WHERE project = $1 AND closed_at IS NULL")
             .bind(project)
-            .fetch_one(&mut **tx)
+            .fetch_one(&mut *tx)
             .await?;
     unsigned(row.try_get("n")?, "rooms")
 }
 
+/// Inserts a room.
+pub(super) async fn insert(tx: &mut AnyConnection, room: &NewRoom) -> Result<(), StoreError> {
+    let charter = &room.charter;
+    sqlx::query(
+        "INSERT INTO rooms (id, project, created_at, reference, kind, settings, starts_at, \
+         duration_seconds, ends_at, parent, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(room.id.to_string())
+    .bind(&room.project)
+    .bind(int(room.created_at_ms))
+    .bind(charter.reference.as_ref().map(Handle::as_str))
+    .bind(json_name(charter.kind))
+    .bind(serde_json::to_string(&charter.settings).unwrap_or_default())
+    .bind(charter.starts_at_ms.map(int))
+    .bind(charter.duration_seconds.map(i64::from))
+    .bind(charter.ends_at_ms.map(int))
+    .bind(charter.parent.map(|parent| parent.to_string()))
+    .bind(int(charter.version))
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// The name of a kind, as on the wire.
+fn json_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::AdHoc => "ad_hoc",
+        Kind::Scheduled => "scheduled",
+        Kind::Permanent => "permanent",
+    }
+}
+
+/// Breakout rooms are not read here: they have rows of their own.
 fn read(row: &AnyRow) -> Result<RoomRow, StoreError> {
-    let small = |column: &'static str| -> Result<u32, StoreError> {
-        u32::try_from(row.try_get::<i64, _>(column)?).map_err(|_| StoreError::Corrupt(column))
-    };
     let id: String = row.try_get("id")?;
+    let kind: String = row.try_get("kind")?;
+    let kinds = [Kind::AdHoc, Kind::Scheduled, Kind::Permanent];
+    let kind = kinds.into_iter().find(|k| json_name(*k) == kind);
+    let settings: String = row.try_get("settings")?;
+    let settings: RoomSettings =
+        serde_json::from_str(&settings).map_err(|_| StoreError::Corrupt("rooms.settings"))?;
+    let reference: Option<String> = row.try_get("reference")?;
+    let time = |column: &'static str| -> Result<Option<u64>, StoreError> {
+        let value: Option<i64> = row.try_get(column)?;
+        value.map(|value| unsigned(value, column)).transpose()
+    };
+    let duration = time("duration_seconds")?.map(u32::try_from).transpose();
+    let parent: Option<String> = row.try_get("parent")?;
     Ok(RoomRow {
         id: id.parse().map_err(|_| StoreError::Corrupt("rooms.id"))?,
         project: row.try_get("project")?,
         created_at_ms: unsigned(row.try_get("created_at")?, "rooms.created_at")?,
-        participants_max: small("participants_max")?,
-        empty_timeout_seconds: small("empty_timeout_seconds")?,
-        reference: row.try_get("reference")?,
+        charter: Charter {
+            kind: kind.ok_or(StoreError::Corrupt("rooms.kind"))?,
+            settings: settings.or_default(),
+            reference: reference.as_deref().and_then(|text| Handle::parse(text).ok()),
+            starts_at_ms: time("starts_at")?,
+            duration_seconds: duration.map_err(|_| StoreError::Corrupt("rooms.duration"))?,
+            ends_at_ms: time("ends_at")?,
+            parent: parent.as_deref().and_then(|id| id.parse().ok()),
+            breakouts: Vec::new(),
+            version: unsigned(row.try_get("version")?, "rooms.version")?,
+        },
     })
 }

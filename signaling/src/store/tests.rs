@@ -1,11 +1,15 @@
 //! The store against a real file.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use sdk_spec::{
+    handle::Handle,
+    room::{Kind, RoomSettings},
+};
 use sfu_proto::id::RoomId;
 use sqlx::Row as _;
 
 use super::*;
-use crate::{admin, secret};
+use crate::{admin, domain::Charter, secret};
 
 struct World {
     store: Store,
@@ -26,7 +30,7 @@ fn url(folder: &std::path::Path) -> String {
 async fn world() -> World {
     let folder = std::env::temp_dir().join(secret::opaque_id("conclave-store-"));
     std::fs::create_dir_all(&folder).unwrap();
-    let store = Store::open(&url(&folder)).await.unwrap();
+    let store = Store::open(&url(&folder), Vault::new(&[7; 32])).await.unwrap();
     let project = admin::create_project(&store, "test").await.unwrap().id;
     World { store, project, folder }
 }
@@ -36,9 +40,10 @@ fn room(project: &str, created_at_ms: u64) -> NewRoom {
         id: RoomId::from_bits(secret::random_bits()),
         project: project.to_owned(),
         created_at_ms,
-        participants_max: 10,
-        empty_timeout_seconds: 60,
-        reference: Some("lesson-7".to_owned()),
+        charter: Charter {
+            reference: Handle::parse("lesson-7").ok(),
+            ..Charter::new(Kind::AdHoc, &RoomSettings::default())
+        },
     }
 }
 
@@ -79,10 +84,10 @@ async fn rooms_outlive_the_process_and_close_once() {
     assert!(!world.store.delete_room(&world.project, one.id, 6).await.unwrap());
     assert!(!world.store.delete_room("pj_other", two.id, 6).await.unwrap());
     world.store.close().await;
-    let again = Store::open(&url(&world.folder)).await.unwrap();
+    let again = Store::open(&url(&world.folder), Vault::new(&[7; 32])).await.unwrap();
     let open = again.open_rooms().await.unwrap();
     assert_eq!(open.len(), 1);
-    assert!(open[0].id == two.id && open[0].reference.as_deref() == Some("lesson-7"));
+    assert!(open[0].id == two.id && open[0].charter.reference.is_some());
     assert!(again.room(&world.project, one.id).await.unwrap().is_none());
 }
 
@@ -139,5 +144,8 @@ async fn secrets_are_not_in_the_file() {
         let bytes = std::fs::read(world.folder.join(name)).unwrap_or_default();
         assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{name}");
     }
-    assert!(matches!(Store::open("mysql://x").await, Err(StoreError::UnknownDatabase)));
+    assert!(matches!(
+        Store::open("mysql://x", Vault::new(&[7; 32])).await,
+        Err(StoreError::UnknownDatabase)
+    ));
 }

@@ -6,11 +6,12 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
 };
 use proptest::prelude::*;
+use sdk_spec::room::{Kind, RoomSettings};
 use serde_json::{Value, json};
 use sfu_proto::id::RoomId;
 
 use super::*;
-use crate::{admin, secret, store::NewRoom};
+use crate::{admin, domain::Charter, secret, store::NewRoom, vault::Vault};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -32,7 +33,8 @@ impl Drop for Folder {
 async fn world() -> World {
     let folder = std::env::temp_dir().join(secret::opaque_id("conclave-token-"));
     std::fs::create_dir_all(&folder).unwrap();
-    let store = Store::open(&format!("sqlite://{}/t.db", folder.display())).await.unwrap();
+    let url = format!("sqlite://{}/t.db", folder.display());
+    let store = Store::open(&url, Vault::new(&[7; 32])).await.unwrap();
     let project = admin::create_project(&store, "test").await.unwrap().id;
     let key = store.signing_key_of(&project).await.unwrap().unwrap();
     let room = new_room(&store, &project).await;
@@ -45,9 +47,7 @@ async fn new_room(store: &Store, project: &str) -> RoomId {
         id,
         project: project.to_owned(),
         created_at_ms: 1,
-        participants_max: 10,
-        empty_timeout_seconds: 60,
-        reference: None,
+        charter: Charter::new(Kind::AdHoc, &RoomSettings::default()),
     };
     store.create_room(&room, 100, None).await.unwrap().unwrap();
     id

@@ -14,7 +14,7 @@ use prometheus::Registry;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use sdk_spec::scope::Scope;
 use serde_json::{Value, json};
-use signaling::{Config, Server, Store, admin};
+use signaling::{Config, Server, Store, Vault, admin};
 
 pub use node::Node;
 pub use socket::Socket;
@@ -41,7 +41,9 @@ pub fn folder() -> PathBuf {
 }
 
 pub async fn open(folder: &std::path::Path) -> Store {
-    Store::open(&format!("sqlite://{}/test.db", folder.display())).await.unwrap()
+    Store::open(&format!("sqlite://{}/test.db", folder.display()), Vault::new(&[7; 32]))
+        .await
+        .unwrap()
 }
 
 pub fn config() -> Config {
@@ -58,7 +60,7 @@ impl World {
         let folder = folder();
         let store = open(&folder).await;
         let project = admin::create_project(&store, "test").await.unwrap().id;
-        let key = admin::create_key(&store, &project, &Scope::ALL).await.unwrap().secret;
+        let key = admin::create_key(&store, &project, Scope::ALL).await.unwrap().secret;
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
         let node = if with_node { Some(Node::start(&bus).await) } else { None };
         let server =

@@ -7,8 +7,7 @@ use sdk_spec::{
     problem::{Code, FieldError},
 };
 
-use super::super::Failure;
-use crate::{clock, secret, store::IdempotentRequest};
+use crate::{api::Failure, clock, secret, store::IdempotentRequest};
 
 /// The request as the store remembers it until `expires_at_ms`; `None` without a key.
 ///

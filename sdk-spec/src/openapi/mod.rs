@@ -5,6 +5,13 @@
 
 #![allow(dead_code, unused_qualifications, reason = "described by utoipa's macros, never called")]
 
+mod audit;
+mod events;
+mod keys;
+mod operator;
+mod usage;
+mod webhooks;
+
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -32,7 +39,6 @@ use crate::{
         whip, whip_patch, whip_delete, whep, whep_patch, whep_delete,
     ),
     components(schemas(Problem)),
-    modifiers(&Security, &Failures),
     tags(
         (name = "rooms", description = "For a partner's server, with an API key."),
         (name = "media", description = "For standard clients, with a room token."),
@@ -42,7 +48,20 @@ struct Api;
 
 /// The document.
 pub fn document() -> openapi::OpenApi {
-    Api::openapi()
+    let mut api = Api::openapi();
+    for part in [
+        keys::Api::openapi(),
+        events::Api::openapi(),
+        webhooks::Api::openapi(),
+        usage::Api::openapi(),
+        audit::Api::openapi(),
+        operator::Api::openapi(),
+    ] {
+        api.merge(part);
+    }
+    Security.modify(&mut api);
+    Failures.modify(&mut api);
+    api
 }
 
 struct Security;

@@ -1,41 +1,49 @@
-//! REST `/v1/rooms`: types, paths and answers as in [`sdk_spec::rest`].
-
-mod idempotency;
+//! Rooms and room tokens.
 
 use axum::{
-    Extension, Json as JsonBody,
+    Extension, Json as JsonBody, Router,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
+    routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sdk_spec::{
-    handle::Handle,
-    limits::{IDEMPOTENCY_SECONDS, ROOMS_OPEN_MAX},
+    limits::{IDEMPOTENCY_SECONDS, OPENS_EARLY_SECONDS, ROOMS_OPEN_MAX},
     problem::{Code, FieldError},
     rest::{CreateRoom, CreateToken, CreatedToken, Page, Room, RoomList, Timestamp},
+    room::RoomState,
     scope::Scope,
     token::{AUDIENCE, Claims},
 };
 use serde::{Deserialize, Serialize};
 use sfu_proto::id::RoomId;
 
-use self::idempotency::request;
-use super::{
+use super::{idempotency::request, whole};
+use crate::api::{
     Failure, Shared,
     auth::Partner,
     problem::{Json, Params, PathId},
 };
 use crate::{
     clock,
-    rooms::{Input, rules},
+    domain::Charter,
+    rooms::Input,
     secret,
     store::{NewRoom, PageStart, Remembered, RoomRow},
     token,
 };
 
+/// Its routes, behind the API key.
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/v1/rooms", post(create_room).get(list_rooms))
+        .route("/v1/rooms/{room}", get(read_room).delete(delete_room))
+        .route("/v1/rooms/{room}/tokens", post(create_token))
+}
+
 /// `POST /v1/rooms`.
-pub(super) async fn create_room(
+async fn create_room(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     headers: HeaderMap,
@@ -51,7 +59,7 @@ pub(super) async fn create_room(
     let stored = whole(async move {
         let stored = app.store.create_room(&row, ROOMS_OPEN_MAX, retry.as_ref()).await?;
         if stored == Some(Remembered::New) {
-            app.rooms.open(row.id, rules(&row));
+            app.rooms.open(row);
         }
         Ok(stored)
     });
@@ -61,14 +69,6 @@ pub(super) async fn create_room(
         Some(Remembered::Before(answer)) => Ok(created(answer)),
         Some(Remembered::New) => Ok(created(answer)),
     }
-}
-
-/// Runs work whose steps belong together to its end, even when the client goes away meanwhile: the
-/// server drops a handler whose connection is closed.
-async fn whole<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::spawn(work).await.unwrap_or_else(|_| Err(Failure::new(Code::Internal)))
 }
 
 /// 201 with the room's JSON and `Location`.
@@ -86,7 +86,7 @@ fn created(answer: String) -> Response {
 }
 
 /// `GET /v1/rooms`.
-pub(super) async fn list_rooms(
+async fn list_rooms(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     Params(page): Params<Page>,
@@ -105,7 +105,7 @@ pub(super) async fn list_rooms(
 }
 
 /// `GET /v1/rooms/{room}`.
-pub(super) async fn read_room(
+async fn read_room(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RoomId>,
@@ -117,7 +117,7 @@ pub(super) async fn read_room(
 }
 
 /// `DELETE /v1/rooms/{room}`.
-pub(super) async fn delete_room(
+async fn delete_room(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RoomId>,
@@ -142,7 +142,7 @@ struct Minted {
 }
 
 /// `POST /v1/rooms/{room}/tokens`.
-pub(super) async fn create_token(
+async fn create_token(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RoomId>,
@@ -197,24 +197,41 @@ fn claims(room: &RoomRow, wish: CreateToken, minted: Minted) -> Claims {
 }
 
 fn new_room(partner: &Partner, wish: CreateRoom) -> NewRoom {
+    let duration_ms = wish.duration_seconds.map(|seconds| u64::from(seconds) * 1000);
+    let starts_at_ms = wish.starts_at.map(|time| time.0);
     NewRoom {
         id: RoomId::from_bits(secret::random_bits()),
         project: partner.project.to_string(),
         created_at_ms: clock::now_ms(),
-        participants_max: wish.participants_max(),
-        empty_timeout_seconds: wish.empty_timeout_seconds(),
-        reference: wish.reference.map(|reference| reference.as_str().to_owned()),
+        charter: Charter {
+            reference: wish.reference,
+            starts_at_ms,
+            duration_seconds: wish.duration_seconds,
+            ends_at_ms: starts_at_ms.zip(duration_ms).map(|(start, length)| start + length),
+            ..Charter::new(wish.kind, &wish.settings)
+        },
     }
 }
 
 fn room(row: &RoomRow, participants: u32) -> Room {
+    let charter = &row.charter;
+    let opens =
+        charter.starts_at_ms.map(|s| s.saturating_sub(u64::from(OPENS_EARLY_SECONDS) * 1000));
+    let is_early = opens.is_some_and(|opens| clock::now_ms() < opens);
     Room {
         id: row.id.to_string(),
         created_at: Timestamp(row.created_at_ms),
-        participants_max: row.participants_max,
-        empty_timeout_seconds: row.empty_timeout_seconds,
-        reference: row.reference.as_deref().and_then(|text| Handle::parse(text).ok()),
+        kind: charter.kind,
+        state: if is_early { RoomState::Scheduled } else { RoomState::Open },
+        version: charter.version,
+        starts_at: charter.starts_at_ms.map(Timestamp),
+        ends_at: charter.ends_at_ms.map(Timestamp),
+        duration_seconds: charter.duration_seconds,
+        parent: charter.parent.map(|parent| parent.to_string()),
+        reference: charter.reference.clone(),
+        settings: charter.settings.clone(),
         participants,
+        waiting: 0,
     }
 }
 

@@ -1,0 +1,7 @@
+//! Usage and histories.
+
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(paths())]
+pub(super) struct Api;

@@ -1,0 +1,7 @@
+//! Webhook endpoints and deliveries.
+
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(paths())]
+pub(super) struct Api;

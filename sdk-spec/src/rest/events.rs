@@ -1,0 +1,1 @@
+//! The event log: `GET /v1/events`.

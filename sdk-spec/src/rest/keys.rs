@@ -1,0 +1,1 @@
+//! API keys, token keys, bans and revocations of a project.

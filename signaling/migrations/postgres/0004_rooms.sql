@@ -1,0 +1,32 @@
+-- kind: ad_hoc, scheduled, permanent. settings: JSON, defaults included. parent: the room that it is
+-- a breakout of. version: counts changes.
+ALTER TABLE rooms ADD COLUMN kind TEXT NOT NULL DEFAULT 'ad_hoc';
+ALTER TABLE rooms ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE rooms ADD COLUMN starts_at BIGINT;
+ALTER TABLE rooms ADD COLUMN duration_seconds BIGINT;
+ALTER TABLE rooms ADD COLUMN ends_at BIGINT;
+ALTER TABLE rooms ADD COLUMN parent TEXT;
+ALTER TABLE rooms ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
+UPDATE rooms SET settings = '{"participants_max":' || participants_max
+    || ',"empty_timeout_seconds":' || empty_timeout_seconds || '}';
+ALTER TABLE rooms DROP COLUMN participants_max;
+ALTER TABLE rooms DROP COLUMN empty_timeout_seconds;
+CREATE INDEX rooms_parent ON rooms (parent) WHERE parent IS NOT NULL AND closed_at IS NULL;
+
+-- Participants that came in and have not left: closed with an event when a node dies.
+CREATE TABLE stays (
+    participant TEXT NOT NULL PRIMARY KEY,
+    project TEXT NOT NULL,
+    room TEXT NOT NULL,
+    handle TEXT NOT NULL,
+    hidden BIGINT NOT NULL,
+    node TEXT NOT NULL,
+    joined_at BIGINT NOT NULL
+);
+CREATE INDEX stays_room ON stays (room);
+
+-- Signaling processes and when they last were alive.
+CREATE TABLE heartbeats (
+    node TEXT NOT NULL PRIMARY KEY,
+    seen_at BIGINT NOT NULL
+);

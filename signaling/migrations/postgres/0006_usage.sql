@@ -1,0 +1,2 @@
+-- Usage and histories, folded from the events.
+SELECT 1;

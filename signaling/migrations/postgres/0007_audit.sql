@@ -1,0 +1,2 @@
+-- The audit log.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Webhook endpoints and deliveries.
+SELECT 1;

@@ -1,0 +1,10 @@
+//! The audit log: entries, checkpoints, proofs.
+
+use axum::Router;
+
+use crate::api::Shared;
+
+/// Its routes, behind the API key.
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+}

@@ -1,0 +1,10 @@
+//! The event log.
+
+use axum::Router;
+
+use crate::api::Shared;
+
+/// Its routes, behind the API key.
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+}

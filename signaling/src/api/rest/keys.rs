@@ -1,0 +1,10 @@
+//! API keys, token keys, bans and revocations.
+
+use axum::Router;
+
+use crate::api::Shared;
+
+/// Its routes, behind the API key.
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+}

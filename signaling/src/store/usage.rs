@@ -1,0 +1,1 @@
+//! Usage and histories, folded from the events.
