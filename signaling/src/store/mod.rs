@@ -11,8 +11,6 @@ mod idempotency;
 mod keys;
 mod rooms;
 mod schema;
-#[cfg(test)]
-mod tests;
 mod tokens;
 mod usage;
 mod webhooks;
@@ -196,3 +194,9 @@ fn int(value: u64) -> i64 {
 fn unsigned(value: i64, place: &'static str) -> Result<u64, StoreError> {
     u64::try_from(value).map_err(|_| StoreError::Corrupt(place))
 }
+
+#[cfg(test)]
+#[path = "../../tests/common/databases.rs"]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -11,28 +11,27 @@ use sqlx::Row as _;
 use super::*;
 use crate::{admin, domain::Charter, secret};
 
+use super::testing::{Place, on_both};
+
+on_both!(
+    references_are_checked,
+    rooms_outlive_the_process_and_close_once,
+    the_number_of_open_rooms_is_bounded_even_in_a_race,
+    an_answer_is_remembered_until_it_expires,
+    a_token_is_used_once_even_in_a_race,
+);
+
+/// A store with a project.
 struct World {
     store: Store,
     project: String,
-    folder: std::path::PathBuf,
+    place: Place,
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn url(folder: &std::path::Path) -> String {
-    format!("sqlite://{}/s.db", folder.display())
-}
-
-async fn world() -> World {
-    let folder = std::env::temp_dir().join(secret::opaque_id("conclave-store-"));
-    std::fs::create_dir_all(&folder).unwrap();
-    let store = Store::open(&url(&folder), Vault::new(&[7; 32])).await.unwrap();
+async fn world(place: Place) -> World {
+    let store = place.open().await;
     let project = admin::create_project(&store, "test").await.unwrap().id;
-    World { store, project, folder }
+    World { store, project, place }
 }
 
 fn room(project: &str, created_at_ms: u64) -> NewRoom {
@@ -58,8 +57,8 @@ fn request(id: u8, body: u8, now_ms: u64) -> IdempotentRequest {
 }
 
 #[tokio::test]
-async fn sqlite_is_durable_and_checks_references() {
-    let world = world().await;
+async fn sqlite_is_durable() {
+    let world = world(Place::sqlite()).await;
     for pool in [&world.store.writer, &world.store.readers] {
         let pragma = async |name: &'static str| -> i64 {
             sqlx::query(name).fetch_one(pool).await.unwrap().try_get(0).unwrap()
@@ -69,13 +68,16 @@ async fn sqlite_is_durable_and_checks_references() {
         let mode = sqlx::query("PRAGMA journal_mode").fetch_one(pool).await.unwrap();
         assert_eq!(mode.try_get::<String, _>(0).unwrap(), "wal");
     }
+}
+
+async fn references_are_checked(place: Place) {
+    let world = world(place).await;
     let orphan = world.store.create_room(&room("pj_nobody", 1), 10, None).await;
     assert!(matches!(orphan, Err(StoreError::Database(_))));
 }
 
-#[tokio::test]
-async fn rooms_outlive_the_process_and_close_once() {
-    let world = world().await;
+async fn rooms_outlive_the_process_and_close_once(place: Place) {
+    let world = world(place).await;
     let (one, two) = (room(&world.project, 1), room(&world.project, 2));
     for room in [&one, &two] {
         world.store.create_room(room, 10, None).await.unwrap().unwrap();
@@ -84,16 +86,15 @@ async fn rooms_outlive_the_process_and_close_once() {
     assert!(!world.store.delete_room(&world.project, one.id, 6).await.unwrap());
     assert!(!world.store.delete_room("pj_other", two.id, 6).await.unwrap());
     world.store.close().await;
-    let again = Store::open(&url(&world.folder), Vault::new(&[7; 32])).await.unwrap();
+    let again = world.place.open().await;
     let open = again.open_rooms().await.unwrap();
     assert_eq!(open.len(), 1);
     assert!(open[0].id == two.id && open[0].charter.reference.is_some());
     assert!(again.room(&world.project, one.id).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn the_number_of_open_rooms_is_bounded_even_in_a_race() {
-    let world = world().await;
+async fn the_number_of_open_rooms_is_bounded_even_in_a_race(place: Place) {
+    let world = world(place).await;
     let creations = (0..20).map(|i| {
         let (store, room) = (world.store.clone(), room(&world.project, i));
         tokio::spawn(async move { store.create_room(&room, 5, None).await.unwrap().is_some() })
@@ -105,9 +106,8 @@ async fn the_number_of_open_rooms_is_bounded_even_in_a_race() {
     assert_eq!(made, 5);
 }
 
-#[tokio::test]
-async fn an_answer_is_remembered_until_it_expires() {
-    let world = world().await;
+async fn an_answer_is_remembered_until_it_expires(place: Place) {
+    let world = world(place).await;
     let store = &world.store;
     assert_eq!(store.remember(&request(1, 1, 0)).await.unwrap(), Remembered::New);
     let before = Remembered::Before("answer 1".to_owned());
@@ -118,9 +118,8 @@ async fn an_answer_is_remembered_until_it_expires() {
     assert_eq!(store.purge(5000).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn a_token_is_used_once_even_in_a_race() {
-    let world = world().await;
+async fn a_token_is_used_once_even_in_a_race(place: Place) {
+    let world = world(place).await;
     let room = room(&world.project, 1);
     world.store.create_room(&room, 10, None).await.unwrap();
     let uses = (0..20).map(|_| {
@@ -136,12 +135,12 @@ async fn a_token_is_used_once_even_in_a_race() {
 
 #[tokio::test]
 async fn secrets_are_not_in_the_file() {
-    let world = world().await;
+    let world = world(Place::sqlite()).await;
     let key = admin::create_key(&world.store, &world.project, &[]).await.unwrap();
     world.store.close().await;
     let secret = key.secret.splitn(3, '_').nth(2).unwrap().as_bytes().to_vec();
-    for name in ["s.db", "s.db-wal"] {
-        let bytes = std::fs::read(world.folder.join(name)).unwrap_or_default();
+    for name in ["test.db", "test.db-wal"] {
+        let bytes = std::fs::read(world.place.folder.join(name)).unwrap_or_default();
         assert!(!bytes.windows(secret.len()).any(|w| w == secret), "{name}");
     }
     assert!(matches!(

@@ -1,6 +1,7 @@
 //! A real server on a free port, a scripted media node on its bus, real clients.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "tests")]
 
+pub mod databases;
 pub mod node;
 pub mod socket;
 
@@ -16,6 +17,7 @@ use sdk_spec::scope::Scope;
 use serde_json::{Value, json};
 use signaling::{Config, Server, Store, Vault, admin};
 
+use databases::Place;
 pub use node::Node;
 pub use socket::Socket;
 
@@ -29,6 +31,8 @@ pub struct World {
     pub node: Option<Node>,
     pub http: Client,
     pub folder: PathBuf,
+    /// Where the database is; goes with this value.
+    pub place: Place,
 }
 
 /// A fresh folder for a database.
@@ -56,9 +60,17 @@ impl World {
         Self::build(config(), true).await
     }
 
+    /// With a media node, on SQLite or PostgreSQL.
+    pub async fn start_on(place: Place) -> Self {
+        Self::build_on(place, config(), true).await
+    }
+
     pub async fn build(config: Config, with_node: bool) -> Self {
-        let folder = folder();
-        let store = open(&folder).await;
+        Self::build_on(Place::sqlite(), config, with_node).await
+    }
+
+    pub async fn build_on(place: Place, config: Config, with_node: bool) -> Self {
+        let store = place.open().await;
         let project = admin::create_project(&store, "test").await.unwrap().id;
         let key = admin::create_key(&store, &project, Scope::ALL).await.unwrap().secret;
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
@@ -67,7 +79,8 @@ impl World {
             signaling::serve(config, store.clone(), Arc::clone(&bus), Registry::new(), None)
                 .await
                 .unwrap();
-        Self { server, store, key, project, bus, node, http: Client::new(), folder }
+        let folder = place.folder.clone();
+        Self { server, store, key, project, bus, node, http: Client::new(), folder, place }
     }
 
     pub fn node(&self) -> &Node {
@@ -131,12 +144,6 @@ impl World {
 
     pub async fn metrics(&self) -> String {
         self.http.get(self.url("/metrics")).send().await.unwrap().text().await.unwrap()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
