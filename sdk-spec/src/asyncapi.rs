@@ -4,8 +4,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::ws::{
-    ClientMessage, DEAD_SECONDS, Envelope, FIRST_MESSAGE_SECONDS, MESSAGE_BYTES_MAX, PING_SECONDS,
-    RESUME_SECONDS, SUBPROTOCOL, ServerMessage,
+    CLOSE_CODES, ClientMessage, DEAD_SECONDS, Envelope, FIRST_MESSAGE_SECONDS, MESSAGE_BYTES_MAX,
+    PING_SECONDS, PROTOCOL, RESUME_SECONDS, SUBPROTOCOL, ServerMessage,
 };
 
 /// Messages that may stand outside the sequence, without `seq` and `ack`.
@@ -54,13 +54,18 @@ pub fn document() -> Value {
     })
 }
 
+/// In Markdown.
 fn description() -> String {
-    format!(
+    let mut text = format!(
         "JSON text messages, subprotocol `{SUBPROTOCOL}`. First message within \
          {FIRST_MESSAGE_SECONDS} s; ping every {PING_SECONDS} s; dead after {DEAD_SECONDS} s of \
-         silence; resume within {RESUME_SECONDS} s; messages of at most {MESSAGE_BYTES_MAX} bytes. \
-         Sequence rules and close codes stand in sdk-spec/src/ws.rs."
-    )
+         silence; resume within {RESUME_SECONDS} s; messages of at most {MESSAGE_BYTES_MAX} \
+         bytes.\n\n{PROTOCOL}\n## Close codes\n\n| code | after | the client |\n|---|---|---|\n"
+    );
+    for (code, after, client) in CLOSE_CODES {
+        text += &format!("| {code} | {after} | {client} |\n");
+    }
+    text
 }
 
 fn references(names: &[String], under: &str) -> Value {

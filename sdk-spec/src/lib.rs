@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod asyncapi;
+pub mod docs;
 pub mod event;
 pub mod handle;
 pub mod limits;

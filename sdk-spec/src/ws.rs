@@ -1,43 +1,5 @@
-//! The WebSocket protocol `conclave.v1`: JSON text messages between a client and signaling.
-//!
-//! ```text
-//! client                                   server
-//!   │ WebSocket /v1/ws, subprotocol conclave.v1 (no token in the URL)
-//!   │ ── join {token} or resume {ticket} ───▶ │  within 5 s
-//!   │ ◀─ joined {me, room, participants, …} ─ │  or error and close
-//!   │ ── offer {sdp, tracks} ───────────────▶ │  client is the only offerer
-//!   │ ◀─ answer {sdp} ─────────────────────── │
-//!   │ ◀─ slots, track_*, participant_*, … ─── │  deltas
-//!   │ ── ping every 5 s ─▶, ◀─ pong           │  dead after 15 s of silence
-//! ```
-//!
-//! Every message is an envelope: `seq` counts the sender's messages of one session from 1, over
-//! resumes; `ack` is the highest `seq` received. Outside the sequence, with `seq` 0 or without
-//! `seq` and `ack`, stand only: `join` and `resume` of the client; `resumed` and the `error` that
-//! answers a refused `join` or `resume` of the server. So `joined` has `seq` 1. A receiver ignores
-//! a sequenced message that it has seen (it may come again after a resume); a gap is a protocol
-//! error.
-//!
-//! After a cut the client resumes within [`RESUME_SECONDS`] with its newest ticket and the last
-//! `seq` it saw. The ticket before the newest stays good until the server heard a message on the new
-//! connection: the `resumed` that brings the newest may be lost with it. So the client sends a `ping`
-//! at once after `resumed`. The server answers `resumed`, then sends again what was missed, in order, with
-//! the first `seq`; the client does the same with what `resumed.received` lacks. The media session
-//! goes on meanwhile. Everything in the `ack` is dropped from the sender's memory: an `ack` at
-//! least every [`PING_SECONDS`] comes with `ping` and `pong`.
-//!
-//! # Close codes
-//!
-//! | code | after | the client |
-//! |---|---|---|
-//! | 1000 | `left` | is done |
-//! | 1001 | the server goes down | resumes or joins elsewhere |
-//! | 1003 | a binary message | has a defect |
-//! | 1008 | `error` with `fatal` | does what `remedy` says |
-//! | 1009 | a message above [`MESSAGE_BYTES_MAX`] | has a defect |
-//! | 1011 | our fault | resumes |
-//! | 4000 | too slow a reader, or silence for [`DEAD_SECONDS`] | resumes |
-//! | 4001 | another connection resumed this session | does nothing |
+//! The WebSocket protocol `conclave.v1`.
+#![doc = include_str!("ws.md")]
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,6 +11,21 @@ use crate::{
     rest::Timestamp,
     room::{Breakout, Mode},
 };
+
+/// How a session goes, in Markdown; the text above.
+pub(crate) const PROTOCOL: &str = include_str!("ws.md");
+
+/// Close codes: the number, what it comes after, what the client then does.
+pub const CLOSE_CODES: [(u16, &str, &str); 8] = [
+    (1000, "`left`", "is done"),
+    (1001, "the server goes down", "resumes or joins elsewhere"),
+    (1003, "a binary message", "has a defect"),
+    (1008, "`error` with `fatal`", "does what `remedy` says"),
+    (1009, "a message above the limit of 256 KiB", "has a defect"),
+    (1011, "our fault", "resumes"),
+    (4000, "too slow a reader, or silence for 15 s", "resumes"),
+    (4001, "another connection resumed this session", "does nothing"),
+];
 
 /// WebSocket subprotocol name.
 pub const SUBPROTOCOL: &str = "conclave.v1";

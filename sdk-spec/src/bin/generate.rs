@@ -1,4 +1,4 @@
-//! Writes `openapi.json` and `asyncapi.json` beside this package's manifest.
+//! Writes `openapi.json` and `asyncapi.json` beside this package's manifest, and `docs/errors.md`.
 
 use std::{fs, io, path::Path};
 
@@ -10,5 +10,5 @@ fn main() -> io::Result<()> {
     {
         fs::write(folder.join(name), serde_json::to_string_pretty(&document)? + "\n")?;
     }
-    Ok(())
+    fs::write(folder.join("../docs/errors.md"), sdk_spec::docs::errors_md())
 }

@@ -96,19 +96,42 @@ struct Failures;
 impl Modify for Failures {
     fn modify(&self, api: &mut openapi::OpenApi) {
         for item in api.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.post, &mut item.delete, &mut item.patch];
+            let operations =
+                [&mut item.get, &mut item.post, &mut item.put, &mut item.delete, &mut item.patch];
             for operation in operations.into_iter().flatten() {
-                let mut response = openapi::Response::new("A problem (RFC 9457); see `code`");
-                let schema = openapi::Ref::from_schema_name("Problem");
-                response.content.insert(
-                    String::from(crate::problem::MEDIA_TYPE),
-                    RefOr::T(openapi::ContentBuilder::new().schema(Some(schema)).build()),
-                );
-                operation.responses.responses.insert(String::from("default"), RefOr::T(response));
+                let responses = &mut operation.responses.responses;
+                responses.iter_mut().for_each(describe);
+                responses.insert(String::from("default"), RefOr::T(problem()));
             }
         }
         api.info.description = Some(description());
         no_source_twice(api);
+    }
+}
+
+fn problem() -> openapi::Response {
+    let mut response = openapi::Response::new("A problem (RFC 9457); see `code`");
+    let schema = openapi::Ref::from_schema_name("Problem");
+    response.content.insert(
+        String::from(crate::problem::MEDIA_TYPE),
+        RefOr::T(openapi::ContentBuilder::new().schema(Some(schema)).build()),
+    );
+    response
+}
+
+/// A response must have a description, which most have no need of.
+fn describe((status, response): (&String, &mut RefOr<openapi::Response>)) {
+    if let RefOr::T(response) = response
+        && response.description.is_empty()
+    {
+        response.description = String::from(match status.as_str() {
+            "200" => "As asked",
+            "201" => "Created",
+            "202" => "Begun",
+            "204" => "Done",
+            "304" => "Unchanged",
+            _ => "See the status",
+        });
     }
 }
 

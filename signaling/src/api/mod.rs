@@ -1,6 +1,7 @@
 //! HTTP: translates requests to calls of the inside, and results to answers. Decides nothing.
 
 mod auth;
+mod docs;
 mod limit;
 mod operations;
 mod peer;
@@ -92,6 +93,7 @@ pub(crate) fn router(app: Shared, extra: Option<Router>) -> Router {
         .merge(rest)
         .merge(standard)
         .merge(operations)
+        .merge(docs::routes())
         .route("/v1/ws", get(ws::upgrade))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::clone(&app))
