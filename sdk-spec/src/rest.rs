@@ -219,6 +219,60 @@ impl Page {
     }
 }
 
+/// Which rooms are listed, and which page of them.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RoomQuery {
+    /// Items at most.
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before, with the same filters.
+    #[serde(default)]
+    #[param(max_length = 200)]
+    pub cursor: Option<String>,
+    /// Only rooms of this reference.
+    #[serde(default)]
+    #[param(min_length = 1, max_length = 64)]
+    pub reference: Option<String>,
+    /// Only rooms of this kind.
+    #[serde(default)]
+    #[param(inline)]
+    pub kind: Option<Kind>,
+}
+
+impl RoomQuery {
+    /// Items at most, with the default.
+    pub fn limit(&self) -> u32 {
+        self.limit.unwrap_or(limits::PAGE_SIZE_DEFAULT)
+    }
+
+    /// The reference, if it can be one.
+    pub fn reference(&self) -> Option<Handle> {
+        self.reference.as_deref().and_then(|text| Handle::parse(text).ok())
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// Every field that is not as it must be.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let is_none = self.reference.is_some() && self.reference().is_none();
+        collect([
+            range("limit", self.limit(), 1, limits::PAGE_SIZE_MAX),
+            is_none.then(|| FieldError::new("reference", "can be no reference of a room")),
+        ])
+    }
+}
+
+/// The open breakout rooms of a room.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BreakoutList {
+    /// Oldest first; at most 50.
+    pub breakouts: Vec<Room>,
+}
+
 /// A page of open rooms, newest first.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RoomList {

@@ -27,13 +27,40 @@ pub const MESSAGE_BYTES_PER_TOKEN: usize = 8 * 1024;
 /// When a command that ends media is sent again to a node that was too busy for it. A removed
 /// participant may be heard so much longer; a node takes thousands of commands in this time.
 pub const CLOSE_AGAIN: Duration = Duration::from_millis(50);
-/// First pause before the end of a room is stored again; each further one is twice as long.
+/// First pause before the end of a broken room is stored again; each further one is twice as long.
 pub const STORE_AGAIN: Duration = Duration::from_secs(1);
 /// Longest such pause.
 pub const STORE_AGAIN_MAX: Duration = Duration::from_secs(60);
-/// How often the end of a room is tried to be stored: for about a quarter of an hour. Then the room
-/// is left to the next start, which gives every open one its task.
+/// How often the end of a broken room is tried to be stored: for about a quarter of an hour. Then
+/// the room is left to the next start, which gives every open one its task.
 pub const STORE_TRIES_MAX: u32 = 20;
+/// Commits of all rooms that wait for the store: 10 MB of a few hundred bytes each, or some seconds
+/// of a store that stands still.
+pub const JOURNAL_QUEUE_MAX: usize = 8192;
+/// Commits stored in one transaction. One costs about 0.3 ms besides the sync to disk, and a
+/// transaction must not keep other writers waiting for long.
+pub const JOURNAL_BATCH_MAX: usize = 256;
+/// First pause before commits are stored again; each further one is twice as long.
+pub const JOURNAL_AGAIN: Duration = Duration::from_millis(50);
+/// Longest such pause: what waits is stored so soon after the store is back.
+pub const JOURNAL_AGAIN_MAX: Duration = Duration::from_secs(2);
+/// Commits that a room keeps itself while the journal's queue is full. Then it stands still until
+/// some are stored, so that nothing is lost; its media goes on.
+pub const ROOM_COMMITS_MAX: usize = 64;
+/// How long the journal gets to store what waits when the server stops.
+pub const JOURNAL_DRAIN: Duration = Duration::from_secs(5);
+/// How often a signaling process says that it lives: a stay that a crash ended is this long too short at
+/// most.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence in milliseconds after which another process of the same database takes one for dead: longer than
+/// a statement waits for a lock and a transaction takes.
+pub const NODE_DEAD_MS: u64 = 15_000;
+/// How often dead processes are looked for.
+pub const RECOVER_EVERY: Duration = Duration::from_secs(5);
+/// Stays of a dead process ended in one transaction.
+pub const STAYS_AT_ONCE: i64 = 256;
+/// How often tokens for a move to another room are tried to be minted.
+pub const TRANSFER_TRIES_MAX: u32 = 5;
 /// How long one write to a socket may block before its reader counts as too slow.
 pub const SOCKET_WRITE: Duration = Duration::from_secs(10);
 /// How long a closing handshake of a WebSocket may take.

@@ -1,7 +1,7 @@
 //! Counters of signaling. Labels are templates and classes, never ids, handles or addresses.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
 /// All of them.
@@ -26,6 +26,9 @@ pub(crate) struct Metrics {
     pub(crate) participants: IntGauge,
     pub(crate) commands_dropped: IntCounter,
     pub(crate) rate_limited: IntCounter,
+    pub(crate) journal_depth: IntGauge,
+    pub(crate) journal_seconds: Histogram,
+    pub(crate) journal_failures: IntCounter,
 }
 
 impl Metrics {
@@ -55,6 +58,14 @@ impl Metrics {
             &["route"],
         )?;
         registry.register(Box::new(seconds.clone()))?;
+        let journal = Histogram::with_opts(
+            HistogramOpts::new(
+                "conclave_journal_commit_seconds",
+                "Time to store a transaction of changes of rooms, with every try",
+            )
+            .buckets(vec![0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
+        )?;
+        registry.register(Box::new(journal.clone()))?;
         Ok(Self {
             http_requests: counters(
                 "conclave_http_requests_total",
@@ -85,6 +96,15 @@ impl Metrics {
                 "Commands that a busy media node did not take",
             )?,
             rate_limited: counter("conclave_rate_limited_total", "Requests above the rate")?,
+            journal_depth: gauge(
+                "conclave_journal_depth",
+                "Changes of rooms that are not stored yet",
+            )?,
+            journal_seconds: journal,
+            journal_failures: counter(
+                "conclave_journal_failures_total",
+                "Transactions with changes of rooms that failed and are tried again",
+            )?,
         })
     }
 }

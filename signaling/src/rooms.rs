@@ -3,16 +3,21 @@
 //! ```text
 //!  WebSocket, WHIP, REST ── Input ──▶ task of the room ── domain::Room ──▶ effects
 //!  media::pump ──────────── Input ──▶        │                  │
-//!                                   sockets ◀┴──▶ bus, store    ▼ deadline
+//!                                 sockets ◀──┼──▶ bus           ▼ deadline
+//!                                            └──▶ journal ──▶ store
 //! ```
 //!
 //! A room is here from its creation (or the start of the server) to its end, so that its empty
 //! time-out runs whether or not anybody ever joins.
 
+mod commits;
+mod journal;
 mod owed;
+mod recovery;
 mod task;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::{
     sync::{
@@ -24,19 +29,25 @@ use std::{
 
 use bus::Registration;
 use dashmap::DashMap;
-use sdk_spec::limits::PARTICIPANTS_MAX_DEFAULT;
-use sfu_proto::{control::Event, id::RoomId};
+use sdk_spec::handle::Handle;
+use sfu_proto::{
+    control::Event,
+    id::{ParticipantId, RoomId},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock,
-    domain::{Admission, Ask, ClientInput, Close, ConnectionId, Proof, Refusal, Reply, Room},
+    domain::{Admission, Ask, Ban, ClientInput, Close, ConnectionId, Proof, Refusal, Reply, Room},
     limits,
     media::Media,
     metrics::Metrics,
     secret,
-    store::{RoomRow, Store},
+    store::{IdempotentRequest, RoomRow, Store},
 };
+use commits::Commits;
+use journal::Pending;
+pub(crate) use recovery::watch;
 
 /// What a room's task is told.
 pub(crate) enum Input {
@@ -46,16 +57,35 @@ pub(crate) enum Input {
     Client { connection: ConnectionId, input: ClientInput },
     /// A WebSocket is closed.
     Detach { connection: ConnectionId },
-    /// A WHIP or WHEP request.
-    Ask { ask: Ask, reply: oneshot::Sender<Result<Reply, Refusal>> },
+    /// A WHIP or WHEP request,
+    /// or one of the partner; `request`: to be remembered with what it does.
+    Ask {
+        ask: Ask,
+        request: Option<IdempotentRequest>,
+        reply: oneshot::Sender<Result<Reply, Refusal>>,
+    },
     /// News of a media node.
     Media { from: Registration, event: Event },
     /// A media node is gone.
     NodeDown(Registration),
     /// News of media nodes were lost.
     Missed,
-    /// The room is deleted.
+    /// The room ended in the store.
     Close,
+    /// A new token of a client that is in.
+    Renew { connection: ConnectionId, admission: Admission },
+    /// A new token was refused.
+    RenewRefused { connection: ConnectionId },
+    /// A handle was banned.
+    Banned(Ban),
+    /// A ban was lifted.
+    Unbanned(Handle),
+    /// A token for another room.
+    Ticket { participant: ParticipantId, room: RoomId, token: String, invited: bool },
+    /// The parent calls everybody back.
+    Recall,
+    /// A breakout room is over.
+    BreakoutEnded(RoomId),
 }
 
 /// First message of a WebSocket.
@@ -71,9 +101,17 @@ pub(crate) enum Outgoing {
 }
 
 struct Entry {
+    project: Arc<str>,
     inputs: mpsc::Sender<Input>,
-    participants_max: u32,
-    participants: Arc<AtomicU32>,
+    counts: Arc<Counts>,
+}
+
+/// What is told of a room without asking it.
+#[derive(Default)]
+struct Counts {
+    participants: AtomicU32,
+    participants_max: AtomicU32,
+    waiting: AtomicU32,
 }
 
 /// All open rooms.
@@ -83,12 +121,25 @@ pub(crate) struct Rooms {
     store: Store,
     metrics: Arc<Metrics>,
     connections: AtomicU64,
+    journal: mpsc::Sender<Pending>,
+    /// Name of this process among those that share the database.
+    node: Arc<str>,
 }
 
 impl Rooms {
+    /// An empty table, and the writer of its rooms' commits.
     pub(crate) fn new(media: Media, store: Store, metrics: Arc<Metrics>) -> Arc<Self> {
-        let connections = AtomicU64::new(0);
-        Arc::new(Self { entries: DashMap::new(), media, store, metrics, connections })
+        let (journal, queue) = mpsc::channel(limits::JOURNAL_QUEUE_MAX);
+        tokio::spawn(journal::write(store.clone(), Arc::clone(&metrics), queue));
+        Arc::new(Self {
+            entries: DashMap::new(),
+            media,
+            store,
+            metrics,
+            connections: AtomicU64::new(0),
+            journal,
+            node: secret::opaque_id("no_").into(),
+        })
     }
 
     pub(crate) fn media(&self) -> &Media {
@@ -96,24 +147,30 @@ impl Rooms {
     }
 
     /// Starts the task of an open room.
-    pub(crate) fn open(self: &Arc<Self>, row: RoomRow) {
+    pub(crate) fn open(self: &Arc<Self>, row: RoomRow, bans: Vec<Ban>) {
         let id = row.id;
+        let project: Arc<str> = row.project.into();
         let (inputs, queue) = mpsc::channel(limits::ROOM_QUEUE_MAX);
-        let participants = Arc::new(AtomicU32::new(0));
-        let participants_max =
-            row.charter.settings.participants_max.unwrap_or(PARTICIPANTS_MAX_DEFAULT);
-        let entry = Entry { inputs, participants_max, participants: Arc::clone(&participants) };
+        let counts = Arc::new(Counts::default());
+        let entry = Entry { project: Arc::clone(&project), inputs, counts: Arc::clone(&counts) };
         if self.entries.insert(id, entry).is_none() {
             self.metrics.rooms.inc();
         }
+        let place = (project, id, Arc::clone(&self.node));
+        let commits =
+            Commits::new(self.journal.clone(), Arc::clone(&self.metrics), place, row.commits);
+        let parent = row.charter.parent;
         let now = (Instant::now(), clock::now_ms());
-        let room = Room::new(id, row.charter, Vec::new(), Box::new(secret::random), now);
-        tokio::spawn(task::run(Arc::clone(self), id, room, queue, participants));
+        let room = Room::new(id, row.charter, bans, Box::new(secret::random), now);
+        let rooms = Arc::clone(self);
+        tokio::spawn(task::run(rooms, (id, parent), room, commits, queue, counts));
     }
 
-    /// Participants in a room now.
-    pub(crate) fn participants(&self, id: RoomId) -> u32 {
-        self.entries.get(&id).map_or(0, |entry| entry.participants.load(Relaxed))
+    /// Participants in a room now, and those who wait to be let in.
+    pub(crate) fn present(&self, id: RoomId) -> (u32, u32) {
+        self.entries.get(&id).map_or((0, 0), |entry| {
+            (entry.counts.participants.load(Relaxed), entry.counts.waiting.load(Relaxed))
+        })
     }
 
     /// Whether somebody more could be let in, as far as can be told before a token is used up. The
@@ -122,8 +179,10 @@ impl Rooms {
     /// # Errors
     /// [`Refusal::RoomFull`], [`Refusal::NoMediaNode`].
     pub(crate) fn check_vacancy(&self, id: RoomId) -> Result<(), Refusal> {
-        let is_full = |entry: &Entry| entry.participants.load(Relaxed) >= entry.participants_max;
-        match self.entries.get(&id).map(|entry| is_full(&entry)) {
+        let is_full = |counts: &Counts| {
+            counts.participants.load(Relaxed) >= counts.participants_max.load(Relaxed)
+        };
+        match self.entries.get(&id).map(|entry| is_full(&entry.counts)) {
             // A room that is gone is the token's fault, which the store tells.
             None => Ok(()),
             Some(true) => Err(Refusal::RoomFull),
@@ -153,10 +212,48 @@ impl Rooms {
         }
     }
 
+    /// Removes who has a banned handle from a room of a project, or from all of them.
+    pub(crate) async fn ban(&self, project: &str, room: Option<RoomId>, ban: Ban) {
+        for inputs in self.of_project(project, room) {
+            let _ = inputs.send(Input::Banned(ban.clone())).await; // The room ended meanwhile.
+        }
+    }
+
+    /// Lifts a ban in a room of a project, or in all of them.
+    pub(crate) async fn unban(&self, project: &str, room: Option<RoomId>, handle: Handle) {
+        for inputs in self.of_project(project, room) {
+            let _ = inputs.send(Input::Unbanned(handle.clone())).await; // The room ended meanwhile.
+        }
+    }
+
+    fn of_project(&self, project: &str, room: Option<RoomId>) -> Vec<mpsc::Sender<Input>> {
+        let here = |entry: &Entry| *entry.project == *project;
+        match room {
+            Some(id) => self
+                .entries
+                .get(&id)
+                .filter(|e| here(e))
+                .map(|e| e.inputs.clone())
+                .into_iter()
+                .collect(),
+            None => self.entries.iter().filter(|e| here(e)).map(|e| e.inputs.clone()).collect(),
+        }
+    }
+
     /// Asks a room for something.
     pub(crate) async fn ask(&self, id: RoomId, ask: Ask) -> Result<Reply, Refusal> {
+        self.ask_once(id, ask, None).await
+    }
+
+    /// Asks a room for something that is remembered with what it does.
+    pub(crate) async fn ask_once(
+        &self,
+        id: RoomId,
+        ask: Ask,
+        request: Option<IdempotentRequest>,
+    ) -> Result<Reply, Refusal> {
         let (reply, answer) = oneshot::channel();
-        if !self.send(id, Input::Ask { ask, reply }).await {
+        if !self.send(id, Input::Ask { ask, request, reply }).await {
             return Err(Refusal::NotFound);
         }
         answer.await.unwrap_or(Err(Refusal::Gone))

@@ -24,13 +24,13 @@ use tokio::{
 
 use self::connections::Capped;
 use crate::{
-    api::{self, App, Failures, Rates, Reading},
+    api::{self, App, Failures, Rates, Reading, Turns},
     clock,
     config::{Config, ConfigError},
     limits,
     media::{self, Media},
     metrics::Metrics,
-    rooms::Rooms,
+    rooms::{self, Rooms},
     store::{Store, StoreError},
 };
 
@@ -128,9 +128,7 @@ async fn assemble(
 ) -> Result<Arc<App>, StartError> {
     let metrics = Arc::new(Metrics::new(&registry)?);
     let rooms = Rooms::new(Media::new(bus), store.clone(), Arc::clone(&metrics));
-    for row in store.open_rooms().await? {
-        rooms.open(row);
-    }
+    rooms.recover().await?;
     Ok(Arc::new(App {
         ws_url: config.ws_url(address),
         config,
@@ -141,6 +139,7 @@ async fn assemble(
         rates: Rates::of_keys(),
         failures: Failures::default(),
         reading: Reading::default(),
+        turns: Turns::default(),
         stopping: watch::Sender::new(false),
     }))
 }
@@ -149,6 +148,7 @@ fn start_background(app: &Arc<App>) -> JoinSet<()> {
     let mut background = JoinSet::new();
     let notices = app.rooms.media().subscribe();
     background.spawn(media::pump(Arc::clone(&app.rooms), notices));
+    background.spawn(rooms::watch(Arc::clone(&app.rooms)));
     let app = Arc::clone(app);
     background.spawn(async move {
         let mut ticks = tokio::time::interval(limits::PURGE_EVERY);
@@ -236,6 +236,7 @@ impl Server {
         };
         let _ = tokio::time::timeout(limits::SOCKET_CLOSE * 2, websockets).await;
         drop(self.background);
+        self.app.rooms.retire().await;
         self.app.store.close().await;
     }
 }

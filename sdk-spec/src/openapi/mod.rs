@@ -9,6 +9,7 @@ mod audit;
 mod events;
 mod keys;
 mod operator;
+mod rooms;
 mod usage;
 mod webhooks;
 
@@ -23,7 +24,6 @@ use utoipa::{
 use crate::{
     limits,
     problem::{Code, Problem},
-    rest::{CreateRoom, CreateToken, CreatedToken, Page, Room, RoomList},
 };
 
 #[derive(OpenApi)]
@@ -35,7 +35,6 @@ use crate::{
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        create_room, list_rooms, read_room, delete_room, create_token,
         whip, whip_patch, whip_delete, whep, whep_patch, whep_delete,
     ),
     components(schemas(Problem)),
@@ -50,6 +49,7 @@ struct Api;
 pub fn document() -> openapi::OpenApi {
     let mut api = Api::openapi();
     for part in [
+        rooms::Api::openapi(),
         keys::Api::openapi(),
         events::Api::openapi(),
         webhooks::Api::openapi(),
@@ -163,45 +163,6 @@ fn description() -> String {
     }
     text
 }
-
-/// Create a room. Scope `rooms:write`.
-#[utoipa::path(post, path = "/v1/rooms", tag = "rooms", operation_id = "createRoom",
-    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,128}$",
-        description = "A retry with the same key and body within 24 h gets the first answer.")),
-    request_body = CreateRoom,
-    responses((status = 201, body = Room, headers(("Location" = String)))),
-    security(("key" = []), ("key_basic" = [])))]
-fn create_room() {}
-
-/// List open rooms, newest first. Scope `rooms:read`.
-#[utoipa::path(get, path = "/v1/rooms", tag = "rooms", operation_id = "listRooms",
-    params(Page), responses((status = 200, body = RoomList)),
-    security(("key" = []), ("key_basic" = [])))]
-fn list_rooms() {}
-
-/// Read a room. Scope `rooms:read`.
-#[utoipa::path(get, path = "/v1/rooms/{room}", tag = "rooms", operation_id = "readRoom",
-    params(("room" = String, Path, description = "`rm_…`")),
-    responses((status = 200, body = Room)),
-    security(("key" = []), ("key_basic" = [])))]
-fn read_room() {}
-
-/// Delete a room: everybody in it is removed and it never opens again. Scope `rooms:write`.
-#[utoipa::path(delete, path = "/v1/rooms/{room}", tag = "rooms", operation_id = "deleteRoom",
-    params(("room" = String, Path, description = "`rm_…`")),
-    responses((status = 204, description = "Gone")),
-    security(("key" = []), ("key_basic" = [])))]
-fn delete_room() {}
-
-/// Mint a room token for one client. Scope `tokens:mint`.
-#[utoipa::path(post, path = "/v1/rooms/{room}/tokens", tag = "rooms",
-    operation_id = "createToken",
-    params(("room" = String, Path, description = "`rm_…`"),
-        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,128}$",
-        description = "A retry with the same key and body within 24 h gets the first answer.")),
-    request_body = CreateToken, responses((status = 201, body = CreatedToken)),
-    security(("key" = []), ("key_basic" = [])))]
-fn create_token() {}
 
 /// Publish by WHIP (RFC 9725). The first audio section is the microphone, the first video section
 /// the camera.

@@ -32,6 +32,7 @@ pub(crate) use self::{
     peer::{Local, Peer, network},
     problem::Failure,
     reading::Reading,
+    rest::Turns,
 };
 use crate::{config::Config, limits, metrics::Metrics, rooms::Rooms, store::Store};
 
@@ -48,6 +49,8 @@ pub(crate) struct App {
     pub(crate) failures: Failures,
     /// Places for SDP bodies being read.
     pub(crate) reading: Reading,
+    /// Requests with an `Idempotency-Key` that are being answered.
+    pub(crate) turns: Turns,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
 }

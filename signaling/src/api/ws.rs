@@ -4,7 +4,7 @@
 //!  upgrade ─▶ first message (5 s) ─▶ token or ticket ─▶ session ─▶ close
 //! ```
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{
@@ -26,6 +26,7 @@ use serde::Deserialize;
 use sfu_proto::{id::RoomId, sdp::Offer};
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_tungstenite::tungstenite;
@@ -128,14 +129,14 @@ async fn session(app: &Shared, peer: Peer, socket: &mut WebSocket) -> u16 {
     if !app.rooms.send(room, Input::Hello { connection, hello, socket: sender }).await {
         return refuse(socket, fault, code::REFUSED).await;
     }
-    let mut session = Session { app, room, connection, outgoing };
+    let mut session = Session { app, peer, room, connection, outgoing, renewal: None };
     let close = session.run(socket).await;
     app.rooms.send(room, Input::Detach { connection }).await;
     close
 }
 
 /// What the first message asks for.
-async fn hello(app: &App, peer: Peer, text: &str) -> Result<(RoomId, Hello), Fault> {
+async fn hello(app: &Shared, peer: Peer, text: &str) -> Result<(RoomId, Hello), Fault> {
     match object::from_slice::<ClientMessage>(text.as_bytes()) {
         Ok(ClientMessage::Join { token, sdk }) => {
             if sdk.is_some_and(|sdk| sdk.len() > SDK_CHARS_MAX) {
@@ -159,10 +160,37 @@ async fn hello(app: &App, peer: Peer, text: &str) -> Result<(RoomId, Hello), Fau
 }
 
 async fn admit(app: &App, peer: Peer, text: &str) -> Result<(RoomId, domain::Admission), Fault> {
-    let fault = |error: TokenError| match error {
+    let fault = |error| count_refusal(app, peer, &error);
+    let verified = token::verify(&app.store, text, clock::now_ms()).await.map_err(fault)?;
+    // A token must not be used up by a room that would take nobody.
+    app.rooms.check_vacancy(verified.room).map_err(|refusal| match refusal {
+        Refusal::RoomFull => domain::ROOM_FULL,
+        _ => domain::NO_MEDIA_NODE,
+    })?;
+    verified.redeem(&app.store).await.map_err(fault)
+}
+
+/// Who a new token of an open session admits: to the room where it is, and used up like any other.
+async fn admit_again(
+    app: &App,
+    peer: Peer,
+    room: RoomId,
+    text: &str,
+) -> Result<domain::Admission, Fault> {
+    let fault = |error| count_refusal(app, peer, &error);
+    let verified = token::verify(&app.store, text, clock::now_ms()).await.map_err(fault)?;
+    if verified.room != room {
+        return Err(count_refusal(app, peer, &TokenError::Refused("room")));
+    }
+    // Only a room of the token's project is found: it is the session's project too.
+    Ok(verified.redeem(&app.store).await.map_err(fault)?.1)
+}
+
+fn count_refusal(app: &App, peer: Peer, error: &TokenError) -> Fault {
+    match error {
         TokenError::Refused(reason) => {
             if error.is_guess() {
-                let _ = app.count_guess(peer); // One answer: the socket closes either way.
+                let _ = app.count_guess(peer); // One answer, whatever it was.
             }
             app.metrics.tokens_refused.with_label_values(&[reason]).inc();
             domain::TOKEN_REFUSED
@@ -171,14 +199,7 @@ async fn admit(app: &App, peer: Peer, text: &str) -> Result<(RoomId, domain::Adm
             tracing::error!(%error, "store");
             domain::INTERNAL
         }
-    };
-    let verified = token::verify(&app.store, text, clock::now_ms()).await.map_err(fault)?;
-    // A token must not be used up by a room that would take nobody.
-    app.rooms.check_vacancy(verified.room).map_err(|refusal| match refusal {
-        Refusal::RoomFull => domain::ROOM_FULL,
-        _ => domain::NO_MEDIA_NODE,
-    })?;
-    verified.redeem(&app.store).await.map_err(fault)
+    }
 }
 
 /// Tells a fault outside of the sequence.
@@ -221,10 +242,13 @@ fn broken(error: axum::Error) -> Read {
 
 /// An open connection of a participant, or of one who is being refused.
 struct Session<'a> {
-    app: &'a App,
+    app: &'a Shared,
+    peer: Peer,
     room: RoomId,
     connection: ConnectionId,
     outgoing: mpsc::Receiver<Outgoing>,
+    /// The check of a new token.
+    renewal: Option<JoinHandle<()>>,
 }
 
 impl Session<'_> {
@@ -243,17 +267,20 @@ impl Session<'_> {
                     None => return code::SLOW_OR_SILENT,
                 },
                 read = next(socket), if close.is_none() => {
-                    let (input, fatal) = match read {
+                    let (said, fatal) = match read {
                         Read::Over => return code::DONE,
                         _ if !is_within(&mut bucket, &read) => {
-                            (body(Body::TooMany), Some(code::REFUSED))
+                            (Body::TooMany.into(), Some(code::REFUSED))
                         }
                         Read::Text(text) => (parse(&text), None),
-                        Read::Binary => (body(Body::Malformed), Some(code::BINARY)),
-                        Read::TooLarge => (body(Body::TooLarge), Some(code::TOO_LARGE)),
+                        Read::Binary => (Body::Malformed.into(), Some(code::BINARY)),
+                        Read::TooLarge => (Body::TooLarge.into(), Some(code::TOO_LARGE)),
                     };
                     close = fatal;
-                    self.tell(input).await;
+                    self.tell(said.input).await;
+                    if let Some(token) = said.token {
+                        self.renew(token).await;
+                    }
                 }
             }
         }
@@ -265,6 +292,23 @@ impl Session<'_> {
         }
         let connection = self.connection;
         self.app.rooms.send(self.room, Input::Client { connection, input }).await;
+    }
+
+    /// Has a new token checked beside the session, which goes on meanwhile: one at a time.
+    async fn renew(&mut self, token: String) {
+        let (app, peer) = (Arc::clone(self.app), self.peer);
+        let (room, connection) = (self.room, self.connection);
+        if self.renewal.as_ref().is_some_and(|check| !check.is_finished()) {
+            app.rooms.send(room, Input::RenewRefused { connection }).await;
+            return;
+        }
+        self.renewal = Some(tokio::spawn(async move {
+            let input = match admit_again(&app, peer, room, &token).await {
+                Ok(admission) => Input::Renew { connection, admission },
+                Err(_) => Input::RenewRefused { connection },
+            };
+            app.rooms.send(room, input).await;
+        }));
     }
 }
 
@@ -297,28 +341,42 @@ fn close_code(close: Close) -> u16 {
     }
 }
 
-fn body(body: Body) -> ClientInput {
-    ClientInput { seq: 0, ack: 0, body }
+/// A message as the room hears it, and the token that came with it, which the room must not see.
+struct Said {
+    input: ClientInput,
+    token: Option<String>,
+}
+
+impl From<Body> for Said {
+    fn from(body: Body) -> Self {
+        Self { input: ClientInput { seq: 0, ack: 0, body }, token: None }
+    }
 }
 
 /// A message of an open session. What is at least an envelope keeps its place in the sequence.
-fn parse(text: &str) -> ClientInput {
+fn parse(text: &str) -> Said {
     #[derive(Deserialize)]
     struct Place {
         seq: u64,
         ack: u64,
     }
     match serde_json::from_str::<Envelope<ClientMessage>>(text) {
-        Ok(Envelope { seq, ack, message }) => ClientInput { seq, ack, body: translate(message) },
+        Ok(Envelope { seq, ack, message }) => {
+            let (body, token) = translate(message);
+            Said { input: ClientInput { seq, ack, body }, token }
+        }
         Err(_) => match object::from_slice::<Place>(text.as_bytes()) {
-            Ok(Place { seq, ack }) => ClientInput { seq, ack, body: Body::Unknown },
-            Err(_) => body(Body::Malformed),
+            Ok(Place { seq, ack }) => {
+                Said { input: ClientInput { seq, ack, body: Body::Unknown }, token: None }
+            }
+            Err(_) => Body::Malformed.into(),
         },
     }
 }
 
-fn translate(message: ClientMessage) -> Body {
-    match message {
+fn translate(message: ClientMessage) -> (Body, Option<String>) {
+    let body = match message {
+        ClientMessage::Renew { token } => return (Body::Renewing, Some(token)),
         ClientMessage::Join { .. } | ClientMessage::Resume { .. } => Body::Repeated,
         ClientMessage::Offer { id, sdp, tracks } => {
             let sdp = Offer::parse(&sdp).map(Box::new).map_err(|error| error.to_string());
@@ -330,8 +388,8 @@ fn translate(message: ClientMessage) -> Body {
         ClientMessage::Floor { wanted } => Body::Floor { wanted },
         ClientMessage::SetState { state } => Body::SetState { state },
         ClientMessage::Data { to, body } => Body::Data { to, body },
-        ClientMessage::Renew { .. } => Body::Renewing,
         ClientMessage::Ping {} => Body::Ping,
         ClientMessage::Leave {} => Body::Leave,
-    }
+    };
+    (body, None)
 }

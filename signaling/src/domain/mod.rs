@@ -215,7 +215,7 @@ impl Room {
         Duration::from_secs(seconds.unwrap_or(EMPTY_TIMEOUT_SECONDS_DEFAULT).into())
     }
 
-    fn participants_max(&self) -> u32 {
+    pub(crate) fn participants_max(&self) -> u32 {
         self.charter.settings.participants_max.unwrap_or(PARTICIPANTS_MAX_DEFAULT)
     }
 

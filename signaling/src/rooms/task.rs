@@ -2,14 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
 use bus::{Registration, SendError};
+use sdk_spec::ws::LeaveReason;
 use sfu_proto::{
     control,
     id::{RoomId, SessionId},
@@ -19,19 +17,29 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{Hello, Input, Outgoing, Rooms, owed::Owed};
+use super::{
+    Counts, Hello, Input, Outgoing, Rooms,
+    commits::{After, Commits, News},
+    owed::Owed,
+    transfer::transfer,
+};
 use crate::{
     clock,
-    domain::{self, Command, ConnectionId, Effect, Refusal, Reply, RequestId, Room, refusal},
+    domain::{
+        self, Charter, Command, ConnectionId, Effect, Refusal, Reply, RequestId, Room, refusal,
+    },
     limits,
     secret::Capability,
-    store::Store,
+    store::{IdempotentRequest, RoomRow, Store},
 };
 
 struct Task {
     rooms: Arc<Rooms>,
     id: RoomId,
     room: Room,
+    commits: Commits,
+    /// The request being handled, to be remembered with the commit that it brings.
+    request: Option<IdempotentRequest>,
     sockets: HashMap<ConnectionId, mpsc::Sender<Outgoing>>,
     replies: HashMap<RequestId, oneshot::Sender<Result<Reply, Refusal>>>,
     requests: u64,
@@ -40,45 +48,59 @@ struct Task {
     /// Sessions that a node has, or is about to have.
     sessions: HashSet<SessionId>,
     owed: Owed,
-    participants: Arc<AtomicU32>,
+    counts: Arc<Counts>,
     over: bool,
+    /// Whether the end of the room is, or will be, stored by a commit of its own.
+    is_ended: bool,
 }
 
 /// Lives until the room is over. Dropping it (also in a panic) takes the room out of the table.
 pub(super) async fn run(
     rooms: Arc<Rooms>,
-    id: RoomId,
+    (id, parent): (RoomId, Option<RoomId>),
     room: Room,
+    commits: Commits,
     mut queue: mpsc::Receiver<Input>,
-    participants: Arc<AtomicU32>,
+    counts: Arc<Counts>,
 ) {
     let mut task = Task {
         rooms,
         id,
         room,
+        commits,
+        request: None,
         sockets: HashMap::new(),
         replies: HashMap::new(),
         requests: 0,
         node: None,
         sessions: HashSet::new(),
         owed: Owed::default(),
-        participants,
+        counts,
         over: false,
+        is_ended: false,
     };
+    task.count();
     task.live(&mut queue).await;
     // Nobody waits for a room that is over, whatever the store and the media node do.
     task.rooms.remove(id);
     drop(queue);
-    let store = task.rooms.store.clone();
-    tokio::join!(close_stored(&store, id), task.settle_all());
+    task.finish().await;
+    if !task.is_ended {
+        end_stored(&task.rooms.store, task.commits.project(), id).await;
+    }
+    if let Some(parent) = parent {
+        task.rooms.send(parent, Input::BreakoutEnded(id)).await;
+    }
 }
 
-/// Stores the end of a room. A store that fails is tried again.
-async fn close_stored(store: &Store, id: RoomId) {
+/// Stores the end of a room that could not do it itself. A store that fails is tried again.
+async fn end_stored(store: &Store, project: &str, id: RoomId) {
     let mut pause = limits::STORE_AGAIN;
     for _ in 0..limits::STORE_TRIES_MAX {
-        match store.close_room(id, clock::now_ms()).await {
-            Ok(()) => return,
+        let now = clock::now_ms();
+        match store.end_room((project, id), LeaveReason::ServerError, None, now).await {
+            Ok(_) => return,
+            Err(error) if error.is_closed() => return,
             Err(error) => tracing::warn!(room = %id, %error, "the end of a room is not stored yet"),
         }
         tokio::time::sleep(pause).await;
@@ -95,16 +117,36 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 impl Task {
-    /// Until the room is over.
+    /// Until the room is over. While its commits find no place it stands still: nothing is heard and
+    /// no deadline passes; media goes on.
     async fn live(&mut self, queue: &mut mpsc::Receiver<Input>) {
+        let mut was_still = false;
         while !self.over {
+            let is_still = self.commits.is_full();
+            if was_still && !is_still {
+                self.catch_up(queue);
+            }
+            was_still = is_still;
             tokio::select! {
-                input = queue.recv() => match input {
+                input = queue.recv(), if !is_still => match input {
                     Some(input) => self.on_input(input),
                     None => return,
                 },
-                () = sleep_until(self.room.deadline()) => self.apply(Command::Tick),
+                () = self.commits.progress() => self.on_stored(),
+                () = sleep_until(self.room.deadline()), if !is_still => self.apply(Command::Tick),
                 () = sleep_until(self.owed.due()) => self.settle(),
+            }
+        }
+    }
+
+    /// Hears what was said meanwhile before anybody is taken for silent.
+    fn catch_up(&mut self, queue: &mut mpsc::Receiver<Input>) {
+        for _ in 0..queue.len() {
+            if self.over || self.commits.is_full() {
+                return;
+            }
+            if let Ok(input) = queue.try_recv() {
+                self.on_input(input);
             }
         }
     }
@@ -113,12 +155,46 @@ impl Task {
         self.owed.settle(&self.rooms.media, Instant::now());
     }
 
-    /// Until every media node has taken what ends the room's media, or is gone.
-    async fn settle_all(&mut self) {
-        while let Some(due) = self.owed.due() {
-            tokio::time::sleep_until(due.into()).await;
-            self.settle();
+    /// Until everything is stored, and every media node has taken what ends the room's media, or is
+    /// gone.
+    async fn finish(&mut self) {
+        while !self.commits.is_done() || self.owed.due().is_some() {
+            tokio::select! {
+                () = self.commits.progress() => self.on_stored(),
+                () = sleep_until(self.owed.due()) => self.settle(),
+                () = tokio::time::sleep(limits::STORE_AGAIN) => {} // The server may have stopped.
+            }
         }
+    }
+
+    fn on_stored(&mut self) {
+        while let Some(news) = self.commits.take() {
+            match news {
+                News::Committed(number) => self.apply(Command::Committed(number)),
+                News::Do(After::Open(rooms)) => self.open_breakouts(rooms),
+                News::Do(After::Transfer { participants, room, invited }) => {
+                    let from = (Arc::clone(self.commits.project()), self.id);
+                    let rooms = Arc::clone(&self.rooms);
+                    tokio::spawn(transfer(rooms, from, participants, room, invited));
+                }
+                News::Broken => self.give_up(),
+            }
+        }
+    }
+
+    fn open_breakouts(&self, breakouts: Vec<(RoomId, Charter)>) {
+        for (id, charter) in breakouts {
+            let project = self.commits.project().to_string();
+            let row = RoomRow { id, project, created_at_ms: clock::now_ms(), charter, commits: 0 };
+            self.rooms.open(row, Vec::new());
+        }
+    }
+
+    /// The store will never have what the room is: it ends.
+    fn give_up(&mut self) {
+        self.apply(Command::MediaLost);
+        self.over = true;
+        self.is_ended = false;
     }
 
     fn on_input(&mut self, input: Input) {
@@ -131,7 +207,7 @@ impl Task {
                 self.sockets.remove(&connection);
                 self.apply(Command::Detach { connection });
             }
-            Input::Ask { ask, reply } => self.on_ask(ask, reply),
+            Input::Ask { ask, request, reply } => self.on_ask(ask, request, reply),
             Input::Media { from, event } if self.node == Some(from) => {
                 self.apply(Command::Media(event));
             }
@@ -140,6 +216,17 @@ impl Task {
             Input::Media { .. } | Input::NodeDown(_) => {}
             Input::Missed => self.on_missed(),
             Input::Close => self.apply(Command::Close),
+            Input::Renew { connection, admission } => {
+                self.apply(Command::Renew { connection, admission });
+            }
+            Input::RenewRefused { connection } => self.apply(Command::RenewRefused { connection }),
+            Input::Banned(ban) => self.apply(Command::Banned(ban)),
+            Input::Unbanned(handle) => self.apply(Command::Unbanned(handle)),
+            Input::Ticket { participant, room, token, invited } => {
+                self.apply(Command::Ticket { participant, room, token, invited });
+            }
+            Input::Recall => self.apply(Command::Recall),
+            Input::BreakoutEnded(room) => self.apply(Command::BreakoutEnded(room)),
         }
     }
 
@@ -160,7 +247,12 @@ impl Task {
         }
     }
 
-    fn on_ask(&mut self, ask: domain::Ask, reply: oneshot::Sender<Result<Reply, Refusal>>) {
+    fn on_ask(
+        &mut self,
+        ask: domain::Ask,
+        remembered: Option<IdempotentRequest>,
+        reply: oneshot::Sender<Result<Reply, Refusal>>,
+    ) {
         if matches!(ask, domain::Ask::Open { .. }) {
             if !self.place() {
                 let _ = reply.send(Err(Refusal::NoMediaNode)); // The client may be gone.
@@ -171,7 +263,10 @@ impl Task {
         self.requests += 1;
         let request = RequestId(self.requests);
         self.replies.insert(request, reply);
+        self.request = remembered;
         self.apply(Command::Standard { request, ask });
+        // Refused, or nothing was to be changed.
+        self.request = None;
     }
 
     /// Events were lost: a node may have gone unseen, and answers will not come.
@@ -198,12 +293,17 @@ impl Task {
     fn apply(&mut self, command: Command) {
         let effects = self.room.handle(command, Instant::now());
         self.carry_out(effects);
-        let (now, metrics) = (self.room.participants(), &self.rooms.metrics);
-        let before = self.participants.swap(now, Relaxed);
-        metrics.participants.add(i64::from(now) - i64::from(before));
-        if now == 0 {
+        self.count();
+        if self.room.participants() == 0 {
             self.node = None; // Placed anew by the next who joins.
         }
+    }
+
+    fn count(&self) {
+        let now = self.room.participants();
+        let before = self.counts.participants.swap(now, Relaxed);
+        self.rooms.metrics.participants.add(i64::from(now) - i64::from(before));
+        self.counts.participants_max.store(self.room.participants_max(), Relaxed);
     }
 
     /// Effects in order. Slow sockets found on the way are detached afterwards, which gives more.
@@ -225,10 +325,27 @@ impl Task {
                 Effect::Reply { to, result } => {
                     queue.extend(self.reply(to, result));
                 }
-                Effect::Commit(_) | Effect::Transfer { .. } | Effect::Recall { .. } => {}
+                Effect::Commit(commit) => {
+                    self.is_ended |= commit.ended;
+                    self.commits.put(*commit, self.request.take());
+                }
+                Effect::Transfer { participants, room, invited } => {
+                    self.commits.then(After::Transfer { participants, room, invited });
+                }
+                Effect::Recall { rooms } => self.recall(rooms),
                 Effect::Ended => self.over = true,
             }
         }
+    }
+
+    /// Not from here: this room's own task must not wait for another's.
+    fn recall(&self, breakouts: Vec<RoomId>) {
+        let rooms = Arc::clone(&self.rooms);
+        tokio::spawn(async move {
+            for room in breakouts {
+                rooms.send(room, Input::Recall).await;
+            }
+        });
     }
 
     /// Answers a request. A session whose address nobody got can be ended by nobody else.
@@ -350,7 +467,7 @@ fn matters(command: &control::Command) -> bool {
 impl Drop for Task {
     fn drop(&mut self) {
         self.rooms.remove(self.id);
-        self.rooms.metrics.participants.sub(i64::from(self.participants.load(Relaxed)));
+        self.rooms.metrics.participants.sub(i64::from(self.counts.participants.load(Relaxed)));
         if std::thread::panicking() {
             self.after_panic();
         }
@@ -369,7 +486,8 @@ impl Task {
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (store, id) = (self.rooms.store.clone(), self.id);
-            runtime.spawn(async move { close_stored(&store, id).await });
+            let project = Arc::clone(self.commits.project());
+            runtime.spawn(async move { end_stored(&store, &project, id).await });
         }
     }
 }

@@ -9,7 +9,12 @@ use sdk_spec::room::{Kind, RoomSettings};
 use sqlx::{Connection as _, Executor as _};
 
 use super::*;
-use crate::{admin, domain::Charter, store::NewRoom, vault::Vault};
+use crate::{
+    admin,
+    domain::{Actor, Charter},
+    store::NewRoom,
+    vault::Vault,
+};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -40,8 +45,9 @@ impl Stored {
                     ..RoomSettings::default()
                 },
             ),
+            commits: 0,
         };
-        store.create_room(&row, 1, None).await.unwrap();
+        store.create_room(&row, &Actor::System, 1, None).await.unwrap();
         let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
         let media = Media::new(Arc::new(InProcessBus::new()));
         let rooms = Rooms::new(media, store.clone(), metrics);
@@ -74,7 +80,7 @@ async fn a_room_whose_end_cannot_be_stored_is_gone_at_once_and_stored_later() {
     let url = format!("sqlite://{}/test.db", stored.folder.display());
     let mut lock = sqlx::AnyConnection::connect(&url).await.unwrap();
     lock.execute("BEGIN IMMEDIATE").await.unwrap();
-    stored.rooms.open(stored.row.clone());
+    stored.rooms.open(stored.row.clone(), Vec::new());
     stored.until("forgotten", async || stored.rooms.entries.is_empty()).await;
     assert_eq!(stored.rooms.metrics.rooms.get(), 0);
     // Longer than a statement waits for the lock.
@@ -91,12 +97,15 @@ async fn a_room_that_panics_is_forgotten_and_stored_as_closed() {
     let draw = Box::new(|| panic!("on purpose"));
     let room = Room::new(stored.row.id, charter, Vec::new(), draw, (Instant::now(), 1));
     let (inputs, queue) = mpsc::channel(1);
-    let participants = Arc::new(AtomicU32::new(0));
-    let entry = Entry { inputs, participants_max: 2, participants: Arc::clone(&participants) };
+    let project: Arc<str> = stored.row.project.as_str().into();
+    let counts = Arc::new(Counts::default());
+    let entry = Entry { project: Arc::clone(&project), inputs, counts: Arc::clone(&counts) };
     stored.rooms.entries.insert(stored.row.id, entry);
     let rooms = Arc::clone(&stored.rooms);
-    let task = tokio::spawn(task::run(rooms, stored.row.id, room, queue, participants));
-    let proof = Proof { participant: sfu_proto::id::ParticipantId::from_bits(1), secret: [0; 32] };
+    let place = (project, stored.row.id, "no_test".into());
+    let commits = Commits::new(rooms.journal.clone(), Arc::clone(&rooms.metrics), place, 0);
+    let task = tokio::spawn(task::run(rooms, (stored.row.id, None), room, commits, queue, counts));
+    let proof = Proof { participant: ParticipantId::from_bits(1), secret: [0; 32] };
     let hello = Hello::Resume { proof, received: 0 };
     let (socket, _outgoing) = mpsc::channel(1);
     let connection = ConnectionId(1);

@@ -44,6 +44,33 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What is known of a request that is remembered with what it does.
+    pub(crate) async fn recall(
+        &self,
+        request: &IdempotentRequest,
+    ) -> Result<Option<Remembered>, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        recall(&mut connection, request).await
+    }
+
+    /// Completes the answer of a remembered request.
+    pub(crate) async fn remember_answer(
+        &self,
+        request: &IdempotentRequest,
+        answer: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sqlx::query("UPDATE idempotency SET answer = $1 WHERE id = $2 AND fingerprint = $3")
+            .bind(answer)
+            .bind(request.id.to_vec())
+            .bind(request.fingerprint.to_vec())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+}
+
 pub(super) async fn recall(
     tx: &mut AnyConnection,
     request: &IdempotentRequest,

@@ -8,9 +8,11 @@ mod audit;
 mod change;
 mod events;
 mod idempotency;
+mod journal;
 mod keys;
 mod rooms;
 mod schema;
+mod stays;
 mod tokens;
 mod usage;
 mod webhooks;
@@ -29,9 +31,10 @@ pub(crate) use change::Tx;
 #[allow(unused_imports, reason = "used as areas arrive")]
 pub(crate) use events::NewEvent;
 pub(crate) use idempotency::{IdempotentRequest, Remembered};
+pub(crate) use journal::RoomCommit;
 pub(crate) use keys::SigningKey;
 pub use keys::{ApiKeyInfo, Project};
-pub(crate) use rooms::{NewRoom, PageStart, RoomRow};
+pub(crate) use rooms::{NewRoom, PageStart, RoomFilter, RoomRow};
 pub(crate) use tokens::Admitted;
 
 use crate::{limits, vault::Vault};
@@ -54,6 +57,29 @@ pub enum StoreError {
     /// A secret column does not open: another data key, or changed bytes.
     #[error("database: a secret does not open with this data key")]
     Sealed,
+}
+
+impl StoreError {
+    /// Whether trying again cannot help: what is to be stored does not fit what is stored.
+    pub(crate) fn is_final(&self) -> bool {
+        use sqlx::error::ErrorKind as K;
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => matches!(
+                error.kind(),
+                K::UniqueViolation
+                    | K::ForeignKeyViolation
+                    | K::NotNullViolation
+                    | K::CheckViolation
+            ),
+            Self::Database(sqlx::Error::RowNotFound) | Self::Corrupt(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the store was closed, by us.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::PoolClosed))
+    }
 }
 
 /// Which database it is.

@@ -1,18 +1,22 @@
 //! Rooms.
 
+use std::collections::BTreeMap;
+
 use sdk_spec::{
+    event::{RoomEnd, What},
     handle::Handle,
     room::{Kind, RoomSettings},
+    ws::LeaveReason,
 };
 use sfu_proto::id::RoomId;
 use sqlx::{AnyConnection, Row as _, any::AnyRow};
 
 use super::{
-    Store, StoreError,
+    Change, NewEvent, Store, StoreError,
     idempotency::{self, IdempotentRequest, Remembered},
     int, unsigned,
 };
-use crate::domain::Charter;
+use crate::domain::{Actor, BreakoutRoom, Charter};
 
 /// A room to be stored.
 #[derive(Clone)]
@@ -21,6 +25,17 @@ pub(crate) struct NewRoom {
     pub(crate) project: String,
     pub(crate) created_at_ms: u64,
     pub(crate) charter: Charter,
+    /// Commits of its task that are stored.
+    pub(crate) commits: u64,
+}
+
+impl NewRoom {
+    /// The event of its creation.
+    pub(super) fn created(&self) -> NewEvent {
+        let parent = self.charter.parent.map(|parent| parent.to_string());
+        let what = What::RoomCreated { kind: self.charter.kind, parent };
+        NewEvent { room: Some(self.id), time_ms: self.created_at_ms, what }
+    }
 }
 
 /// A stored room. No `Debug`: the reference is the partner's.
@@ -33,23 +48,31 @@ pub(crate) struct PageStart {
     pub(crate) id: RoomId,
 }
 
+/// Which open rooms are listed.
+#[derive(Clone, Default)]
+pub(crate) struct RoomFilter {
+    pub(crate) reference: Option<Handle>,
+    pub(crate) kind: Option<Kind>,
+}
+
 /// A query for whole rooms.
 macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT id, project, created_at, reference, kind, settings, starts_at, duration_seconds, ",
-            "ends_at, parent, version FROM rooms ",
+            "ends_at, parent, version, commits FROM rooms ",
             $tail
         )
     };
 }
 
 impl Store {
-    /// Stores a room unless the project has `rooms_max` open ones (`None`), or the request was
-    /// answered before.
+    /// Stores a room with its event unless the project has `rooms_max` open ones (`None`), or the
+    /// request was answered before.
     pub(crate) async fn create_room(
         &self,
         room: &NewRoom,
+        actor: &Actor,
         rooms_max: u32,
         request: Option<&IdempotentRequest>,
     ) -> Result<Option<Remembered>, StoreError> {
@@ -63,6 +86,18 @@ impl Store {
             return Ok(None);
         }
         insert(&mut tx, room).await?;
+        tx.record(&room.project, &room.created()).await?;
+        let after = serde_json::to_vec(&room.charter.settings).unwrap_or_default();
+        tx.audit(&Change {
+            tree: &room.project,
+            actor,
+            action: "room.create",
+            object: &room.id.to_string(),
+            before: None,
+            after: Some(&after),
+            now_ms: room.created_at_ms,
+        })
+        .await?;
         if let Some(request) = request {
             idempotency::remember(&mut tx, request).await?;
         }
@@ -88,6 +123,7 @@ impl Store {
     pub(crate) async fn rooms(
         &self,
         project: &str,
+        filter: &RoomFilter,
         after: Option<PageStart>,
         limit: u32,
     ) -> Result<Vec<RoomRow>, StoreError> {
@@ -95,56 +131,101 @@ impl Store {
             Some(start) => (int(start.created_at_ms), start.id.to_string()),
             None => (i64::MAX, String::new()),
         };
+        // An empty text is no reference and no kind.
         let rows = sqlx::query(select!(
             "WHERE project = $1 AND closed_at IS NULL \
              AND (created_at < $2 OR (created_at = $2 AND id < $3)) \
-             ORDER BY created_at DESC, id DESC LIMIT $4"
+             AND ($4 = '' OR reference = $4) AND ($5 = '' OR kind = $5) \
+             ORDER BY created_at DESC, id DESC LIMIT $6"
         ))
         .bind(project)
         .bind(time)
         .bind(id)
+        .bind(filter.reference.as_ref().map_or("", Handle::as_str))
+        .bind(filter.kind.map_or("", json_name))
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;
         rows.iter().map(read).collect()
     }
 
-    /// Every open room, for the start of the server.
-    pub(crate) async fn open_rooms(&self) -> Result<Vec<RoomRow>, StoreError> {
-        let rows = sqlx::query(select!("WHERE closed_at IS NULL")).fetch_all(&self.readers).await?;
+    /// Open breakout rooms of a room of a project.
+    pub(crate) async fn breakouts(
+        &self,
+        project: &str,
+        parent: RoomId,
+    ) -> Result<Vec<RoomRow>, StoreError> {
+        let rows = sqlx::query(select!(
+            "WHERE project = $1 AND parent = $2 AND closed_at IS NULL ORDER BY created_at, id"
+        ))
+        .bind(project)
+        .bind(parent.to_string())
+        .fetch_all(&self.readers)
+        .await?;
         rows.iter().map(read).collect()
     }
 
-    /// Closes an open room of a project. `false` when there is none.
-    pub(crate) async fn delete_room(
+    /// Every open room with its breakout rooms, for the start of the server.
+    pub(crate) async fn open_rooms(&self) -> Result<Vec<RoomRow>, StoreError> {
+        let rows = sqlx::query(select!("WHERE closed_at IS NULL ORDER BY created_at, id"))
+            .fetch_all(&self.readers)
+            .await?;
+        let mut rooms = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut children: BTreeMap<RoomId, Vec<BreakoutRoom>> = BTreeMap::new();
+        for room in &rooms {
+            let RoomRow { id, charter, .. } = room;
+            let (reference, ends_at_ms) = (charter.reference.clone(), charter.ends_at_ms);
+            let child = BreakoutRoom { id: *id, reference, ends_at_ms };
+            charter.parent.map(|parent| children.entry(parent).or_default().push(child));
+        }
+        for room in &mut rooms {
+            room.charter.breakouts = children.remove(&room.id).unwrap_or_default();
+        }
+        Ok(rooms)
+    }
+
+    /// Ends an open room whose task cannot do it any more: everybody in it has left for `reason`.
+    /// `false` when there is no such room. `actor`: who asked for it, if somebody did.
+    pub(crate) async fn end_room(
         &self,
-        project: &str,
-        id: RoomId,
+        (project, id): (&str, RoomId),
+        reason: LeaveReason,
+        actor: Option<&Actor>,
         now_ms: u64,
     ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
-        let done = sqlx::query(
-            "UPDATE rooms SET closed_at = $1 WHERE id = $2 AND project = $3 AND closed_at IS NULL",
-        )
-        .bind(int(now_ms))
-        .bind(id.to_string())
-        .bind(project)
-        .execute(&mut *tx)
-        .await?;
+        if !close(&mut tx, (project, id), now_ms).await? {
+            return Ok(false);
+        }
+        tx.empty_room(id, reason, now_ms).await?;
+        let what = What::RoomEnded { reason: RoomEnd::Closed };
+        tx.record(project, &NewEvent { room: Some(id), time_ms: now_ms, what }).await?;
+        if let Some(actor) = actor {
+            let (action, object) = ("room.close", &id.to_string());
+            let (before, after) = (None, None);
+            tx.audit(&Change { tree: project, actor, action, object, before, after, now_ms })
+                .await?;
+        }
         tx.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(true)
     }
+}
 
-    /// Closes a room if it is open.
-    pub(crate) async fn close_room(&self, id: RoomId, now_ms: u64) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        sqlx::query("UPDATE rooms SET closed_at = $1 WHERE id = $2 AND closed_at IS NULL")
-            .bind(int(now_ms))
-            .bind(id.to_string())
-            .execute(&mut *tx)
-            .await?;
-        Ok(tx.commit().await?)
-    }
+/// Ends the row of an open room. `false` when there is none.
+pub(super) async fn close(
+    tx: &mut AnyConnection,
+    (project, id): (&str, RoomId),
+    now_ms: u64,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE rooms SET closed_at = $1 WHERE id = $2 AND project = $3 AND closed_at IS NULL",
+    )
+    .bind(int(now_ms))
+    .bind(id.to_string())
+    .bind(project)
+    .execute(&mut *tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 async fn open_count(tx: &mut AnyConnection, project: &str) -> Result<u64, StoreError> {
@@ -161,8 +242,8 @@ pub(super) async fn insert(tx: &mut AnyConnection, room: &NewRoom) -> Result<(),
     let charter = &room.charter;
     sqlx::query(
         "INSERT INTO rooms (id, project, created_at, reference, kind, settings, starts_at, \
-         duration_seconds, ends_at, parent, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         duration_seconds, ends_at, parent, version, commits) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(room.id.to_string())
     .bind(&room.project)
@@ -175,6 +256,7 @@ pub(super) async fn insert(tx: &mut AnyConnection, room: &NewRoom) -> Result<(),
     .bind(charter.ends_at_ms.map(int))
     .bind(charter.parent.map(|parent| parent.to_string()))
     .bind(int(charter.version))
+    .bind(int(room.commits))
     .execute(&mut *tx)
     .await?;
     Ok(())
@@ -220,5 +302,6 @@ fn read(row: &AnyRow) -> Result<RoomRow, StoreError> {
             breakouts: Vec::new(),
             version: unsigned(row.try_get("version")?, "rooms.version")?,
         },
+        commits: unsigned(row.try_get("commits")?, "rooms.commits")?,
     })
 }

@@ -4,12 +4,17 @@
 use sdk_spec::{
     handle::Handle,
     room::{Kind, RoomSettings},
+    ws::LeaveReason,
 };
 use sfu_proto::id::RoomId;
 use sqlx::Row as _;
 
 use super::*;
-use crate::{admin, domain::Charter, secret};
+use crate::{
+    admin,
+    domain::{Actor, Charter},
+    secret,
+};
 
 use super::testing::{Place, on_both};
 
@@ -43,6 +48,7 @@ fn room(project: &str, created_at_ms: u64) -> NewRoom {
             reference: Handle::parse("lesson-7").ok(),
             ..Charter::new(Kind::AdHoc, &RoomSettings::default())
         },
+        commits: 0,
     }
 }
 
@@ -72,7 +78,7 @@ async fn sqlite_is_durable() {
 
 async fn references_are_checked(place: Place) {
     let world = world(place).await;
-    let orphan = world.store.create_room(&room("pj_nobody", 1), 10, None).await;
+    let orphan = world.store.create_room(&room("pj_nobody", 1), &Actor::System, 10, None).await;
     assert!(matches!(orphan, Err(StoreError::Database(_))));
 }
 
@@ -80,11 +86,14 @@ async fn rooms_outlive_the_process_and_close_once(place: Place) {
     let world = world(place).await;
     let (one, two) = (room(&world.project, 1), room(&world.project, 2));
     for room in [&one, &two] {
-        world.store.create_room(room, 10, None).await.unwrap().unwrap();
+        world.store.create_room(room, &Actor::System, 10, None).await.unwrap().unwrap();
     }
-    assert!(world.store.delete_room(&world.project, one.id, 5).await.unwrap());
-    assert!(!world.store.delete_room(&world.project, one.id, 6).await.unwrap());
-    assert!(!world.store.delete_room("pj_other", two.id, 6).await.unwrap());
+    let end = async |project: &str, id, now_ms| {
+        world.store.end_room((project, id), LeaveReason::RoomClosed, None, now_ms).await.unwrap()
+    };
+    assert!(end(&world.project, one.id, 5).await);
+    assert!(!end(&world.project, one.id, 6).await);
+    assert!(!end("pj_other", two.id, 6).await);
     world.store.close().await;
     let again = world.place.open().await;
     let open = again.open_rooms().await.unwrap();
@@ -97,7 +106,9 @@ async fn the_number_of_open_rooms_is_bounded_even_in_a_race(place: Place) {
     let world = world(place).await;
     let creations = (0..20).map(|i| {
         let (store, room) = (world.store.clone(), room(&world.project, i));
-        tokio::spawn(async move { store.create_room(&room, 5, None).await.unwrap().is_some() })
+        tokio::spawn(async move {
+            store.create_room(&room, &Actor::System, 5, None).await.unwrap().is_some()
+        })
     });
     let mut made = 0;
     for creation in creations.collect::<Vec<_>>() {
@@ -121,7 +132,7 @@ async fn an_answer_is_remembered_until_it_expires(place: Place) {
 async fn a_token_is_used_once_even_in_a_race(place: Place) {
     let world = world(place).await;
     let room = room(&world.project, 1);
-    world.store.create_room(&room, 10, None).await.unwrap();
+    world.store.create_room(&room, &Actor::System, 10, None).await.unwrap();
     let uses = (0..20).map(|_| {
         let (store, project, id) = (world.store.clone(), world.project.clone(), room.id);
         tokio::spawn(async move { store.use_token("k", "j", 99, (&project, id)).await.unwrap() })

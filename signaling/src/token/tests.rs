@@ -48,8 +48,9 @@ async fn new_room(store: &Store, project: &str) -> RoomId {
         project: project.to_owned(),
         created_at_ms: 1,
         charter: Charter::new(Kind::AdHoc, &RoomSettings::default()),
+        commits: 0,
     };
-    store.create_room(&room, 100, None).await.unwrap().unwrap();
+    store.create_room(&room, &crate::domain::Actor::System, 100, None).await.unwrap().unwrap();
     id
 }
 
@@ -219,7 +220,9 @@ async fn bad_claims_are_refused() {
     let other_project = admin::create_project(&world.store, "other").await.unwrap().id;
     let other_room = new_room(&world.store, &other_project).await.to_string();
     let closed = new_room(&world.store, &world.key.project).await;
-    world.store.close_room(closed, 5).await.unwrap();
+    let place = (world.key.project.as_str(), closed);
+    let reason = sdk_spec::ws::LeaveReason::RoomClosed;
+    assert!(world.store.end_room(place, reason, None, 5).await.unwrap());
     let header = world.header().to_string();
     #[rustfmt::skip]
     let cases: Vec<(&str, Value, &str)> = vec![

@@ -1,7 +1,10 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
 
+use std::time::Duration;
+
 use aws_lc_rs::hmac;
 use axum::http::HeaderMap;
+use dashmap::DashSet;
 use sdk_spec::{
     limits::IDEMPOTENCY_KEY_CHARS_MAX,
     problem::{Code, FieldError},
@@ -39,4 +42,34 @@ pub(super) fn request(
         now_ms: clock::now_ms(),
         expires_at_ms,
     }))
+}
+
+/// Requests with a key that are being answered: their retries wait. Bounded by the requests that are
+/// being answered.
+#[derive(Default)]
+pub(crate) struct Turns(DashSet<[u8; 32]>);
+
+/// How often one that waits looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+impl Turns {
+    /// Waits for the turn of this request; it lasts until the value is dropped.
+    pub(super) async fn take(&self, id: [u8; 32]) -> Turn<'_> {
+        while !self.0.insert(id) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Turn { turns: self, id }
+    }
+}
+
+/// A request is being answered.
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    id: [u8; 32],
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.0.remove(&self.id);
+    }
 }

@@ -12,6 +12,8 @@ mod webhooks;
 
 use axum::Router;
 
+pub(crate) use idempotency::Turns;
+
 use super::{Failure, Shared};
 
 /// Everything that needs an API key.

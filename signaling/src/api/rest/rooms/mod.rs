@@ -1,45 +1,52 @@
-//! Rooms and room tokens.
+//! Rooms: create, list, read, change, delete.
+
+mod actions;
+mod tags;
+mod tokens;
 
 use axum::{
     Extension, Json as JsonBody, Router,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sdk_spec::{
+    action::Action,
     limits::{IDEMPOTENCY_SECONDS, OPENS_EARLY_SECONDS, ROOMS_OPEN_MAX},
     problem::{Code, FieldError},
-    rest::{CreateRoom, CreateToken, CreatedToken, Page, Room, RoomList, Timestamp},
+    rest::{BreakoutList, CreateRoom, Room, RoomList, RoomQuery, Timestamp, UpdateRoom},
     room::RoomState,
     scope::Scope,
-    token::{AUDIENCE, Claims},
+    ws::LeaveReason,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sfu_proto::id::RoomId;
 
 use super::{idempotency::request, whole};
-use crate::api::{
-    Failure, Shared,
-    auth::Partner,
-    problem::{Json, Params, PathId},
-};
 use crate::{
+    api::{
+        App, Failure, Shared,
+        auth::Partner,
+        problem::{Json, Params, PathId},
+    },
     clock,
-    domain::Charter,
+    domain::{Ask, Charter, Refusal},
     rooms::Input,
     secret,
-    store::{NewRoom, PageStart, Remembered, RoomRow},
-    token,
+    store::{NewRoom, PageStart, Remembered, RoomFilter, RoomRow},
 };
 
 /// Its routes, behind the API key.
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v1/rooms", post(create_room).get(list_rooms))
-        .route("/v1/rooms/{room}", get(read_room).delete(delete_room))
-        .route("/v1/rooms/{room}/tokens", post(create_token))
+        .route("/v1/rooms/{room}", get(read_room).patch(update_room).delete(delete_room))
+        .route("/v1/rooms/{room}/breakouts", get(list_breakouts))
+        .route("/v1/rooms/{room}/participants", get(actions::list_participants))
+        .route("/v1/rooms/{room}/actions", post(actions::act))
+        .route("/v1/rooms/{room}/tokens", post(tokens::create_token))
 }
 
 /// `POST /v1/rooms`.
@@ -52,14 +59,15 @@ async fn create_room(
     partner.may(Scope::RoomsWrite)?;
     body.value.check()?;
     let row = new_room(&partner, body.value);
-    let answer = serde_json::to_string(&room(&row, 0)).unwrap_or_default();
+    let answer = serde_json::to_string(&room(&row, (0, 0))).unwrap_or_default();
     let route = (partner.project.as_ref(), "rooms");
     let until = row.created_at_ms + u64::from(IDEMPOTENCY_SECONDS) * 1000;
     let retry = request(&headers, route, &body.bytes, answer.clone(), until)?;
+    let actor = partner.actor();
     let stored = whole(async move {
-        let stored = app.store.create_room(&row, ROOMS_OPEN_MAX, retry.as_ref()).await?;
+        let stored = app.store.create_room(&row, &actor, ROOMS_OPEN_MAX, retry.as_ref()).await?;
         if stored == Some(Remembered::New) {
-            app.rooms.open(row);
+            app.rooms.open(row, Vec::new());
         }
         Ok(stored)
     });
@@ -71,17 +79,21 @@ async fn create_room(
     }
 }
 
-/// 201 with the room's JSON and `Location`.
+/// 201 with the room's JSON, `Location` and `ETag`.
 fn created(answer: String) -> Response {
     #[derive(Deserialize)]
-    struct Id {
+    struct Essence {
         id: String,
+        version: u64,
     }
-    let id = serde_json::from_str::<Id>(&answer).map(|room| room.id).unwrap_or_default();
-    let headers = [
-        (header::LOCATION, format!("/v1/rooms/{id}")),
-        (header::CONTENT_TYPE, String::from("application/json")),
-    ];
+    let mut headers = HeaderMap::new();
+    if let Ok(Essence { id, version }) = serde_json::from_str(&answer) {
+        if let Ok(location) = HeaderValue::from_str(&format!("/v1/rooms/{id}")) {
+            headers.insert(header::LOCATION, location);
+        }
+        headers.insert(header::ETAG, tags::of(version));
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     (StatusCode::CREATED, headers, answer).into_response()
 }
 
@@ -89,18 +101,19 @@ fn created(answer: String) -> Response {
 async fn list_rooms(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
-    Params(page): Params<Page>,
+    Params(query): Params<RoomQuery>,
 ) -> Result<JsonBody<RoomList>, Failure> {
     partner.may(Scope::RoomsRead)?;
-    page.check()?;
-    let after = page.cursor.as_deref().map(read_cursor).transpose()?;
+    query.check()?;
+    let after = query.cursor.as_deref().map(read_cursor).transpose()?;
+    let filter = RoomFilter { reference: query.reference(), kind: query.kind };
     // One more than asked for tells whether there is a next page.
-    let mut rows = app.store.rooms(&partner.project, after, page.limit() + 1).await?;
-    let wanted = page.limit() as usize;
+    let mut rows = app.store.rooms(&partner.project, &filter, after, query.limit() + 1).await?;
+    let wanted = query.limit() as usize;
     let more = rows.len() > wanted;
     rows.truncate(wanted);
     let next_cursor = rows.last().filter(|_| more).map(write_cursor);
-    let rooms = rows.iter().map(|row| room(row, app.rooms.participants(row.id))).collect();
+    let rooms = rows.iter().map(|row| room(row, app.rooms.present(row.id))).collect();
     Ok(JsonBody(RoomList { rooms, next_cursor }))
 }
 
@@ -109,11 +122,38 @@ async fn read_room(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RoomId>,
-) -> Result<JsonBody<Room>, Failure> {
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     partner.may(Scope::RoomsRead)?;
-    let row = app.store.room(&partner.project, id).await?;
-    let row = row.ok_or_else(|| Failure::new(Code::NotFound))?;
-    Ok(JsonBody(room(&row, app.rooms.participants(id))))
+    let row = find(&app, &partner, id).await?;
+    if tags::is_known(&headers, row.charter.version) {
+        let tag = [(header::ETAG, tags::of(row.charter.version))];
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    Ok(shown(&app, &row))
+}
+
+/// `PATCH /v1/rooms/{room}`.
+async fn update_room(
+    State(app): State<Shared>,
+    Extension(partner): Extension<Partner>,
+    PathId(id): PathId<RoomId>,
+    headers: HeaderMap,
+    body: Json<UpdateRoom>,
+) -> Result<Response, Failure> {
+    partner.may(Scope::RoomsWrite)?;
+    let settings = body.value.settings;
+    settings.check()?;
+    let version = tags::wanted(&headers)?;
+    whole(async move {
+        find(&app, &partner, id).await?;
+        let action = Box::new(Action::Update { settings });
+        app.rooms.ask(id, Ask::Act { actor: partner.actor(), action, version }).await?;
+        // Answered when it was stored: what is read now has it.
+        let row = find(&app, &partner, id).await?;
+        Ok(shown(&app, &row))
+    })
+    .await
 }
 
 /// `DELETE /v1/rooms/{room}`.
@@ -121,79 +161,54 @@ async fn delete_room(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RoomId>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
     partner.may(Scope::RoomsWrite)?;
+    let version = tags::wanted(&headers)?;
     whole(async move {
-        // Stored first: from then on no token is accepted, whatever happens to the task.
-        if !app.store.delete_room(&partner.project, id, clock::now_ms()).await? {
-            return Err(Failure::new(Code::NotFound));
+        find(&app, &partner, id).await?;
+        let (actor, action) = (partner.actor(), Box::new(Action::Close {}));
+        match app.rooms.ask(id, Ask::Act { actor, action, version }).await {
+            Ok(_) => Ok(StatusCode::NO_CONTENT),
+            Err(Refusal::NotFound) => end_without_task(&app, &partner, id).await,
+            Err(refusal) => Err(refusal.into()),
         }
-        app.rooms.send(id, Input::Close).await;
-        Ok(StatusCode::NO_CONTENT)
     })
     .await
 }
 
-/// What is remembered of a minted token: enough to sign the same again, no handle, no token.
-#[derive(Serialize, Deserialize)]
-struct Minted {
-    jti: String,
-    iat: u64,
+/// The task of a room that the store still has is gone: a defect ended it, or it ends just now.
+async fn end_without_task(app: &App, partner: &Partner, id: RoomId) -> Result<StatusCode, Failure> {
+    let (place, actor) = ((partner.project.as_ref(), id), partner.actor());
+    let now = clock::now_ms();
+    app.store.end_room(place, LeaveReason::RoomClosed, Some(&actor), now).await?;
+    app.rooms.send(id, Input::Close).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/rooms/{room}/tokens`.
-async fn create_token(
+/// `GET /v1/rooms/{room}/breakouts`.
+async fn list_breakouts(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RoomId>,
-    headers: HeaderMap,
-    body: Json<CreateToken>,
-) -> Result<Response, Failure> {
-    partner.may(Scope::TokensMint)?;
-    body.value.check()?;
-    let missing = || Failure::new(Code::NotFound);
-    let row = app.store.room(&partner.project, id).await?.ok_or_else(missing)?;
-    let key = app.store.signing_key_of(&row.project).await?;
-    let key = key.ok_or_else(|| Failure::new(Code::Internal))?;
-    let fresh = Minted { jti: secret::opaque_id(""), iat: clock::now_ms() / 1000 };
-    let answer = serde_json::to_string(&fresh).unwrap_or_default();
-    let route = format!("rooms/{id}/tokens");
-    // A retry gets the same token while it is good for anything, then another.
-    let until = (fresh.iat + u64::from(body.value.ttl_seconds())) * 1000;
-    let route = (partner.project.as_ref(), route.as_str());
-    let retry = request(&headers, route, &body.bytes, answer, until)?;
-    let remembered = match &retry {
-        Some(retry) => app.store.remember(retry).await?,
-        None => Remembered::New,
-    };
-    let minted = match remembered {
-        Remembered::New => fresh,
-        Remembered::Other => return Err(Failure::new(Code::IdempotencyKeyReused)),
-        Remembered::Before(answer) => {
-            serde_json::from_str(&answer).map_err(|_| Failure::new(Code::Internal))?
-        }
-    };
-    let claims = claims(&row, body.value, minted);
-    let token = token::mint(&key, &claims)?;
-    let expires_at = Timestamp(claims.exp * 1000);
-    let created = CreatedToken { token, expires_at, ws_url: app.ws_url.clone() };
-    Ok((StatusCode::CREATED, JsonBody(created)).into_response())
+) -> Result<JsonBody<BreakoutList>, Failure> {
+    partner.may(Scope::RoomsRead)?;
+    find(&app, &partner, id).await?;
+    let rows = app.store.breakouts(&partner.project, id).await?;
+    let breakouts = rows.iter().map(|row| room(row, app.rooms.present(row.id))).collect();
+    Ok(JsonBody(BreakoutList { breakouts }))
 }
 
-fn claims(room: &RoomRow, wish: CreateToken, minted: Minted) -> Claims {
-    let exp = minted.iat + u64::from(wish.ttl_seconds());
-    Claims {
-        iss: room.project.clone(),
-        aud: AUDIENCE.to_owned(),
-        room: room.id.to_string(),
-        handle: wish.handle,
-        role: wish.role,
-        grants: wish.grants,
-        jti: minted.jti,
-        iat: minted.iat,
-        nbf: minted.iat,
-        exp,
-    }
+/// An open room of the partner; a foreign one is as unknown as one that never was.
+async fn find(app: &App, partner: &Partner, id: RoomId) -> Result<RoomRow, Failure> {
+    let row = app.store.room(&partner.project, id).await?;
+    row.ok_or_else(|| Failure::new(Code::NotFound))
+}
+
+/// A room with its entity tag.
+fn shown(app: &App, row: &RoomRow) -> Response {
+    let tag = [(header::ETAG, tags::of(row.charter.version))];
+    (tag, JsonBody(room(row, app.rooms.present(row.id)))).into_response()
 }
 
 fn new_room(partner: &Partner, wish: CreateRoom) -> NewRoom {
@@ -210,10 +225,11 @@ fn new_room(partner: &Partner, wish: CreateRoom) -> NewRoom {
             ends_at_ms: starts_at_ms.zip(duration_ms).map(|(start, length)| start + length),
             ..Charter::new(wish.kind, &wish.settings)
         },
+        commits: 0,
     }
 }
 
-fn room(row: &RoomRow, participants: u32) -> Room {
+fn room(row: &RoomRow, (participants, waiting): (u32, u32)) -> Room {
     let charter = &row.charter;
     let opens =
         charter.starts_at_ms.map(|s| s.saturating_sub(u64::from(OPENS_EARLY_SECONDS) * 1000));
@@ -231,7 +247,7 @@ fn room(row: &RoomRow, participants: u32) -> Room {
         reference: charter.reference.clone(),
         settings: charter.settings.clone(),
         participants,
-        waiting: 0,
+        waiting,
     }
 }
 

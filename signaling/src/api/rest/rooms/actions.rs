@@ -1,0 +1,105 @@
+//! Who is in a room, and moderation by the partner: the rules are the room's.
+
+use axum::{
+    Extension, Json as JsonBody,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse as _, Response},
+};
+use sdk_spec::{
+    action::{Action, ActionResult},
+    limits::IDEMPOTENCY_SECONDS,
+    problem::Code,
+    rest::ParticipantList,
+    scope::Scope,
+};
+use sfu_proto::id::RoomId;
+
+use super::{super::idempotency::request, find, tags, whole};
+use crate::{
+    api::{
+        App, Failure, Shared,
+        auth::Partner,
+        problem::{Json, PathId},
+    },
+    clock,
+    domain::{Ask, Reply},
+    store::{IdempotentRequest, Remembered},
+};
+
+/// `GET /v1/rooms/{room}/participants`.
+pub(super) async fn list_participants(
+    State(app): State<Shared>,
+    Extension(partner): Extension<Partner>,
+    PathId(id): PathId<RoomId>,
+) -> Result<JsonBody<ParticipantList>, Failure> {
+    partner.may(Scope::RoomsRead)?;
+    find(&app, &partner, id).await?;
+    match app.rooms.ask(id, Ask::Participants).await? {
+        Reply::Participants(participants) => Ok(JsonBody(ParticipantList { participants })),
+        _ => Err(Failure::new(Code::Internal)),
+    }
+}
+
+/// `POST /v1/rooms/{room}/actions`.
+pub(super) async fn act(
+    State(app): State<Shared>,
+    Extension(partner): Extension<Partner>,
+    PathId(id): PathId<RoomId>,
+    headers: HeaderMap,
+    body: Json<Action>,
+) -> Result<Response, Failure> {
+    partner.may(Scope::ParticipantsModerate)?;
+    if let Action::Update { settings } = &body.value {
+        settings.check()?;
+    }
+    let version = tags::wanted(&headers)?;
+    let route = format!("rooms/{id}/actions");
+    let route = (partner.project.as_ref(), route.as_str());
+    let until = clock::now_ms() + u64::from(IDEMPOTENCY_SECONDS) * 1000;
+    let retry = request(&headers, route, &body.bytes, String::new(), until)?;
+    whole(async move {
+        let row = find(&app, &partner, id).await?;
+        let ask = Ask::Act { actor: partner.actor(), action: Box::new(body.value), version };
+        let result = match retry {
+            None => acted(app.rooms.ask(id, ask).await?)?,
+            Some(retry) => once(&app, (id, row.charter.version), ask, retry).await?,
+        };
+        let tag = [(header::ETAG, tags::of(result.version))];
+        Ok((tag, JsonBody(result)).into_response())
+    })
+    .await
+}
+
+fn acted(reply: Reply) -> Result<ActionResult, Failure> {
+    match reply {
+        Reply::Acted(result) => Ok(result),
+        _ => Err(Failure::new(Code::Internal)),
+    }
+}
+
+/// Acts unless this request did before. That it did is stored with what it did, its answer after
+/// that: a retry after a crash between the two learns that it is done, not with what result.
+async fn once(
+    app: &App,
+    (id, version): (RoomId, u64),
+    ask: Ask,
+    retry: IdempotentRequest,
+) -> Result<ActionResult, Failure> {
+    let _turn = app.turns.take(retry.id).await;
+    match app.store.recall(&retry).await? {
+        None | Some(Remembered::New) => {}
+        Some(Remembered::Other) => return Err(Failure::new(Code::IdempotencyKeyReused)),
+        Some(Remembered::Before(answer)) => {
+            let unknown = || ActionResult { version, ..ActionResult::default() };
+            return Ok(serde_json::from_str(&answer).unwrap_or_else(|_| unknown()));
+        }
+    }
+    let result = acted(app.rooms.ask_once(id, ask, Some(retry.clone())).await?)?;
+    let answer = serde_json::to_string(&result).unwrap_or_default();
+    // It is done, whether or not its answer can be kept.
+    if let Err(error) = app.store.remember_answer(&retry, &answer).await {
+        tracing::warn!(%error, "the answer to an action is not kept");
+    }
+    Ok(result)
+}

@@ -1,0 +1,167 @@
+//! The commits of one room on their way to the store, and what waits for them.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use sfu_proto::id::{ParticipantId, RoomId};
+use tokio::sync::{mpsc, watch};
+
+use super::journal::{Pending, Stored};
+use crate::{
+    clock,
+    domain::{Admission, Charter, Commit},
+    limits,
+    metrics::Metrics,
+    store::{IdempotentRequest, RoomCommit},
+};
+
+/// What is done once everything said before it is stored.
+pub(super) enum After {
+    /// Start the tasks of new breakout rooms.
+    Open(Vec<(RoomId, Charter)>),
+    /// Mint tokens for another room, which may be new.
+    Transfer { participants: Vec<(ParticipantId, Admission)>, room: RoomId, invited: bool },
+}
+
+/// News of the store.
+pub(super) enum News {
+    /// Do this.
+    Do(After),
+    /// The commit of this number, as the room counts, is stored.
+    Committed(u64),
+    /// A commit can never be stored.
+    Broken,
+}
+
+/// Commits of one room. Bounded: a room with [`limits::ROOM_COMMITS_MAX`] of its own stands still.
+pub(super) struct Commits {
+    journal: mpsc::Sender<Pending>,
+    metrics: Arc<Metrics>,
+    project: Arc<str>,
+    room: RoomId,
+    node: Arc<str>,
+    /// Commits that were stored before this task began: it counts from 1 again.
+    base: u64,
+    last: u64,
+    told: u64,
+    waiting: VecDeque<Pending>,
+    after: VecDeque<(u64, After)>,
+    stored: Arc<watch::Sender<Stored>>,
+    news: watch::Receiver<Stored>,
+    is_broken: bool,
+}
+
+impl Commits {
+    pub(super) fn new(
+        journal: mpsc::Sender<Pending>,
+        metrics: Arc<Metrics>,
+        (project, room, node): (Arc<str>, RoomId, Arc<str>),
+        base: u64,
+    ) -> Self {
+        let (stored, news) = watch::channel(Stored { number: base, is_broken: false });
+        Self {
+            journal,
+            metrics,
+            project,
+            room,
+            node,
+            base,
+            last: base,
+            told: base,
+            waiting: VecDeque::new(),
+            after: VecDeque::new(),
+            stored: Arc::new(stored),
+            news,
+            is_broken: false,
+        }
+    }
+
+    pub(super) fn project(&self) -> &Arc<str> {
+        &self.project
+    }
+
+    /// Hands a commit to the journal, now or when there is place.
+    pub(super) fn put(&mut self, mut commit: Commit, request: Option<IdempotentRequest>) {
+        self.last = self.base + commit.number;
+        let breakouts = std::mem::take(&mut commit.breakouts);
+        if !breakouts.is_empty() {
+            commit.breakouts.clone_from(&breakouts);
+            self.after.push_back((self.last, After::Open(breakouts)));
+        }
+        let commit = RoomCommit {
+            project: Arc::clone(&self.project),
+            room: self.room,
+            node: Arc::clone(&self.node),
+            number: self.last,
+            commit,
+            request,
+            now_ms: clock::now_ms(),
+        };
+        self.metrics.journal_depth.inc();
+        self.waiting.push_back(Pending { commit, stored: Arc::clone(&self.stored) });
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        while !self.waiting.is_empty() {
+            let Ok(place) = self.journal.try_reserve() else { return };
+            if let Some(pending) = self.waiting.pop_front() {
+                place.send(pending);
+            }
+        }
+    }
+
+    /// Does something once everything that was put is stored.
+    pub(super) fn then(&mut self, after: After) {
+        self.after.push_back((self.last, after));
+        if self.told == self.last {
+            // Nobody will say so: the last one is told already.
+            self.stored.send_modify(|_| {});
+        }
+    }
+
+    /// Whether the room must stand still until some commits are stored.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= limits::ROOM_COMMITS_MAX
+    }
+
+    /// Whether everything is stored and told, or cannot be any more.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_broken
+            || self.journal.is_closed()
+            || (self.told == self.last && self.after.is_empty())
+    }
+
+    /// Until something happened, which [`Commits::take`] tells. May be dropped at any time.
+    pub(super) async fn progress(&mut self) {
+        tokio::select! {
+            changed = self.news.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+            place = self.journal.reserve(), if !self.waiting.is_empty() => match place {
+                Ok(place) => if let Some(pending) = self.waiting.pop_front() {
+                    place.send(pending);
+                },
+                // The server stops.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// The next news, in order, if there is any.
+    pub(super) fn take(&mut self) -> Option<News> {
+        let stored = *self.stored.borrow();
+        if stored.is_broken && !self.is_broken {
+            self.is_broken = true;
+            return Some(News::Broken);
+        }
+        let due = self.after.front().is_some_and(|(number, _)| *number <= stored.number);
+        // Rooms are open before anybody is told of them.
+        if due && self.after.front().is_some_and(|(number, _)| *number <= self.told + 1) {
+            return self.after.pop_front().map(|(_, after)| News::Do(after));
+        }
+        (self.told < stored.number).then(|| {
+            self.told += 1;
+            News::Committed(self.told - self.base)
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! Commits of rooms: many in one transaction, none twice.
+//!
+//! A room numbers its commits, and its row has the number of the last one stored. So a commit whose
+//! transaction ended without an answer can be tried again: what is stored is passed over.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sdk_spec::event::What;
+use sfu_proto::id::RoomId;
+use sqlx::Row as _;
+
+use super::{
+    Change, Dialect, IdempotentRequest, NewEvent, NewRoom, Store, StoreError, Tx, idempotency, int,
+    rooms, stays::Stay,
+};
+use crate::domain::{Charter, Commit};
+
+/// A commit on its way to the store.
+pub(crate) struct RoomCommit {
+    pub(crate) project: Arc<str>,
+    pub(crate) room: RoomId,
+    /// The signaling process that carries the room.
+    pub(crate) node: Arc<str>,
+    /// Counts the room's commits over restarts, from 1.
+    pub(crate) number: u64,
+    pub(crate) commit: Commit,
+    /// The request that brought it, if it may come again.
+    pub(crate) request: Option<IdempotentRequest>,
+    pub(crate) now_ms: u64,
+}
+
+impl Store {
+    /// Stores commits, all or none; those of one room must be in order. What is stored already, or
+    /// comes after the end of its room, is passed over.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it is not known whether they are stored.
+    pub(crate) async fn store_commits(&self, commits: &[RoomCommit]) -> Result<(), StoreError> {
+        // By project, so that two nodes lock projects in the same order.
+        let mut by_project: BTreeMap<&str, Vec<&RoomCommit>> = BTreeMap::new();
+        for commit in commits {
+            by_project.entry(&commit.project).or_default().push(commit);
+        }
+        let mut tx = self.write().await?;
+        for (project, commits) in by_project {
+            tx.lock_project(project).await?;
+            for commit in commits {
+                tx.store_commit(commit).await?;
+            }
+        }
+        tx.commit().await
+    }
+}
+
+impl Tx<'_> {
+    /// Events take the project's row before the room's elsewhere too: no deadlock.
+    async fn lock_project(&mut self, project: &str) -> Result<(), StoreError> {
+        if self.dialect() == Dialect::Postgres {
+            sqlx::query("SELECT id FROM projects WHERE id = $1 FOR UPDATE")
+                .bind(project)
+                .fetch_optional(&mut **self)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn store_commit(&mut self, all: &RoomCommit) -> Result<(), StoreError> {
+        if !self.claim(all).await? {
+            return Ok(());
+        }
+        let commit = &all.commit;
+        let before = match (&commit.charter, commit.audits.is_empty()) {
+            (Some(_), false) => self.settings(all).await?,
+            _ => None,
+        };
+        if let Some(charter) = &commit.charter {
+            self.store_charter(all, charter).await?;
+        }
+        for (id, charter) in &commit.breakouts {
+            self.store_breakout(all, *id, charter).await?;
+        }
+        for (time_ms, what) in &commit.events {
+            self.store_event(all, *time_ms, what).await?;
+        }
+        if let Some(request) = &all.request {
+            idempotency::remember(self, request).await?;
+        }
+        self.store_audits(all, before.as_deref()).await?;
+        if commit.ended {
+            rooms::close(self, (&all.project, all.room), all.now_ms).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the commit is new. From here on it counts as stored.
+    async fn claim(&mut self, all: &RoomCommit) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE rooms SET commits = $1 \
+             WHERE id = $2 AND project = $3 AND commits < $1 AND closed_at IS NULL",
+        )
+        .bind(int(all.number))
+        .bind(all.room.to_string())
+        .bind(&*all.project)
+        .execute(&mut **self)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn settings(&mut self, all: &RoomCommit) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query("SELECT settings FROM rooms WHERE id = $1 AND project = $2")
+            .bind(all.room.to_string())
+            .bind(&*all.project)
+            .fetch_optional(&mut **self)
+            .await?;
+        Ok(row.map(|row| row.try_get("settings")).transpose()?)
+    }
+
+    async fn store_charter(
+        &mut self,
+        all: &RoomCommit,
+        charter: &Charter,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE rooms SET settings = $1, starts_at = $2, duration_seconds = $3, ends_at = $4, \
+             version = $5 WHERE id = $6 AND project = $7",
+        )
+        .bind(serde_json::to_string(&charter.settings).unwrap_or_default())
+        .bind(charter.starts_at_ms.map(int))
+        .bind(charter.duration_seconds.map(i64::from))
+        .bind(charter.ends_at_ms.map(int))
+        .bind(int(charter.version))
+        .bind(all.room.to_string())
+        .bind(&*all.project)
+        .execute(&mut **self)
+        .await?;
+        Ok(())
+    }
+
+    async fn store_breakout(
+        &mut self,
+        all: &RoomCommit,
+        id: RoomId,
+        charter: &Charter,
+    ) -> Result<(), StoreError> {
+        let room = NewRoom {
+            id,
+            project: all.project.to_string(),
+            created_at_ms: all.now_ms,
+            charter: charter.clone(),
+            commits: 0,
+        };
+        rooms::insert(self, &room).await?;
+        self.record(&all.project, &room.created()).await
+    }
+
+    /// Records an event and keeps the table of stays in step with it. The end of a stay that is not
+    /// there was told before: by another node, which took this one for dead.
+    async fn store_event(
+        &mut self,
+        all: &RoomCommit,
+        time_ms: u64,
+        what: &What,
+    ) -> Result<(), StoreError> {
+        let news = match what {
+            What::ParticipantWaiting { participant, handle } => {
+                let stay = Stay { participant, handle, hidden: false, waiting: true };
+                self.begin_stay(all, time_ms, &stay).await?
+            }
+            What::ParticipantJoined { participant, handle, hidden, .. } => {
+                let stay = Stay { participant, handle, hidden: *hidden, waiting: false };
+                self.begin_stay(all, time_ms, &stay).await?
+            }
+            What::ParticipantLeft { participant, .. }
+            | What::ParticipantTurnedAway { participant, .. } => self.end_stay(participant).await?,
+            _ => true,
+        };
+        if !news {
+            return Ok(());
+        }
+        let event = NewEvent { room: Some(all.room), time_ms, what: what.clone() };
+        self.record(&all.project, &event).await
+    }
+
+    async fn store_audits(
+        &mut self,
+        all: &RoomCommit,
+        before: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let charter = all.commit.charter.as_ref();
+        let after = charter.map(|c| serde_json::to_string(&c.settings).unwrap_or_default());
+        for (actor, action, object) in &all.commit.audits {
+            self.audit(&Change {
+                tree: &all.project,
+                actor,
+                action,
+                object,
+                before: before.map(str::as_bytes),
+                after: after.as_deref().map(str::as_bytes),
+                now_ms: all.now_ms,
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
