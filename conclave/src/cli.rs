@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Overrides;
+use crate::{audit::AuditCommand, config::Overrides};
 
 /// Conclave: real-time audio and video rooms that an organisation runs itself.
 ///
@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Manage API keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Export and verify audit logs: who changed what.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check this machine and the configuration, and say what to do. Exit code 1 when the server
     /// cannot run. Run it while the server is stopped: it tries the ports.
     Doctor,

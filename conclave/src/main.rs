@@ -3,6 +3,7 @@
 //! No rules of rooms or media live here: those are in `signaling` and `sfu`.
 
 mod admin;
+mod audit;
 mod cli;
 mod config;
 mod data;
@@ -15,6 +16,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 
+use audit::AuditCommand;
 use cli::{Cli, Command, ConfigCommand};
 use config::Config;
 
@@ -34,6 +36,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         write!(std::io::stdout(), "{}", Config::sample())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Audit(AuditCommand::Verify { file, project, key }) = &cli.command {
+        return audit::verify(file, project, key);
+    }
     let config = Config::load(cli.overrides)?;
     let data_dir = &config.storage.data_dir;
     match cli.command {
@@ -42,6 +47,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor => return Ok(ExitCode::FAILURE),
         Command::Project(command) => runtime()?.block_on(admin::project(data_dir, command))?,
         Command::Key(command) => runtime()?.block_on(admin::key(data_dir, command))?,
+        Command::Audit(command) => runtime()?.block_on(audit::run(data_dir, command))?,
         Command::Serve { demo } => {
             log::start(&config.log)?;
             runtime()?.block_on(serve::run(config, demo))?;

@@ -75,6 +75,8 @@ limits! {
         "Participants in the spotlight or tracks pinned. More than a page shows is not first.";
     BREAKOUTS_MAX: usize = 50, "rooms",
         "Breakout rooms of a room.";
+    AUDIT_SEQ_MAX: u64 = 1 << 48, "entries",
+        "Most entries of an audit log: more than a project makes in its life.";
     ROOMS_OPEN_MAX: u32 = 10_000, "rooms",
         "Most open rooms of a project. Each costs about 2 kB of memory on its node.";
     TOKEN_SECONDS_MAX: u32 = 15 * 60, "seconds",

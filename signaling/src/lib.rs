@@ -12,6 +12,7 @@
 
 pub mod admin;
 mod api;
+pub mod audit;
 mod clock;
 mod config;
 mod domain;

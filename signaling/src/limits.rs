@@ -119,3 +119,8 @@ pub const STORE_WAIT: Duration = Duration::from_secs(5);
 
 const _: () = assert!(REQUEST.as_secs() > OFFER.as_secs());
 const _: () = assert!(DEAD.as_secs() > ws::PING_SECONDS);
+
+/// How often checkpoints of audit logs that grew are signed. A partner can prove a change this late.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// Entries that one checkpoint covers at most beyond the one before: bounds a transaction.
+pub const CHECKPOINT_ENTRIES_MAX: u32 = 2000;

@@ -25,7 +25,7 @@ use tokio::{
 use self::connections::Capped;
 use crate::{
     api::{self, App, Failures, Rates, Reading, Turns},
-    clock,
+    audit, clock,
     config::{Config, ConfigError},
     limits,
     media::{self, Media},
@@ -149,6 +149,7 @@ fn start_background(app: &Arc<App>) -> JoinSet<()> {
     let notices = app.rooms.media().subscribe();
     background.spawn(media::pump(Arc::clone(&app.rooms), notices));
     background.spawn(rooms::watch(Arc::clone(&app.rooms)));
+    background.spawn(audit::keeper::run(app.store.clone()));
     let app = Arc::clone(app);
     background.spawn(async move {
         let mut ticks = tokio::time::interval(limits::PURGE_EVERY);

@@ -25,8 +25,8 @@ use std::{
 use sqlx::{AnyConnection, AnyPool, Executor as _, any::AnyPoolOptions};
 use tokio::sync::watch;
 
-#[allow(unused_imports, reason = "used as areas arrive")]
-pub(crate) use audit::{Change, OPERATOR_TREE};
+pub use audit::OPERATOR_TREE;
+pub(crate) use audit::{AuditKey, Change};
 pub(crate) use change::Tx;
 #[allow(unused_imports, reason = "used as areas arrive")]
 pub(crate) use events::NewEvent;
