@@ -10,11 +10,18 @@ use crate::ws::{
 
 /// Messages that may stand outside the sequence, without `seq` and `ack`.
 const UNSEQUENCED: [&str; 4] = ["join", "resume", "resumed", "error"];
+/// Before the key of a client's message whose type the server uses too: `client_data`.
+const CLIENT: &str = "client_";
 
 /// The document.
 pub fn document() -> Value {
     let (client, mut schemas) = messages::<ClientMessage>();
     let (server, more) = messages::<ServerMessage>();
+    // A type that both sides use has another shape each way, and the document one list of messages.
+    let apart = |name: String| {
+        if server.contains_key(&name) { format!("{CLIENT}{name}") } else { name }
+    };
+    let client: Map<_, _> = client.into_iter().map(|(name, one)| (apart(name), one)).collect();
     schemas.extend(more);
     let names =
         |messages: &Map<String, Value>| -> Vec<String> { messages.keys().cloned().collect() };

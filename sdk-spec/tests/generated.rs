@@ -67,6 +67,11 @@ fn asyncapi_names_every_message_both_ways() {
     }
     let server = names("fromServer");
     assert_eq!((client.len(), server.len()), (12, 24));
+    let both: Vec<_> = client.intersection(&server).collect();
+    assert!(both.is_empty(), "one shape for two messages: {both:?}");
+    let messages = &document["components"]["messages"];
+    assert!(messages["client_data"]["payload"]["properties"]["to"].is_object());
+    assert!(messages["data"]["payload"]["properties"]["from"].is_object());
     let join = &document["components"]["messages"]["join"]["payload"];
     assert!(join["properties"]["token"].is_object() && join["properties"]["seq"].is_object());
 }

@@ -20,7 +20,8 @@ function type(schema) {
   if (schema.allOf?.length === 1) return type(schema.allOf[0]);
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(' | ');
-  if (schema.oneOf) return schema.oneOf.map(type).join(' | ');
+  const either = schema.oneOf ?? schema.anyOf;
+  if (either) return either.map(type).join(' | ');
   if (Array.isArray(schema.type)) {
     return schema.type.map((one) => type({ ...schema, type: one })).join(' | ');
   }
@@ -37,11 +38,13 @@ function type(schema) {
   throw new Error(`schema not understood: ${JSON.stringify(schema)}`);
 }
 
-function object({ properties, required = [] }, without = []) {
+const isTag = ([name, { const: tag }]) => tag !== undefined && (name === 'type' || name === 'rule');
+
+function object({ properties = {}, required = [] }, without = []) {
   const fields = Object.entries(properties)
     .filter(([name]) => !without.includes(name))
     // The tag first, as in the Rust enum.
-    .sort(([a], [b]) => Number(b === 'type') - Number(a === 'type'))
+    .sort((a, b) => Number(isTag(b)) - Number(isTag(a)))
     .map(([name, schema]) => {
       const optional = required.includes(name) ? '' : '?';
       return `${comment(schema.description)}${name}${optional}: ${type(schema)};`;

@@ -1,5 +1,172 @@
 // Generated from sdk-spec/asyncapi.json by scripts/protocol.mjs (npm run generate).
 
+/** One act of moderation. Participants are named by participant id (`pa_…`), tracks by track id. */
+export type Action =
+  | {
+      type: 'update';
+      /** The new settings. */
+      settings: RoomSettings;
+    }
+  | {
+      type: 'admit';
+      /** Who. Empty: everybody who waits. */
+      participants?: string[];
+    }
+  | {
+      type: 'deny';
+      /** Who. Empty: everybody who waits. */
+      participants?: string[];
+    }
+  | {
+      type: 'eject';
+      /** Seconds for which its handle may not come back into this room; 0 is no ban, none is for
+       * as long as the room lives. */
+      ban_seconds?: number | null;
+      /** Who. */
+      participant: string;
+    }
+  | {
+      type: 'set_role';
+      /** The new grants; without them those of the token hold, within the new role. */
+      grants?: Grants | null;
+      /** Who. */
+      participant: string;
+      /** The new role. */
+      role: Role;
+    }
+  | {
+      type: 'mute';
+      /** Whether it is muted or lifted. */
+      muted: boolean;
+      /** Who. None: everybody but moderators, those who come later too. */
+      participant?: string | null;
+      /** What. Empty: everything. */
+      sources?: Source[];
+    }
+  | {
+      type: 'grant_floor';
+      /** Who. */
+      participant: string;
+    }
+  | {
+      type: 'deny_floor';
+      /** Who. */
+      participant: string;
+    }
+  | {
+      type: 'release_floor';
+      /** Who. None: from everybody, and every request is forgotten. */
+      participant?: string | null;
+    }
+  | {
+      type: 'spotlight';
+      /** Who, most important first; at most 10. */
+      participants: string[];
+    }
+  | {
+      type: 'pin';
+      /** Which, most important first; at most 10. */
+      tracks: string[];
+    }
+  | {
+      type: 'set_audience';
+      /** The rule. */
+      audience: Audience;
+      /** Who. */
+      participant: string;
+    }
+  | {
+      type: 'extend';
+      /** By how many seconds. */
+      seconds: number;
+    }
+  | {
+      type: 'close';
+    }
+  | {
+      type: 'create_breakouts';
+      /** Seconds after which everybody is moved back and they close. */
+      duration_seconds?: number | null;
+      /** At most 50. */
+      rooms: BreakoutSpec[];
+    }
+  | {
+      type: 'move';
+      /** Who; at most 100. */
+      participants: string[];
+      /** Where (`rm_…`). */
+      room: string;
+    }
+  | {
+      type: 'invite';
+      /** Who; at most 100. */
+      participants: string[];
+      /** Where (`rm_…`). */
+      room: string;
+    }
+  | {
+      type: 'close_breakouts';
+    };
+
+/** Why an action was refused. */
+export type ActionRefusal =
+  | 'not_permitted'
+  | 'unknown_participant'
+  | 'unknown_track'
+  | 'unknown_room'
+  | 'out_of_range'
+  | 'wrong_state'
+  | 'floor_taken'
+  | 'version_mismatch'
+  | 'unavailable';
+
+/** What an action gave. */
+export interface ActionResult {
+  /** Rooms that were created. */
+  breakouts?: Breakout[];
+  /** Participants that it had an effect on. */
+  participants: number;
+  /** Version of the room after it; the `ETag` of REST. */
+  version: number;
+}
+
+/** A participant's rule about whom it sees and hears. */
+export type Audience =
+  | {
+      rule: 'all';
+    }
+  | {
+      rule: 'moderators';
+    }
+  | {
+      rule: 'only';
+      /** At most 100. */
+      participants: string[];
+    }
+  | {
+      rule: 'except';
+      /** At most 100. */
+      participants: string[];
+    };
+
+/** A breakout room as its parent shows it. */
+export interface Breakout {
+  /** When everybody is moved back, if it was said. */
+  ends_at?: Timestamp | null;
+  /** The partner's own name for it. */
+  reference?: Handle | null;
+  /** `rm_…`. */
+  room: string;
+}
+
+/** A breakout room to be created. */
+export interface BreakoutSpec {
+  /** Participants that are moved into it at once (participant ids). */
+  participants?: string[];
+  /** The partner's own opaque name for it. */
+  reference?: Handle | null;
+}
+
 /** Limits for a client. */
 export interface ClientLimits {
   /** Most receiving audio m-sections. */
@@ -10,11 +177,18 @@ export interface ClientLimits {
   video_slots_max: number;
 }
 
+/** What happens when a handle joins that is in the room already. */
+export type DuplicateHandles = 'reject' | 'replace';
+
 /** Codes of `ServerMessage::Error`. */
 export type ErrorCode =
   | 'token_refused'
   | 'resume_refused'
   | 'room_full'
+  | 'room_locked'
+  | 'room_not_open'
+  | 'banned'
+  | 'duplicate_handle'
   | 'malformed_message'
   | 'unexpected_message'
   | 'message_too_large'
@@ -40,10 +214,20 @@ export interface ErrorInfo {
 
 /** What a token lets its bearer do. Nothing is granted by default. */
 export interface Grants {
+  /** Whether texts may be sent to others. */
+  data?: boolean;
+  /** Whether the bearer is not shown to the others; it can publish nothing. */
+  hidden?: boolean;
+  /** Whether it may moderate, whatever its role. */
+  moderate?: boolean;
   /** Sources that may be published. */
   publish?: Source[];
+  /** Whether it may start and stop recordings. */
+  record?: boolean;
   /** Whether the tracks of others are received. */
   subscribe?: boolean;
+  /** Whether it may set its own state. */
+  update_own?: boolean;
 }
 
 /** Opaque handle of the partner. Not a name, e-mail address, phone number or IP address. Refused are: e-mail and IP addresses; 7 to 15 digits without letters, unless they are a date like 2026-11-21; letters joined by dots (anna.schmidt); 2 or 3 capitalised words of 3 letters or more, joined by separators (Anna_Schmidt, Anna-Schmidt). Random ids with letters, UUIDs, and numbers of fewer or more digits pass. */
@@ -51,10 +235,21 @@ export type Handle = string;
 
 /** Why somebody left. */
 export type LeaveReason =
-  'left' | 'timeout' | 'room_closed' | 'removed' | 'protocol_error' | 'server_error';
+  | 'left'
+  | 'timeout'
+  | 'room_closed'
+  | 'removed'
+  | 'denied'
+  | 'replaced'
+  | 'moved'
+  | 'protocol_error'
+  | 'server_error';
 
 /** State of the media path. */
 export type MediaState = 'connected' | 'interrupted';
+
+/** Who may publish. */
+export type Mode = 'group' | 'lecture';
 
 /** A track in an offer. */
 export interface OfferedTrack {
@@ -72,8 +267,12 @@ export interface Participant {
   handle: Handle;
   /** `pa_…`, for this stay. */
   id: string;
-  /** Role from the token. */
+  /** What is muted at the server. */
+  muted?: Source[];
+  /** Its role. */
   role: Role;
+  /** The app's own opaque text. */
+  state?: string | null;
 }
 
 /** An own track in an answer. */
@@ -89,8 +288,58 @@ export type Role = 'moderator' | 'participant' | 'viewer';
 
 /** The room as a client sees it. */
 export interface RoomInfo {
+  /** Its breakout rooms. */
+  breakouts?: Breakout[];
+  /** The partner's own opaque text. */
+  data?: string | null;
+  /** When it ends, if that is known. */
+  ends_at?: Timestamp | null;
   /** `rm_…`. */
   id: string;
+  /** Whether newcomers have to be let in. */
+  knock?: boolean;
+  /** Whether nobody new gets in. */
+  locked?: boolean;
+  /** Who may publish. */
+  mode?: Mode;
+  /** The room that it is a breakout of. */
+  parent?: string | null;
+  /** Tracks shown to everybody first. */
+  pinned?: string[];
+  /** Participants shown to everybody first. */
+  spotlight?: string[];
+  /** Counts changes. */
+  version?: number;
+}
+
+/** What can be set when a room is created and changed while it lives. In a change, what is not
+ * named stays. */
+export interface RoomSettings {
+  /** The partner's own opaque text, shown to everybody in the room. At most 4096 bytes; what looks
+   * like an e-mail address, a phone number or an IP address is refused. */
+  data?: string | null;
+  /** What happens when a handle joins twice. */
+  duplicate_handles?: DuplicateHandles | null;
+  /** Seconds for which an ad hoc room stays open while nobody is in it. */
+  empty_timeout_seconds?: number | null;
+  /** Most participants that hold the floor at once, in lecture mode. */
+  floor_max?: number | null;
+  /** Participants and viewers wait until a moderator admits them. */
+  knock?: boolean | null;
+  /** Nobody new gets in, moderators excepted. */
+  locked?: boolean | null;
+  /** Who may publish. */
+  mode?: Mode | null;
+  /** Seconds without a moderator after which everybody is removed; 0 is never. */
+  moderator_timeout_seconds?: number | null;
+  /** Most participants at once; viewers count. */
+  participants_max?: number | null;
+  /** Most participants at once that publish. */
+  publishers_max?: number | null;
+  /** Most viewers at once. */
+  viewers_max?: number | null;
+  /** Participants and viewers wait until a moderator is there. */
+  wait_for_moderator?: boolean | null;
 }
 
 /** A receiving m-section and the track shown in it. */
@@ -104,6 +353,8 @@ export interface Slot {
 /** What a track shows or carries. */
 export type Source = 'camera' | 'microphone' | 'screen' | 'screen_audio';
 
+export type Timestamp = string;
+
 /** A published track. */
 export interface Track {
   /** `tr_…`. */
@@ -116,12 +367,35 @@ export interface Track {
   source: Source;
 }
 
+/** What a client waits for. */
+export type WaitReason = 'knock' | 'moderator';
+
 /** Tracks that have no slot. */
 export interface Waiting {
   /** Audio tracks. Audio slots are for the loudest; growing them is seldom needed. */
   audio: number;
   /** Video tracks. */
   video: number;
+}
+
+/** Moderates. */
+export interface ActMessage {
+  type: 'act';
+  /** What to do. */
+  action: Action;
+  /** Chosen by the client, returned in `ServerMessage::Acted`; grows. */
+  id: number;
+}
+
+/** An action was carried out, or refused. */
+export interface ActedMessage {
+  type: 'acted';
+  /** As in `ClientMessage::Act`. */
+  id: number;
+  /** Why it was refused; then nothing was changed. */
+  refused?: ActionRefusal | null;
+  /** What it gave. */
+  result?: ActionResult | null;
 }
 
 /** Answer to the offer with the same `id`. */
@@ -135,6 +409,31 @@ export interface AnswerMessage {
   tracks: PublishedTrack[];
 }
 
+/** Sends a text to others; needs `grants.data`. Not stored, in no event. */
+export interface ClientDataMessage {
+  type: 'data';
+  /** The app's own opaque text, at most 4096 bytes. */
+  body: string;
+  /** Participant ids; empty is everybody. */
+  to?: string[];
+}
+
+/** Asks for the floor, in lecture mode; or takes the request or the floor back. */
+export interface ClientFloorMessage {
+  type: 'floor';
+  /** Whether it is wanted. */
+  wanted: boolean;
+}
+
+/** A text of another participant. */
+export interface DataMessage {
+  type: 'data';
+  /** As sent. */
+  body: string;
+  /** Who (participant id). */
+  from: string;
+}
+
 /** The last message failed. The session goes on unless `fatal`. */
 export interface ErrorMessage {
   type: 'error';
@@ -144,6 +443,24 @@ export interface ErrorMessage {
   fatal: boolean;
   /** `id` of the offer that failed, if it was one. */
   offer?: number | null;
+}
+
+/** The floor changed, in lecture mode. */
+export interface FloorMessage {
+  type: 'floor';
+  /** Who holds it (participant ids). */
+  holders: string[];
+  /** Who asks for it, in order: told to moderators; others see themselves only. */
+  requests: string[];
+}
+
+/** What the client may do changed. */
+export interface GrantsChangedMessage {
+  type: 'grants_changed';
+  /** What it may do in the room as it is now. */
+  grants: Grants;
+  /** Its role. */
+  role: Role;
 }
 
 /** First message of a new session. */
@@ -186,11 +503,30 @@ export interface LeftMessage {
   reason: LeaveReason;
 }
 
+/** Who waits to be let in: told to moderators, whole, at each change. */
+export interface LobbyMessage {
+  type: 'lobby';
+  /** In order of arrival. */
+  waiting: Participant[];
+}
+
 /** The media path: `connected`, or `interrupted` (the client restarts ICE). */
 export interface MediaMessage {
   type: 'media';
   /** State. */
   state: MediaState;
+}
+
+/** The client is to go to another room: it joins there with the token, then leaves here. Without
+ * `invited` it is removed here soon. */
+export interface MoveMessage {
+  type: 'move';
+  /** Whether it may decline. */
+  invited: boolean;
+  /** Where (`rm_…`). */
+  room: string;
+  /** Room token for it. */
+  token: string;
 }
 
 /** Mute or unmute an own track. */
@@ -229,6 +565,13 @@ export interface ParticipantLeftMessage {
   reason: LeaveReason;
 }
 
+/** A participant's role, state, or muting at the server changed. */
+export interface ParticipantUpdatedMessage {
+  type: 'participant_updated';
+  /** The whole, as it is now. */
+  participant: Participant;
+}
+
 /** Keeps the session alive. */
 export interface PingMessage {
   type: 'ping';
@@ -237,6 +580,18 @@ export interface PingMessage {
 /** Answer to a ping. */
 export interface PongMessage {
   type: 'pong';
+}
+
+/** Replaces role and grants by those of a new token of the same room and handle. */
+export interface RenewMessage {
+  type: 'renew';
+  /** Room token (a JWT), single use. */
+  token: string;
+}
+
+/** The new token is accepted; `grants_changed` may follow. */
+export interface RenewedMessage {
+  type: 'renewed';
 }
 
 /** First message after a cut. */
@@ -257,6 +612,20 @@ export interface ResumedMessage {
   received: number;
   /** The next ticket. */
   ticket: string;
+}
+
+/** The room changed. */
+export interface RoomUpdatedMessage {
+  type: 'room_updated';
+  /** The whole, as it is now. */
+  room: RoomInfo;
+}
+
+/** Sets the own state shown to the others; needs `grants.update_own`. */
+export interface SetStateMessage {
+  type: 'set_state';
+  /** The app's own opaque text, at most 1024 bytes; null for none. Not stored, in no event. */
+  state?: string | null;
 }
 
 /** The whole state of the client's slots; a lower `version` than seen is to be ignored. */
@@ -300,6 +669,17 @@ export interface TrackUnpublishedMessage {
   track: string;
 }
 
+/** The session is open, but the client has to wait. `joined` or `left` follows. */
+export interface WaitingMessage {
+  type: 'waiting';
+  /** Own participant id. */
+  participant: string;
+  /** What is waited for. */
+  reason: WaitReason;
+  /** For `ClientMessage::Resume`. */
+  ticket: string;
+}
+
 /** Tracks to see first, most wanted first. The rest follows in the server's order. */
 export interface WantMessage {
   type: 'want';
@@ -309,45 +689,70 @@ export interface WantMessage {
 
 /** What a client says. */
 export type AnyClientMessage =
+  | ActMessage
+  | ClientDataMessage
+  | ClientFloorMessage
   | JoinMessage
   | LeaveMessage
   | MuteMessage
   | OfferMessage
   | PingMessage
+  | RenewMessage
   | ResumeMessage
+  | SetStateMessage
   | WantMessage;
 
 /** What the server says. */
 export type ServerMessage =
+  | ActedMessage
   | AnswerMessage
+  | DataMessage
   | ErrorMessage
+  | FloorMessage
+  | GrantsChangedMessage
   | JoinedMessage
   | LeftMessage
+  | LobbyMessage
   | MediaMessage
+  | MoveMessage
   | ParticipantJoinedMessage
   | ParticipantLeftMessage
+  | ParticipantUpdatedMessage
   | PongMessage
+  | RenewedMessage
   | ResumedMessage
+  | RoomUpdatedMessage
   | SlotsMessage
   | SpeakersMessage
   | TrackMutedMessage
   | TrackPublishedMessage
-  | TrackUnpublishedMessage;
+  | TrackUnpublishedMessage
+  | WaitingMessage;
 
 /** Every message type of the server. */
 export const SERVER_MESSAGE_TYPES: readonly ServerMessage['type'][] = [
+  'acted',
   'answer',
+  'data',
   'error',
+  'floor',
+  'grants_changed',
   'joined',
   'left',
+  'lobby',
   'media',
+  'move',
   'participant_joined',
   'participant_left',
+  'participant_updated',
   'pong',
+  'renewed',
   'resumed',
+  'room_updated',
   'slots',
   'speakers',
   'track_muted',
   'track_published',
   'track_unpublished',
+  'waiting',
 ];
