@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ErrorInfo, LeaveReason, ServerErrorCode, Source } from './protocol.js';
+import type { ActionRefusal, ErrorInfo, LeaveReason, ServerErrorCode, Source } from './protocol.js';
 
 /** Codes that arise in the client. */
 export type ClientErrorCode =
@@ -22,7 +22,7 @@ export type ClientErrorCode =
   | 'left';
 
 /** Any error code. */
-export type ConclaveErrorCode = ServerErrorCode | ClientErrorCode;
+export type ConclaveErrorCode = ServerErrorCode | ActionRefusal | ClientErrorCode;
 
 /** Base of all errors of this SDK. */
 export class ConclaveError extends Error {
@@ -64,6 +64,15 @@ export class ConnectionError extends ConclaveError {
   }
 
   /** @internal */
+  static unanswered(): ConnectionError {
+    return new ConnectionError(
+      'timeout',
+      'the server did not answer',
+      'Look at the state of the room: it may be done or not. Then try again.',
+    );
+  }
+
+  /** @internal */
   static lost(cause?: unknown): ConnectionError {
     return new ConnectionError(
       'connection_lost',
@@ -93,6 +102,40 @@ export class ProtocolError extends ConclaveError {
   }
 }
 
+/** A moderator's action was refused; nothing was changed. */
+export class ActionError extends ConclaveError {
+  override name = 'ActionError';
+
+  /** @internal */
+  static refused(refusal: ActionRefusal): ActionError {
+    const [message, remedy] = REFUSALS[refusal] ?? REFUSAL_UNKNOWN;
+    return new ActionError(refusal, message, remedy);
+  }
+}
+
+/** Something may not be sent to the others. */
+export class SendError extends ConclaveError {
+  override name = 'SendError';
+
+  /** @internal */
+  static notPermitted(what: string, grant: 'data' | 'update_own'): SendError {
+    return new SendError(
+      'not_permitted',
+      `the token does not permit ${what}`,
+      `Mint the token with grants.${grant}.`,
+    );
+  }
+
+  /** @internal */
+  static tooLarge(what: string, bytesMax: number): SendError {
+    return new SendError(
+      'message_too_large',
+      `${what} is above ${bytesMax} bytes`,
+      'Send less, or a reference to data that your own server keeps.',
+    );
+  }
+}
+
 /** A track could not be published. */
 export class PublishError extends ConclaveError {
   override name = 'PublishError';
@@ -101,8 +144,8 @@ export class PublishError extends ConclaveError {
   static notPermitted(source: Source): PublishError {
     return new PublishError(
       'not_permitted',
-      `the token does not permit publishing ${source}`,
-      `Mint the token with "${source}" in grants.publish.`,
+      `publishing ${source} is not permitted now`,
+      `Mint the token with "${source}" in grants.publish; in a lecture, ask for the floor first.`,
     );
   }
 
@@ -112,6 +155,15 @@ export class PublishError extends ConclaveError {
       'already_published',
       `${source} is published already`,
       'Unpublish the present track first, or replace its media with replaceMedia().',
+    );
+  }
+
+  /** @internal */
+  static mutedByServer(source: Source): PublishError {
+    return new PublishError(
+      'not_permitted',
+      `a moderator muted ${source}`,
+      'Ask a moderator to lift that; then unmute it again.',
     );
   }
 
@@ -169,6 +221,32 @@ export class LeftError extends ConclaveError {
   }
 }
 
+const REFUSAL_UNKNOWN: [string, string] = ['the action was refused', 'Update the SDK.'];
+
+const REFUSALS: Record<ActionRefusal, [string, string]> = {
+  not_permitted: [
+    'this participant may not do that',
+    'Only moderators may: mint the token with the role moderator or with grants.moderate.',
+  ],
+  unknown_participant: ['no such participant is here', 'It may have left; look at participants.'],
+  unknown_track: ['no such track is here', 'It may have ended; look at tracks.'],
+  unknown_room: ['no such breakout room is here', 'Look at the breakouts of the room.'],
+  out_of_range: [
+    'a value is out of its range, or too many are named',
+    'Look the range up in the documentation of the action.',
+  ],
+  wrong_state: [
+    'the room is not in a state for that',
+    'The floor is for lectures, an extension for rooms with an end, a breakout for main rooms.',
+  ],
+  floor_taken: [
+    'as many as may hold the floor already',
+    'Take it back from one of them first, or raise floor_max.',
+  ],
+  version_mismatch: ['the room was changed meanwhile', 'Look at it again and repeat the action.'],
+  unavailable: ['it cannot be stored now', 'Nothing was changed; try again in a moment.'],
+};
+
 type CaptureEntry = [ClientErrorCode, string, string];
 
 const CAPTURE_UNKNOWN: CaptureEntry = [
@@ -200,6 +278,10 @@ const JOIN_CODES: readonly ConclaveErrorCode[] = [
   'token_refused',
   'resume_refused',
   'room_full',
+  'room_locked',
+  'room_not_open',
+  'banned',
+  'duplicate_handle',
   'no_media_node',
 ];
 

@@ -7,7 +7,9 @@
  */
 
 export { Attachable } from './attachable.js';
+export type { BreakoutRoom, RoomDetails } from './details.js';
 export {
+  ActionError,
   CaptureError,
   type ClientErrorCode,
   ConclaveError,
@@ -17,19 +19,42 @@ export {
   LeftError,
   ProtocolError,
   PublishError,
+  SendError,
 } from './errors.js';
 export { Emitter, type EventMap, type Listener } from './emitter.js';
+export { Floor } from './floor.js';
 export type { MediaOptions, VideoCodec } from './media.js';
+export {
+  type AudienceRule,
+  type BreakoutOptions,
+  type EjectOptions,
+  Moderation,
+  type Who,
+} from './moderation.js';
 export type { RoomStats } from './monitor.js';
-export type { ConnectionState, JoinOptions, PublishOptions, RoomEvents } from './options.js';
+export type {
+  ConnectionState,
+  Invitation,
+  JoinOptions,
+  PublishOptions,
+  RoomEvents,
+  UnpublishReason,
+} from './options.js';
 export { Participant } from './participant.js';
 export type {
+  Action,
+  ActionRefusal,
+  ActionResult,
+  Breakout,
   ClientLimits,
   Grants,
   LeaveReason,
+  Mode,
   Role,
+  RoomSettings,
   ServerErrorCode,
   Source,
+  WaitReason,
 } from './protocol.js';
 export type { Measured, Quality } from './quality.js';
 export { Room } from './room.js';

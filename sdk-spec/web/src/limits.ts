@@ -44,3 +44,9 @@ export const CAMERA_BITRATE_MAX = 1_700_000;
 export const SCREEN_BITRATE_MAX = 2_500_000;
 /** Tracks named in one `want`; the server refuses more. */
 export const TRACKS_WANTED_MAX = 100;
+/** Time to wait for the answer to an action, in milliseconds: longer than the resume window. */
+export const REQUEST_MS = 45_000;
+/** Largest text to others, in bytes of UTF-8; the server refuses more. */
+export const DATA_BYTES_MAX = 4096;
+/** Largest own state, in bytes of UTF-8; the server refuses more. */
+export const STATE_BYTES_MAX = 1024;

@@ -10,11 +10,19 @@
  *   closed ◀─────────────────────────────────────────┘
  * ```
  *
+ * Who has to wait to be let in is `open` too, with pings and resumes, before `joined` comes.
+ *
  * @module
  */
 
 import { backoff } from './backoff.js';
-import { type ConclaveError, ConnectionError, fromServer, ProtocolError } from './errors.js';
+import {
+  type ConclaveError,
+  ConnectionError,
+  fromServer,
+  LeftError,
+  ProtocolError,
+} from './errors.js';
 import { JOIN_MS, PROBE_MS, RESEND_MESSAGES_MAX, RESUME_ATTEMPT_MS } from './limits.js';
 import {
   type ClientMessage,
@@ -28,6 +36,7 @@ import {
   RESUME_MS,
   type ServerMessage,
   SUBPROTOCOL,
+  type WaitReason,
 } from './protocol.js';
 import { Sequence } from './sequence.js';
 
@@ -35,6 +44,8 @@ import { Sequence } from './sequence.js';
 export interface LinkHandlers {
   /** A message that is not the link's own business. */
   message(message: ServerMessage): void;
+  /** The client has to wait to be let in. */
+  waiting(reason: WaitReason): void;
   /** The socket is gone; the link tries to resume. */
   cut(): void;
   /** The session goes on; nothing was lost. */
@@ -92,9 +103,10 @@ export class Link {
     if (this.#phase === 'open') this.#socket?.send(JSON.stringify(wrapped));
   }
 
-  /** Leaves for good. */
+  /** Leaves for good. A join that was under way fails. */
   close(): void {
     if (this.#phase === 'open') this.send({ type: 'leave' });
+    this.#joining?.reject(new LeftError('left'));
     this.#stop();
   }
 
@@ -148,21 +160,34 @@ export class Link {
   #take(message: ServerMessage): void {
     if (message.type === 'joined') return this.#joined(message);
     if (message.type === 'resumed') return this.#resumed(message.received, message.ticket);
+    if (message.type === 'waiting') return this.#waits(message.ticket, message.reason);
     if (message.type === 'pong' || !isKnown(message)) return;
     if (message.type === 'error' && (message.fatal || this.#phase !== 'open')) {
       return this.#fail(fromServer(message.error));
     }
     if (this.#phase !== 'open') return;
-    if (message.type === 'left') this.#stop();
+    if (message.type === 'left') {
+      this.#joining?.reject(new LeftError(message.reason));
+      if (this.#joining) return this.#stop();
+      this.#stop();
+    }
     this.handlers.message(message);
   }
 
   #joined(message: JoinedMessage): void {
-    if (this.#phase !== 'joining') return;
+    if (!this.#joining) return;
     this.#ticket = message.ticket;
-    this.#up();
-    this.#joining?.resolve(message);
+    if (this.#phase === 'joining') this.#up();
+    this.#joining.resolve(message);
     this.#joining = null;
+  }
+
+  /** In the lobby: the join goes on until somebody decides. */
+  #waits(ticket: string, reason: WaitReason): void {
+    if (!this.#joining) return;
+    this.#ticket = ticket;
+    if (this.#phase === 'joining') this.#up();
+    this.handlers.waiting(reason);
   }
 
   #resumed(received: number, ticket: string): void {

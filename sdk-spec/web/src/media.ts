@@ -85,6 +85,7 @@ export class MediaSession {
   #offered: Publication[] = [];
   readonly #videoSlots: RTCRtpTransceiver[] = [];
   #videoCeiling = Infinity;
+  #receiving = false;
   #retries = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
@@ -104,8 +105,10 @@ export class MediaSession {
     });
   }
 
-  /** Offers the first slots. */
+  /** Offers the first slots, once. */
   openSlots(): void {
+    if (this.#receiving) return;
+    this.#receiving = true;
     const audio = Math.min(
       this.options.audioSlots ?? AUDIO_SLOTS_START,
       this.limits.audio_slots_max,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { ParticipantInfo, Role } from './protocol.js';
+import type { ParticipantInfo, Role, Source } from './protocol.js';
 import type { LocalTrack, RemoteTrack } from './tracks.js';
 
 /** Somebody in the room, the local participant included. */
@@ -13,20 +13,61 @@ export class Participant {
   readonly id: string;
   /** The partner's opaque handle from the token. */
   readonly handle: string;
-  /** Role from the token. */
-  readonly role: Role;
   /** Whether it is this client. */
   readonly isLocal: boolean;
   /** Whether it speaks now. */
   speaking = false;
+  /** Whether it is shown to everybody first. */
+  spotlighted = false;
   /** What it publishes. */
   readonly tracks = new Set<RemoteTrack | LocalTrack>();
+  #role: Role = 'participant';
+  #state: string | null = null;
+  #mutedByServer: ReadonlySet<Source> = new Set();
 
   /** @internal */
   constructor(info: ParticipantInfo, isLocal: boolean) {
     this.id = info.id;
     this.handle = info.handle;
-    this.role = info.role;
     this.isLocal = isLocal;
+    this.update(info);
+  }
+
+  /** Its role now. */
+  get role(): Role {
+    return this.#role;
+  }
+
+  /** The app's own opaque text, set by itself with `room.setState`. */
+  get state(): string | null {
+    return this.#state;
+  }
+
+  /** What a moderator muted: it is not forwarded, whatever the participant sends. */
+  get mutedByServer(): ReadonlySet<Source> {
+    return this.#mutedByServer;
+  }
+
+  /** @internal Takes the whole over, as it is now. Returns whether that is a change. */
+  update({ role, state, muted }: ParticipantInfo): boolean {
+    const before = this.#fingerprint();
+    this.#role = role;
+    this.#state = state ?? null;
+    this.#mutedByServer = new Set(muted);
+    return before !== this.#fingerprint();
+  }
+
+  /** @internal */
+  setRole(role: Role): void {
+    this.#role = role;
+  }
+
+  /** @internal */
+  setState(state: string | null): void {
+    this.#state = state;
+  }
+
+  #fingerprint(): string {
+    return JSON.stringify([this.#role, this.#state, [...this.#mutedByServer].sort()]);
   }
 }

@@ -14,22 +14,35 @@ import {
 } from './protocol.gen.js';
 
 export type {
+  ActedMessage,
+  Action,
+  ActionRefusal,
+  ActionResult,
   AnswerMessage,
+  Audience,
+  Breakout,
+  BreakoutSpec,
   ClientLimits,
   ErrorCode as ServerErrorCode,
   ErrorInfo,
+  FloorMessage,
   Grants,
   JoinedMessage,
   LeaveReason,
+  Mode,
+  MoveMessage,
   OfferedTrack,
   Participant as ParticipantInfo,
   PublishedTrack,
   Role,
+  RoomInfo,
+  RoomSettings,
   ServerMessage,
   SlotsMessage,
   Source,
   Track as TrackInfo,
   Waiting,
+  WaitReason,
 } from './protocol.gen.js';
 
 /** WebSocket subprotocol name. */

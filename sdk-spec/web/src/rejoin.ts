@@ -5,7 +5,7 @@
  */
 
 import { backoff } from './backoff.js';
-import { ConclaveError, ConnectionError } from './errors.js';
+import { ConclaveError, type ConclaveErrorCode, ConnectionError, LeftError } from './errors.js';
 import { REJOIN_MS, REJOIN_REFUSALS_MAX } from './limits.js';
 
 /** A join attempt that may be repeated. */
@@ -20,7 +20,8 @@ export interface Rejoin<T> {
 
 /**
  * Tries until it works, the time is over, the server refuses several tokens in a row, or the
- * application leaves. A full room or a missing media node may be better in a moment.
+ * application leaves. A full or locked room, a missing media node, or the own older session that
+ * the server has not given up yet may be better in a moment.
  *
  * @throws ConclaveError - the last failure
  */
@@ -33,7 +34,9 @@ export async function rejoin<T>({ refreshToken, join, cancelled }: Rejoin<T>): P
       return await join(await refreshToken());
     } catch (error) {
       last = error;
-      refusals = isTokenRefusal(error) ? refusals + 1 : 0;
+      // Sent away from the lobby, or banned: asking again is no use.
+      if (error instanceof LeftError || isCode(error, 'banned')) break;
+      refusals = isCode(error, 'token_refused') ? refusals + 1 : 0;
       if (refusals >= REJOIN_REFUSALS_MAX) break;
     }
     await new Promise((resolve) => setTimeout(resolve, backoff(attempt)));
@@ -41,6 +44,6 @@ export async function rejoin<T>({ refreshToken, join, cancelled }: Rejoin<T>): P
   throw last instanceof ConclaveError ? last : ConnectionError.lost(last);
 }
 
-function isTokenRefusal(error: unknown): boolean {
-  return error instanceof ConclaveError && error.code === 'token_refused';
+function isCode(error: unknown, code: ConclaveErrorCode): boolean {
+  return error instanceof ConclaveError && error.code === code;
 }

@@ -4,59 +4,88 @@
  * @module
  */
 
-import { openCamera, openMicrophone, openScreen } from './capture.js';
+import { details, type RoomDetails } from './details.js';
 import { Emitter } from './emitter.js';
-import {
-  type ConclaveError,
-  type ConclaveErrorCode,
-  ConnectionError,
-  LeftError,
-  PublishError,
-} from './errors.js';
-import { TRACKS_WANTED_MAX } from './limits.js';
+import { type ConclaveError, ConnectionError, LeftError, SendError } from './errors.js';
+import { Floor } from './floor.js';
+import { DATA_BYTES_MAX, STATE_BYTES_MAX, TRACKS_WANTED_MAX } from './limits.js';
+import { Moderation, type Who } from './moderation.js';
 import type { RoomStats } from './monitor.js';
 import type { ConnectionState, JoinOptions, PublishOptions, RoomEvents } from './options.js';
+import { participantsInOrder, tracksInOrder } from './order.js';
+import { PageWatch } from './page.js';
 import { Participant } from './participant.js';
 import { Playback } from './playback.js';
-import type { Grants, JoinedMessage, LeaveReason, ServerMessage, Source } from './protocol.js';
+import type {
+  Action,
+  ActionResult,
+  Grants,
+  JoinedMessage,
+  LeaveReason,
+  MoveMessage,
+  ParticipantInfo,
+  Role,
+  RoomInfo,
+  ServerMessage,
+  Source,
+  WaitReason,
+} from './protocol.js';
+import { Publisher } from './publisher.js';
 import type { Quality } from './quality.js';
 import { rejoin } from './rejoin.js';
 import { Roster } from './roster.js';
 import { Session, type SessionHandlers } from './session.js';
 import type { SlotChange } from './slots.js';
-import { type Capture, LocalTrack, type RemoteTrack } from './tracks.js';
+import type { LocalTrack, RemoteTrack } from './tracks.js';
 import { socketUrl } from './url.js';
 import { SDK } from './version.js';
 
 /** Reasons after which a new join makes sense. */
 const RECOVERABLE: readonly LeaveReason[] = ['timeout', 'server_error'];
 
-/** Ends of a publication that are not the track's fault: its device must stay open. */
-const INTERRUPTED: readonly ConclaveErrorCode[] = ['unpublished', 'connection_lost'];
-
 /** A room that this client has joined. Make one with {@link Room.join}. */
 export class Room extends Emitter<RoomEvents> {
+  /** What moderators can do. */
+  readonly moderate = new Moderation((action) => this.#act(action));
+  /** The floor, in lecture mode. */
+  readonly floor = new Floor({
+    ask: (wanted) => this.#open().link.send({ type: 'floor', wanted }),
+    find: (id) => this.#find(id),
+    me: () => this.#me?.id ?? '',
+  });
   readonly #url: string;
   readonly #options: JoinOptions;
   readonly #roster: Roster;
-  readonly #local = new Map<Source, LocalTrack>();
+  readonly #publisher: Publisher;
   readonly #playback = new Playback(() => this.emit('playbackBlocked'));
+  readonly #leaving = new AbortController();
+  readonly #page = new PageWatch(
+    () => this.#session?.wake(),
+    () => (this.#options.leaveOnPageHide ?? true) && this.leave(),
+  );
   #session: Session | null = null;
+  /** Sessions are counted: what one says that is not the present one is not heard. */
+  #sessions = 0;
+  #present = 0;
   #me: Participant | null = null;
-  #roomId = '';
+  #info: RoomDetails = details({ id: '' });
   #grants: Grants = {};
+  #lobby: readonly Participant[] = [];
   #speakers: Participant[] = [];
   #state: ConnectionState = 'connecting';
   #leaveReason: LeaveReason | null = null;
   #rejoining = false;
-  #muting: Promise<void> = Promise.resolve();
+  /** Whether the way to another room is under way, and whether this one is gone already. */
+  #move: 'none' | 'going' | 'gone' = 'none';
 
   private constructor(url: string, options: JoinOptions) {
     super();
     this.#url = socketUrl(url);
     this.#options = options;
+    this.#publisher = this.#newPublisher();
     this.#roster = new Roster({
       participantJoined: (participant) => this.emit('participantJoined', participant),
+      participantUpdated: (participant) => this.emit('participantUpdated', participant),
       participantLeft: (participant, reason) => this.emit('participantLeft', participant, reason),
       trackPublished: (track) => this.#trackPublished(track),
       trackUnpublished: (track) => this.#trackUnpublished(track),
@@ -64,23 +93,31 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   /**
-   * Joins a room.
+   * Joins a room. Who has to be let in waits for that: see `onWaiting` and `signal` of the options.
    *
    * @param url - `wss://host/v1/ws`, or just `https://host`
    * @param token - a room token, single use
-   * @throws {@link JoinRefusedError} when the server says no, {@link ConnectionError} when it
-   * cannot be reached
+   * @throws {@link JoinRefusedError} when the server says no, {@link LeftError} when a moderator
+   * does or the application does not want to wait, {@link ConnectionError} when the server cannot
+   * be reached
    */
   static async join(url: string, token: string, options: JoinOptions = {}): Promise<Room> {
     const room = new Room(url, options);
-    await room.#open(token);
-    room.#watchPage(true);
+    if (options.signal?.aborted) throw new LeftError('left');
+    options.signal?.addEventListener('abort', () => room.leave(), { once: true });
+    await room.#enter(token);
+    room.#page.start();
     return room;
   }
 
-  /** `rm_…`. */
+  /** `rm_…`. A move changes it. */
   get id(): string {
-    return this.#roomId;
+    return this.#info.id;
+  }
+
+  /** The room itself: mode, lock, end, breakout rooms, data. `roomUpdated` tells of changes. */
+  get info(): RoomDetails {
+    return this.#info;
   }
 
   /** This client in the room. */
@@ -94,19 +131,41 @@ export class Room extends Emitter<RoomEvents> {
     return this.#roster.participants;
   }
 
+  /** Everybody, in the order in which to show them: the spotlight first, then pins and the floor. */
+  get participantsInOrder(): Participant[] {
+    const everybody = [this.localParticipant, ...this.#roster.participants.values()];
+    return participantsInOrder(everybody, this.#info, this.floor.holders);
+  }
+
   /** Everybody else's tracks, by track id, received or not. */
   get tracks(): ReadonlyMap<string, RemoteTrack> {
     return this.#roster.tracks;
   }
 
-  /** Own tracks, by source. */
-  get localTracks(): ReadonlyMap<Source, LocalTrack> {
-    return this.#local;
+  /** Everybody else's tracks in the order in which to show them: pins, the spotlight, screens. */
+  get tracksInOrder(): RemoteTrack[] {
+    const owner = (track: RemoteTrack): string => track.participant.id;
+    return tracksInOrder([...this.#roster.tracks.values()], this.#info, owner);
   }
 
-  /** What the token grants. */
+  /** Own tracks, by source. */
+  get localTracks(): ReadonlyMap<Source, LocalTrack> {
+    return this.#publisher.tracks;
+  }
+
+  /** What this client may do now. */
   get grants(): Readonly<Grants> {
     return this.#grants;
+  }
+
+  /** Whether this client may moderate. */
+  get isModerator(): boolean {
+    return this.#me?.role === 'moderator' || this.#grants.moderate === true;
+  }
+
+  /** Who waits to be let in, in order of arrival. Only moderators know. */
+  get lobby(): readonly Participant[] {
+    return this.#lobby;
   }
 
   /** Who speaks now, loudest first. */
@@ -125,77 +184,99 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   /** Opens the camera and publishes it. Muting it closes the device. */
-  async publishCamera(
+  publishCamera(
     constraints?: MediaTrackConstraints,
     options?: PublishOptions,
   ): Promise<LocalTrack> {
-    this.#mayPublish('camera');
-    const capture = (): Promise<MediaStreamTrack> => openCamera(constraints);
-    return this.#publish(await capture(), 'camera', options, capture);
+    return this.#publisher.camera(constraints, options);
   }
 
   /** Opens the microphone and publishes it. */
-  async publishMicrophone(
+  publishMicrophone(
     constraints?: MediaTrackConstraints,
     options?: PublishOptions,
   ): Promise<LocalTrack> {
-    this.#mayPublish('microphone');
-    return this.#publish(await openMicrophone(constraints), 'microphone', options, null);
+    return this.#publisher.microphone(constraints, options);
   }
 
   /**
    * Asks the user for a screen, window or tab and publishes it, with its sound when the user
-   * gives it and the token permits it.
+   * gives it and the grants permit it.
    */
-  async publishScreen(options?: DisplayMediaStreamOptions): Promise<LocalTrack[]> {
-    this.#mayPublish('screen');
-    const { video, audio } = await openScreen(options);
-    const screen = this.#publish(video, 'screen', {}, null);
-    const wantsSound = audio && this.#grants.publish?.includes('screen_audio');
-    if (!wantsSound) {
-      audio?.stop();
-      return [await screen];
-    }
-    return Promise.all([screen, this.#publish(audio, 'screen_audio', {}, null)]);
+  publishScreen(options?: DisplayMediaStreamOptions): Promise<LocalTrack[]> {
+    return this.#publisher.screen(options);
   }
 
   /** Publishes media of any origin, a canvas for example. At most one track of each source. */
-  async publishTrack(
+  publishTrack(
     media: MediaStreamTrack,
     source: Source,
     options?: PublishOptions,
   ): Promise<LocalTrack> {
-    this.#mayPublish(source);
-    return this.#publish(media, source, options, null);
+    return this.#publisher.track(media, source, options);
   }
 
   /** Ends an own track and stops its device. Screen sound ends with the screen. */
   unpublish(track: LocalTrack): void {
-    if (this.#local.get(track.source) !== track) return;
-    this.#session?.media.unpublish(track);
-    this.#forget(track);
-    const sound = this.#local.get('screen_audio');
-    if (track.source === 'screen' && sound) this.unpublish(sound);
+    this.#publisher.unpublish(track);
   }
 
   /** Sends other media in an own track, without the others noticing more than the picture. */
-  async replaceMedia(track: LocalTrack, media: MediaStreamTrack): Promise<void> {
-    await this.#session?.media.replace(track, media);
-    this.#watchEnd(track, media);
-    media.enabled = !track.muted;
-    track.setMedia(media);
+  replaceMedia(track: LocalTrack, media: MediaStreamTrack): Promise<void> {
+    return this.#publisher.replaceMedia(track, media);
   }
 
-  /** Mutes or unmutes an own track. A camera that the SDK opened is closed meanwhile. */
+  /**
+   * Mutes or unmutes an own track. A camera that the SDK opened is closed meanwhile. What a
+   * moderator muted cannot be unmuted.
+   */
   setMuted(track: LocalTrack, muted: boolean): Promise<void> {
-    const change = this.#muting.then(() => this.#setMuted(track, muted));
-    this.#muting = change.catch(() => undefined);
-    return change;
+    return this.#publisher.setMuted(track, muted);
   }
 
   /** Names the tracks to receive first, most wanted first. Others follow in the server's order. */
   want(trackIds: string[]): void {
     this.#session?.link.send({ type: 'want', tracks: trackIds.slice(0, TRACKS_WANTED_MAX) });
+  }
+
+  /**
+   * Sends a text of at most 4096 bytes to everybody, or to some. It is not stored, and not received
+   * by oneself.
+   *
+   * @throws {@link SendError} without the grant `data`, or when it is too large
+   */
+  send(body: string, { to = [] }: { to?: readonly Who[] } = {}): void {
+    const session = this.#open();
+    if (!this.#grants.data) throw SendError.notPermitted('sending texts', 'data');
+    checkSize('the text', body, DATA_BYTES_MAX);
+    const ids = to.map((each) => (typeof each === 'string' ? each : each.id));
+    session.link.send({ type: 'data', body, to: ids });
+  }
+
+  /**
+   * Sets the own opaque text of at most 1024 bytes that the others see in `participant.state`.
+   *
+   * @throws {@link SendError} without the grant `update_own`, or when it is too large
+   */
+  setState(state: string | null): void {
+    const session = this.#open();
+    if (!this.#grants.update_own) throw SendError.notPermitted('an own state', 'update_own');
+    checkSize('the state', state ?? '', STATE_BYTES_MAX);
+    session.link.send({ type: 'set_state', state });
+    this.localParticipant.setState(state);
+    this.emit('participantUpdated', this.localParticipant);
+  }
+
+  /**
+   * Takes role and grants of a new token of the same room and handle over, without leaving.
+   *
+   * @param token - fetched with `refreshToken` when it is not given
+   * @throws {@link JoinRefusedError} when the token is refused; nothing changes
+   */
+  async renew(token?: string): Promise<void> {
+    const fresh = token ?? (await this.#options.refreshToken?.(this.id));
+    if (!fresh) throw new TypeError('renew needs a token, or `refreshToken` in the join options');
+    await this.#open().requests.renew(fresh);
   }
 
   /**
@@ -208,8 +289,7 @@ export class Room extends Emitter<RoomEvents> {
 
   /** Statistics of the connection. */
   async stats(): Promise<RoomStats> {
-    if (!this.#session) throw new LeftError(this.#leaveReason ?? 'timeout');
-    return this.#session.monitor.stats();
+    return this.#open().monitor.stats();
   }
 
   /** Leaves the room and closes every device. */
@@ -217,15 +297,34 @@ export class Room extends Emitter<RoomEvents> {
     this.#end('left');
   }
 
-  async #open(token: string): Promise<void> {
-    const { session, joined } = await Session.open(
-      this.#url,
-      token,
-      SDK,
-      this.#options,
-      this.#handlers(),
-    );
-    if (this.#leaveReason) return session.close();
+  /** The present session, for calls that need one. */
+  #open(): Session {
+    if (this.#leaveReason) throw new LeftError(this.#leaveReason);
+    if (!this.#session) throw ConnectionError.lost();
+    return this.#session;
+  }
+
+  async #act(action: Action): Promise<ActionResult> {
+    return this.#open().requests.act(action);
+  }
+
+  #find(id: string): Participant | undefined {
+    return id === this.#me?.id ? this.#me : this.#roster.participants.get(id);
+  }
+
+  /** Joins, and takes the new session over from the one that there was. */
+  async #enter(token: string): Promise<void> {
+    this.#sessions += 1;
+    const number = this.#sessions;
+    const entry = { url: this.#url, token, sdk: SDK, signal: this.#leaving.signal };
+    const handlers = this.#handlers(() => number === this.#present);
+    const { session, joined } = await Session.open(entry, this.#options, handlers);
+    if (this.#leaveReason) {
+      session.close();
+      throw new LeftError(this.#leaveReason);
+    }
+    this.#dropSession();
+    this.#present = number;
     this.#session = session;
     this.#adopt(joined);
     session.start(joined);
@@ -233,30 +332,67 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   #adopt(joined: JoinedMessage): void {
-    this.#roomId = joined.room.id;
     this.#grants = joined.grants;
     this.#me = new Participant(joined.participant, true);
-    for (const track of this.#local.values()) this.#me.tracks.add(track);
-    this.#roster.sync(joined);
+    for (const track of this.#publisher.tracks.values()) this.#me.tracks.add(track);
+    this.#setInfo(joined.room);
+    this.#lobby = [];
+    this.#speakers = [];
+    this.floor.update({ holders: [], requests: [] });
+    this.#roster.sync(joined, this.#move === 'none' ? 'left' : 'moved');
+    this.#publisher.applyGrants();
   }
 
-  #handlers(): SessionHandlers {
-    return {
-      message: (message) => this.#hear(message),
-      slotsChanged: (changes) => this.#slotsChanged(changes),
-      audioSlot: (media) => this.#playback.add(media),
-      isLive: (track) => this.#roster.tracks.get(track)?.muted === false,
-      state: (state) => this.#setState(state),
-      quality: (quality) => this.emit('quality', quality),
-      failed: (error) => this.emit('error', error),
-      lost: (error) => void this.#lost(error),
+  #setInfo(info: RoomInfo): void {
+    this.#info = details(info);
+    this.#roster.setShownFirst(this.#info);
+    if (this.#me) this.#me.spotlighted = this.#info.spotlight.includes(this.#me.id);
+  }
+
+  #handlers(isPresent: () => boolean): SessionHandlers {
+    const heard = <A extends unknown[]>(handle: (...args: A) => void) => {
+      return (...args: A): void => {
+        if (isPresent()) handle(...args);
+      };
     };
+    return {
+      message: heard((message) => this.#hear(message)),
+      waiting: (reason) => this.#waits(reason),
+      slotsChanged: heard((changes) => this.#slotsChanged(changes)),
+      audioSlot: heard((media) => this.#playback.add(media)),
+      isLive: (track) => this.#roster.tracks.get(track)?.muted === false,
+      state: heard((state) => this.#setState(state)),
+      quality: heard((quality) => this.emit('quality', quality)),
+      failed: heard((error) => this.emit('error', error)),
+      lost: heard((error) => void this.#lost(error)),
+    };
+  }
+
+  #newPublisher(): Publisher {
+    return new Publisher({
+      session: () => this.#session,
+      grants: () => this.#grants,
+      mutedByServer: () => this.#me?.mutedByServer ?? new Set(),
+      leaveReason: () => this.#leaveReason,
+      published: (track) => {
+        this.#me?.tracks.add(track);
+        this.emit('localTrackPublished', track);
+      },
+      unpublished: (track, reason) => {
+        this.#me?.tracks.delete(track);
+        this.emit('localTrackUnpublished', track, reason);
+      },
+      muted: (track, muted) => this.emit('trackMuted', track, muted),
+      failed: (error) => this.emit('error', error),
+    });
   }
 
   #hear(message: ServerMessage): void {
     switch (message.type) {
       case 'participant_joined':
         return this.#roster.join(message.participant);
+      case 'participant_updated':
+        return this.#participantUpdated(message.participant);
       case 'participant_left':
         return this.#roster.leave(message.participant, message.reason);
       case 'track_published':
@@ -267,9 +403,46 @@ export class Room extends Emitter<RoomEvents> {
         return this.#trackMuted(message.track, message.muted);
       case 'speakers':
         return this.#setSpeakers(message.participants);
+      case 'room_updated':
+        this.#setInfo(message.room);
+        return this.emit('roomUpdated', this.#info);
+      case 'grants_changed':
+        return this.#setGrants(message.role, message.grants);
+      case 'floor':
+        this.floor.update(message);
+        return this.emit('floor', this.floor);
+      case 'lobby':
+        this.#lobby = message.waiting.map((info) => new Participant(info, false));
+        return this.emit('lobby', this.#lobby);
+      case 'data':
+        return this.emit('data', message.body, this.#find(message.from) ?? null);
+      case 'move':
+        return this.#called(message);
       case 'left':
         return this.#leftByServer(message.reason);
     }
+  }
+
+  #waits(reason: WaitReason): void {
+    if (this.#leaveReason) return;
+    this.#setState('waiting');
+    this.#options.onWaiting?.(reason);
+  }
+
+  #participantUpdated(info: ParticipantInfo): void {
+    if (info.id !== this.#me?.id) return this.#roster.update(info);
+    if (this.#me.update(info)) this.emit('participantUpdated', this.#me);
+    const { mutedByServer } = this.#me;
+    this.#publisher.mutedBy(({ source }) => mutedByServer.has(source));
+  }
+
+  #setGrants(role: Role, grants: Grants): void {
+    this.#grants = grants;
+    this.localParticipant.setRole(role);
+    this.#session?.setGrants(grants);
+    if (!this.isModerator) this.#lobby = [];
+    this.emit('grantsChanged', grants, role);
+    this.#publisher.applyGrants();
   }
 
   #slotsChanged(changes: SlotChange[]): void {
@@ -302,9 +475,7 @@ export class Room extends Emitter<RoomEvents> {
   #trackMuted(id: string, muted: boolean): void {
     const remote = this.#roster.tracks.get(id);
     if (remote?.setMuted(muted)) this.emit('trackMuted', remote, muted);
-    const own = [...this.#local.values()].find((track) => track.id === id);
-    // Only towards silence: nobody else may open a microphone.
-    if (own && muted && !own.muted) void this.setMuted(own, true);
+    if (muted) this.#publisher.mutedBy((own) => own.id === id);
   }
 
   #setSpeakers(ids: string[]): void {
@@ -317,71 +488,49 @@ export class Room extends Emitter<RoomEvents> {
     this.emit('activeSpeakers', this.#speakers);
   }
 
-  #mayPublish(source: Source): void {
-    if (this.#leaveReason) throw new LeftError(this.#leaveReason);
-    if (!this.#grants.publish?.includes(source)) throw PublishError.notPermitted(source);
-    if (this.#local.has(source)) throw PublishError.duplicate(source);
+  /** The server calls to another room. */
+  #called({ room, token, invited }: MoveMessage): void {
+    const go = (): Promise<void> => this.#goTo(room, token);
+    if (invited) return this.emit('invited', { room, accept: go });
+    void go().catch((error: ConclaveError) => this.emit('error', error));
   }
 
-  async #publish(
-    media: MediaStreamTrack,
-    source: Source,
-    { muted = false }: PublishOptions = {},
-    capture: Capture | null,
-  ): Promise<LocalTrack> {
-    const track = new LocalTrack(source, media, muted, capture);
+  /** Joins the other room first, then leaves this one: local tracks and their devices stay. */
+  async #goTo(room: string, token: string): Promise<void> {
+    if (this.#move !== 'none') throw ConnectionError.lost();
+    this.#open();
+    const from = this.id;
+    this.#move = 'going';
     try {
-      // Opening the device took time; the room may have changed.
-      this.#mayPublish(source);
-      this.#local.set(source, track);
-      this.#watchEnd(track, media);
-      await this.#session?.media.publish(track);
+      await this.#enter(token);
     } catch (error) {
-      if (this.#local.get(source) === track) this.#local.delete(source);
-      media.stop();
+      const gone = this.#moveEnded();
+      if (gone && !this.#leaveReason) this.#notThere(error as ConclaveError);
       throw error;
     }
-    this.#me?.tracks.add(track);
-    this.emit('localTrackPublished', track);
-    return track;
+    this.#moveEnded();
+    this.emit('moved', { from, to: room });
+    await this.#publisher.republish();
   }
 
-  #watchEnd(track: LocalTrack, media: MediaStreamTrack): void {
-    media.addEventListener('ended', () => {
-      if (track.mediaStreamTrack === media) this.unpublish(track);
-    });
+  /** Returns whether the old room is gone. */
+  #moveEnded(): boolean {
+    const gone = this.#move === 'gone';
+    this.#move = 'none';
+    return gone;
   }
 
-  async #setMuted(track: LocalTrack, muted: boolean): Promise<void> {
-    if (this.#local.get(track.source) !== track || track.muted === muted) return;
-    if (track.capture && !muted) await this.#reopen(track, track.capture);
-    track.setMutedState(muted);
-    if (track.id) this.#session?.link.send({ type: 'mute', track: track.id, muted });
-    if (track.capture && muted) {
-      track.mediaStreamTrack?.stop();
-      track.setMedia(null);
-      await this.#session?.media.replace(track, null);
-    }
-    this.emit('trackMuted', track, muted);
-  }
-
-  async #reopen(track: LocalTrack, capture: Capture): Promise<void> {
-    const media = await capture();
-    if (this.#local.get(track.source) !== track) return media.stop();
-    await this.replaceMedia(track, media);
-  }
-
-  #forget(track: LocalTrack): void {
-    this.#local.delete(track.source);
-    this.#me?.tracks.delete(track);
-    track.mediaStreamTrack?.stop();
-    track.detach();
-    this.emit('localTrackUnpublished', track);
+  /** Neither in the old room any more nor in the new one. */
+  #notThere(error: ConclaveError): void {
+    if (this.#options.refreshToken) void this.#lost(error);
+    else this.#end('moved');
   }
 
   #leftByServer(reason: LeaveReason): void {
     if (RECOVERABLE.includes(reason) && this.#options.refreshToken) {
       void this.#lost(ConnectionError.lost());
+    } else if (this.#move !== 'none') {
+      this.#move = 'gone';
     } else {
       this.#end(reason);
     }
@@ -389,7 +538,9 @@ export class Room extends Emitter<RoomEvents> {
 
   /** The session is over. Joins anew when the application can give a token, else leaves. */
   async #lost(error: ConclaveError): Promise<void> {
+    if (this.#move === 'going') this.#move = 'gone';
     this.#dropSession();
+    if (this.#move === 'gone') return;
     const { refreshToken } = this.#options;
     if (this.#leaveReason || this.#rejoining) return;
     this.#rejoining = true;
@@ -398,37 +549,23 @@ export class Room extends Emitter<RoomEvents> {
       // A new session would not find a way through the firewall either.
       if (!refreshToken || error.code === 'media_unreachable') throw error;
       await rejoin({
-        refreshToken,
-        join: (token) => this.#open(token),
+        refreshToken: () => refreshToken(this.id),
+        join: (token) => this.#enter(token),
         cancelled: () => this.#leaveReason !== null,
       });
     } catch (last) {
       if (this.#leaveReason) return;
       this.emit('error', last as ConclaveError);
-      return this.#end('timeout');
+      return this.#end(last instanceof LeftError ? last.reason : 'timeout');
     }
     this.#rejoining = false;
-    await this.#republish();
-  }
-
-  async #republish(): Promise<void> {
-    const session = this.#session;
-    for (const track of [...this.#local.values()]) {
-      // Lost once more: the next join publishes everything again.
-      if (this.#session !== session) return;
-      await session?.media.publish(track).catch((error: ConclaveError) => {
-        if (INTERRUPTED.includes(error.code)) return;
-        this.#forget(track);
-        this.emit('error', error);
-      });
-    }
-    if (this.#session === session) this.emit('reconnected', { rejoined: true });
+    if (await this.#publisher.republish()) this.emit('reconnected', { rejoined: true });
   }
 
   #dropSession(): void {
     this.#session?.close();
     this.#session = null;
-    for (const track of this.#local.values()) track.setId(null);
+    this.#publisher.detach();
     for (const track of this.#roster.tracks.values()) this.#setSlot(track, null);
     this.#playback.reset();
   }
@@ -447,23 +584,15 @@ export class Room extends Emitter<RoomEvents> {
   #end(reason: LeaveReason): void {
     if (this.#leaveReason) return;
     this.#leaveReason = reason;
-    this.#watchPage(false);
+    this.#leaving.abort();
+    this.#page.stop();
     this.#dropSession();
-    for (const track of [...this.#local.values()]) this.#forget(track);
+    this.#publisher.close();
     this.#setState('left');
     this.emit('left', reason);
   }
+}
 
-  #watchPage(on: boolean): void {
-    const change = on ? 'addEventListener' : 'removeEventListener';
-    globalThis.window?.[change]('online', this.#wake);
-    globalThis.document?.[change]('visibilitychange', this.#wake);
-    if (this.#options.leaveOnPageHide ?? true) globalThis.window?.[change]('pagehide', this.#hide);
-  }
-
-  readonly #wake = (): void => {
-    if (document.visibilityState !== 'hidden') this.#session?.wake();
-  };
-
-  readonly #hide = (): void => this.leave();
+function checkSize(what: string, text: string, bytesMax: number): void {
+  if (new TextEncoder().encode(text).length > bytesMax) throw SendError.tooLarge(what, bytesMax);
 }

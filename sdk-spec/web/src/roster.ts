@@ -11,6 +11,7 @@ import { RemoteTrack } from './tracks.js';
 /** What a {@link Roster} tells its owner. */
 export interface RosterHandlers {
   participantJoined(participant: Participant): void;
+  participantUpdated(participant: Participant): void;
   participantLeft(participant: Participant, reason: LeaveReason): void;
   trackPublished(track: RemoteTrack): void;
   trackUnpublished(track: RemoteTrack): void;
@@ -23,18 +24,43 @@ export class Roster {
   /** Their tracks, by id. */
   readonly tracks = new Map<string, RemoteTrack>();
 
+  #spotlight: readonly string[] = [];
+  #pinned: readonly string[] = [];
+
   constructor(private readonly handlers: RosterHandlers) {}
+
+  /** Marks who and what is shown to everybody first, now and of those who come. */
+  setShownFirst({
+    spotlight,
+    pinned,
+  }: {
+    spotlight: readonly string[];
+    pinned: readonly string[];
+  }): void {
+    this.#spotlight = spotlight;
+    this.#pinned = pinned;
+    for (const each of this.participants.values()) each.spotlighted = spotlight.includes(each.id);
+    for (const each of this.tracks.values()) each.pinned = pinned.includes(each.id);
+  }
 
   /**
    * Takes the snapshot of a join over. After a new join it differs from what was known; the
    * difference is told like any other change.
+   *
+   * @param reason - why those left who are not in it
    */
-  sync(snapshot: Pick<JoinedMessage, 'participants' | 'tracks'>): void {
+  sync(
+    snapshot: Pick<JoinedMessage, 'participants' | 'tracks'>,
+    reason: LeaveReason = 'left',
+  ): void {
     const present = new Set(snapshot.participants.map(({ id }) => id));
     const published = new Set(snapshot.tracks.map(({ id }) => id));
     for (const id of [...this.tracks.keys()]) if (!published.has(id)) this.unpublish(id);
-    for (const id of [...this.participants.keys()]) if (!present.has(id)) this.leave(id, 'left');
-    for (const info of snapshot.participants) this.join(info);
+    for (const id of [...this.participants.keys()]) if (!present.has(id)) this.leave(id, reason);
+    for (const info of snapshot.participants) {
+      this.update(info);
+      this.join(info);
+    }
     for (const info of snapshot.tracks) this.publish(info);
   }
 
@@ -42,8 +68,15 @@ export class Roster {
   join(info: ParticipantInfo): void {
     if (this.participants.has(info.id)) return;
     const participant = new Participant(info, false);
+    participant.spotlighted = this.#spotlight.includes(info.id);
     this.participants.set(info.id, participant);
     this.handlers.participantJoined(participant);
+  }
+
+  /** Somebody changed. */
+  update(info: ParticipantInfo): void {
+    const participant = this.participants.get(info.id);
+    if (participant?.update(info)) this.handlers.participantUpdated(participant);
   }
 
   /** Somebody left, and their tracks with them. */
@@ -62,6 +95,7 @@ export class Roster {
     const participant = this.participants.get(info.participant);
     if (!participant || this.tracks.has(info.id)) return;
     const track = new RemoteTrack(info, participant);
+    track.pinned = this.#pinned.includes(info.id);
     this.tracks.set(track.id, track);
     participant.tracks.add(track);
     this.handlers.trackPublished(track);

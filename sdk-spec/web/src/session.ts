@@ -8,8 +8,9 @@ import { type ConclaveError, ConnectionError, fromServer } from './errors.js';
 import { Link } from './link.js';
 import { type MediaHost, type MediaOptions, MediaSession } from './media.js';
 import { Monitor } from './monitor.js';
-import type { JoinedMessage, ServerMessage } from './protocol.js';
+import type { Grants, JoinedMessage, ServerMessage, WaitReason } from './protocol.js';
 import type { Quality } from './quality.js';
+import { Requests } from './requests.js';
 import type { SlotChange } from './slots.js';
 import { PathWatch } from './watch.js';
 
@@ -20,6 +21,8 @@ export type SessionState = 'connecting' | 'connected' | 'reconnecting';
 export interface SessionHandlers {
   /** A message about the room. */
   message(message: ServerMessage): void;
+  /** The client has to wait to be let in. */
+  waiting(reason: WaitReason): void;
   /** Tracks came into slots or went out of them. */
   slotsChanged(changes: SlotChange[]): void;
   /** An audio slot exists. */
@@ -36,11 +39,22 @@ export interface SessionHandlers {
   lost(error: ConclaveError): void;
 }
 
+/** Where to go in, and with what. */
+export interface Entry {
+  url: string;
+  token: string;
+  /** Name and version of the SDK. */
+  sdk: string;
+  /** Ends the attempt. */
+  signal: AbortSignal;
+}
+
 /** One session with its link and media. */
 export class Session {
   readonly link: Link;
   readonly media: MediaSession;
   readonly monitor: Monitor;
+  readonly requests: Requests;
   readonly #path: PathWatch;
   #linkUp = true;
   #state: SessionState = 'connecting';
@@ -52,6 +66,7 @@ export class Session {
     private readonly handlers: SessionHandlers,
   ) {
     this.link = link;
+    this.requests = new Requests((message) => link.send(message));
     this.media = this.#newMedia(joined, options);
     this.monitor = new Monitor(
       this.media.pc,
@@ -65,11 +80,9 @@ export class Session {
     });
   }
 
-  /** Joins the room. */
+  /** Joins the room. May take as long as somebody has to wait in the lobby; `signal` ends that. */
   static async open(
-    url: string,
-    token: string,
-    sdk: string,
+    { url, token, sdk, signal }: Entry,
     options: MediaOptions,
     handlers: SessionHandlers,
   ): Promise<{ session: Session; joined: JoinedMessage }> {
@@ -77,11 +90,16 @@ export class Session {
     const made: { session?: Session } = {};
     const link = new Link(url, {
       message: (message) => made.session?.handleMessage(message),
+      waiting: (reason) => handlers.waiting(reason),
       cut: () => made.session?.handleLink(false),
       resumed: () => made.session?.handleLink(true),
       lost: (error) => made.session?.handleLost(error),
     });
-    const joined = await link.join(token, sdk);
+    const leave = (): void => link.close();
+    signal.addEventListener('abort', leave);
+    const joining = link.join(token, sdk);
+    if (signal.aborted) leave();
+    const joined = await joining.finally(() => signal.removeEventListener('abort', leave));
     made.session = new Session(link, joined, options, handlers);
     return { session: made.session, joined };
   }
@@ -93,8 +111,13 @@ export class Session {
 
   /** Starts receiving, when the token grants it. Called when the owner knows the participants. */
   start(joined: JoinedMessage): void {
-    if (joined.grants.subscribe) this.media.openSlots();
+    this.setGrants(joined.grants);
     this.#update();
+  }
+
+  /** Takes over what the client may do now. */
+  setGrants(grants: Grants): void {
+    if (grants.subscribe) this.media.openSlots();
   }
 
   /** The network may have changed. */
@@ -106,6 +129,7 @@ export class Session {
   /** Ends the session; nothing is told any more. */
   close(): void {
     this.#path.close();
+    this.requests.close();
     this.monitor.close();
     this.media.close();
     this.link.close();
@@ -134,14 +158,20 @@ export class Session {
         if (message.state === 'interrupted') this.#path.handleDown();
         else this.#path.handleUp();
         return;
+      case 'acted':
+        return this.requests.handleActed(message);
+      case 'renewed':
+        return this.requests.handleRenewed();
       case 'error':
-        if (typeof message.offer === 'number') {
-          return this.media.handleRefusal(message.offer, fromServer(message.error));
-        }
-        return this.handlers.failed(fromServer(message.error));
+        return this.#handleError(fromServer(message.error), message.offer);
       default:
         this.handlers.message(message);
     }
+  }
+
+  #handleError(error: ConclaveError, offer: number | null | undefined): void {
+    if (typeof offer === 'number') return this.media.handleRefusal(offer, error);
+    if (!this.requests.handleError(error)) this.handlers.failed(error);
   }
 
   private handleLink(up: boolean): void {

@@ -21,6 +21,8 @@ export class RemoteTrack extends Attachable {
   readonly participant: Participant;
   /** What it shows or carries. */
   readonly source: Source;
+  /** Whether it is shown to everybody first. */
+  pinned = false;
   #muted: boolean;
 
   /** @internal */
@@ -40,6 +42,11 @@ export class RemoteTrack extends Attachable {
   /** Whether its publisher has muted it. */
   get muted(): boolean {
     return this.#muted;
+  }
+
+  /** Whether a moderator muted it: it is not forwarded, whatever its publisher does. */
+  get mutedByServer(): boolean {
+    return this.participant.mutedByServer.has(this.source);
   }
 
   /** Whether it is received now, which means that it has a slot. */

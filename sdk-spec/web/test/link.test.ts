@@ -20,7 +20,13 @@ const JOINED = {
 type Spied = { [K in keyof LinkHandlers]: ReturnType<typeof vi.fn<LinkHandlers[K]>> };
 
 async function joined(): Promise<{ link: Link; handlers: Spied; socket: FakeSocket }> {
-  const handlers: Spied = { message: vi.fn(), cut: vi.fn(), resumed: vi.fn(), lost: vi.fn() };
+  const handlers: Spied = {
+    message: vi.fn(),
+    waiting: vi.fn(),
+    cut: vi.fn(),
+    resumed: vi.fn(),
+    lost: vi.fn(),
+  };
   const link = new Link('wss://x/v1/ws', handlers, fakeSocket);
   const promise = link.join('token', 'sdk');
   FakeSocket.last.onopen?.();
@@ -224,5 +230,11 @@ describe('an open link', () => {
 });
 
 function spies(): LinkHandlers {
-  return { message: vi.fn(), cut: vi.fn(), resumed: vi.fn(), lost: vi.fn() };
+  return {
+    message: vi.fn(),
+    waiting: vi.fn(),
+    cut: vi.fn(),
+    resumed: vi.fn(),
+    lost: vi.fn(),
+  };
 }

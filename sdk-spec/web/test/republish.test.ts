@@ -11,7 +11,7 @@ let publishing: (() => Promise<void>)[] = [];
 
 vi.mock('../src/session.js', () => ({
   Session: {
-    open: (_url: string, _token: string, _sdk: string, _options: object, handlers: never) => {
+    open: (_entry: object, _options: object, handlers: never) => {
       const publish = vi.fn(publishing.shift() ?? (() => Promise.resolve()));
       opened.push({ handlers, publish });
       const media = { publish, slots: { midOf: () => undefined } };

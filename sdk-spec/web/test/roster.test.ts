@@ -13,6 +13,7 @@ function setUp(): { roster: Roster; log: string[] } {
   const log: string[] = [];
   const handlers: RosterHandlers = {
     participantJoined: ({ id }) => void log.push(`+${id}`),
+    participantUpdated: ({ id }) => void log.push(`~${id}`),
     participantLeft: ({ id }) => void log.push(`-${id}`),
     trackPublished: ({ id }) => void log.push(`+${id}`),
     trackUnpublished: ({ id }) => void log.push(`-${id}`),
