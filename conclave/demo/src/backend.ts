@@ -1,5 +1,7 @@
 /** The partner's server of this demo: checks the join code and mints a token. */
 
+import type { Role } from '@conclave/web';
+
 /** Where to join, and with what. */
 export interface Ticket {
   url: string;
@@ -11,6 +13,8 @@ export interface JoinRequest {
   code: string;
   room: string;
   handle: string;
+  /** Instead of: moderator who comes first, then participant. */
+  role?: Role | null;
 }
 
 /** The demo's server said no. */

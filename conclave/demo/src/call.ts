@@ -1,21 +1,31 @@
 /** The call: bar, tiles, controls. */
 
-import { type LeaveReason, LocalTrack, type Quality, type Room } from '@conclave/web';
+import {
+  type Invitation,
+  type LeaveReason,
+  LocalTrack,
+  type Quality,
+  type Room,
+} from '@conclave/web';
 import { byId, icon } from './dom.js';
 import { generatedPicture, generatedTone } from './generated.js';
 import { Grid } from './grid.js';
+import { Panel } from './panel.js';
 import { inviteLink } from './params.js';
+import { HAND } from './people.js';
 import { describe, type Choice } from './setup.js';
 import { toast } from './toast.js';
 
 const QUALITY_TEXT: Record<Quality, string> = { good: 'Good', fair: 'Fair', poor: 'Poor' };
 
-type BannerKind = 'reconnecting' | 'sound' | 'alone';
+type BannerKind = 'reconnecting' | 'sound' | 'invited' | 'waiting' | 'alone';
 
 /** Text and button. */
 const BANNERS: Record<BannerKind, [string, string]> = {
   reconnecting: ['The connection was interrupted. Reconnecting…', ''],
   sound: ['The browser holds the sound back.', 'Play sound'],
+  invited: ['A moderator invites you to a breakout room.', 'Go there'],
+  waiting: ['A moderator will let you in again.', ''],
   alone: ['Nobody else is here yet.', 'Copy invite link'],
 };
 
@@ -24,6 +34,8 @@ export class Call {
   readonly #root = byId('call');
   readonly #grid: Grid;
   readonly #abort = new AbortController();
+  readonly #panel: Panel;
+  #invitation: Invitation | null = null;
   #media: Pick<Choice, 'picture' | 'sound'>;
   #busy = new Set<string>();
   #soundBlocked = false;
@@ -35,6 +47,7 @@ export class Call {
     ended: (reason: LeaveReason) => void,
   ) {
     this.#grid = new Grid(room);
+    this.#panel = new Panel(room, this.#abort.signal);
     this.#media = {
       picture: choice.picture === 'off' ? 'camera' : choice.picture,
       sound: choice.sound === 'off' ? 'microphone' : choice.sound,
@@ -42,7 +55,6 @@ export class Call {
     this.#listen(ended);
     this.#wire();
     this.#root.hidden = false;
-    byId('call-room').textContent = choice.room;
     this.#update();
     room.playAudio();
   }
@@ -60,14 +72,28 @@ export class Call {
     const { room } = this;
     const update = (): void => this.#update();
     room.on('participantJoined', update);
+    room.on('participantUpdated', update);
     room.on('participantLeft', update);
+    room.on('roomUpdated', update);
+    room.on('lobby', update);
+    room.on('floor', update);
+    room.on('grantsChanged', update);
     room.on('trackPublished', update);
     room.on('trackUnpublished', update);
     room.on('trackSubscribed', update);
     room.on('trackUnsubscribed', update);
     room.on('trackMuted', update);
     room.on('localTrackPublished', update);
-    room.on('localTrackUnpublished', update);
+    room.on('localTrackUnpublished', (track, reason) => {
+      if (reason === 'not_permitted')
+        toast(`Your ${track.source} was turned off: not permitted now.`);
+      this.#update();
+    });
+    room.on('moved', () => this.#onMoved());
+    room.on('invited', (invitation) => {
+      this.#invitation = invitation;
+      this.#update();
+    });
     room.on('connectionState', update);
     room.on('quality', update);
     room.on('reconnected', update);
@@ -86,6 +112,7 @@ export class Call {
     on('control-mic', () => void this.#toggleMic());
     on('control-cam', () => void this.#toggleCam());
     on('control-screen', () => void this.#toggleScreen());
+    on('control-hand', () => this.#toggleHand());
     on('control-leave', () => this.room.leave());
     on('call-invite', () => void this.#copyInvite());
     on('banner-button', () => this.#onBanner());
@@ -95,9 +122,12 @@ export class Call {
   }
 
   #onKey(event: KeyboardEvent): void {
+    // A letter in a menu of the panel chooses there.
+    if (event.target instanceof HTMLSelectElement) return;
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (event.key === 'm') void this.#toggleMic();
     if (event.key === 'v') void this.#toggleCam();
+    if (event.key === 'h') this.#toggleHand();
     if (event.key === 's') void this.#toggleScreen();
   }
 
@@ -120,6 +150,32 @@ export class Call {
     await this.#try('screen', () =>
       track ? Promise.resolve(this.room.unpublish(track)) : this.room.publishScreen(),
     );
+  }
+
+  /** In a lecture the hand asks for the floor, or gives it back; else it is a state to be seen. */
+  #toggleHand(): void {
+    const { room } = this;
+    try {
+      if (this.#floorRules()) {
+        if (room.floor.held || room.floor.requested) room.floor.release();
+        else room.floor.request();
+      } else {
+        room.setState(room.localParticipant.state === HAND ? null : HAND);
+      }
+    } catch (error) {
+      toast(describe(error));
+    }
+  }
+
+  #floorRules(): boolean {
+    return this.room.info.mode === 'lecture' && this.room.localParticipant.role === 'participant';
+  }
+
+  #onMoved(): void {
+    const { info } = this.room;
+    toast(info.parent ? 'You are in a breakout room.' : 'You are back in the main room.');
+    this.#invitation = null;
+    this.#update();
   }
 
   #publishSound(): Promise<LocalTrack> {
@@ -177,7 +233,9 @@ export class Call {
   #update(): void {
     if (this.room.connectionState === 'left') return;
     this.#grid.update();
+    this.#panel.update();
     const people = this.room.participants.size + 1;
+    byId('call-room').textContent = this.choice.room + (this.room.info.parent ? ' · breakout' : '');
     byId('call-count').textContent = people === 1 ? 'only you' : `${people} people`;
     this.#updateControls();
     this.#updateQuality();
@@ -185,9 +243,9 @@ export class Call {
   }
 
   #updateControls(): void {
-    const { localTracks, grants } = this.room;
+    const { localTracks, grants, localParticipant: me } = this.room;
     const live = (source: 'microphone' | 'camera'): boolean =>
-      localTracks.get(source)?.muted === false;
+      localTracks.get(source)?.muted === false && !me.mutedByServer.has(source);
     this.#control('mic', live('microphone'), ['Mute', 'Unmute'], ['mic', 'mic-off']);
     this.#control('cam', live('camera'), ['Camera off', 'Camera on'], ['cam', 'cam-off']);
     const sharing = localTracks.has('screen');
@@ -196,7 +254,25 @@ export class Call {
     screen.dataset.on = String(sharing);
     const can = typeof navigator.mediaDevices?.getDisplayMedia === 'function';
     screen.disabled = !can || !grants.publish?.includes('screen') || this.#busy.has('screen');
+    this.#updateHand();
     fill(byId('control-leave'), 'leave', 'Leave');
+  }
+
+  #updateHand(): void {
+    const { floor, localParticipant: me } = this.room;
+    const button = byId<HTMLButtonElement>('control-hand');
+    const text = this.#floorRules()
+      ? floor.held
+        ? 'End speaking'
+        : floor.requested
+          ? 'Take back'
+          : 'Ask to speak'
+      : me.state === HAND
+        ? 'Lower hand'
+        : 'Raise hand';
+    fill(button, 'hand', text);
+    const on = this.#floorRules() ? floor.held || floor.requested : me.state === HAND;
+    button.dataset.on = String(on);
   }
 
   #control(name: string, on: boolean, text: [string, string], icons: [string, string]): void {
@@ -232,18 +308,29 @@ export class Call {
   /** The most pressing one. */
   #bannerKind(): BannerKind | null {
     if (this.room.connectionState === 'reconnecting') return 'reconnecting';
+    if (this.room.connectionState === 'waiting') return 'waiting';
     if (this.#soundBlocked) return 'sound';
+    if (this.#invitation) return 'invited';
     return this.room.participants.size === 0 ? 'alone' : null;
   }
 
   #onBanner(): void {
     if (this.#bannerKind() === 'alone') return void this.#copyInvite();
+    if (this.#bannerKind() === 'invited') return this.#acceptInvitation();
     this.#setSoundBlocked(false);
     this.room.playAudio();
   }
 
+  #acceptInvitation(): void {
+    const invitation = this.#invitation;
+    this.#invitation = null;
+    this.#update();
+    invitation?.accept().catch((error: unknown) => toast(describe(error)));
+  }
+
   #close(): void {
     this.#abort.abort();
+    this.#panel.close();
     this.#grid.close();
     this.#root.hidden = true;
   }

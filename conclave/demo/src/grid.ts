@@ -3,6 +3,7 @@
 import type { LocalTrack, Participant, RemoteTrack, Room } from '@conclave/web';
 import { byId } from './dom.js';
 import { arrange } from './layout.js';
+import { raised } from './people.js';
 import { Tile } from './tile.js';
 
 type AnyTrack = RemoteTrack | LocalTrack;
@@ -20,7 +21,7 @@ export class Grid {
 
   /** Brings the tiles in step with the room. Cheap: what is right stays untouched. */
   update(): void {
-    const people = [this.room.localParticipant, ...this.room.participants.values()];
+    const people = this.room.participantsInOrder;
     const wanted = new Set<string>();
     for (const person of people) {
       this.#show(person, 'camera', find(person, 'camera'), wanted);
@@ -28,6 +29,7 @@ export class Grid {
       if (screen) this.#show(person, 'screen', screen, wanted);
     }
     for (const [key, tile] of [...this.#tiles]) if (!wanted.has(key)) this.#drop(key, tile);
+    this.#reorder(people);
     this.#screens.hidden = this.#screens.childElementCount === 0;
     this.#arrange();
   }
@@ -48,7 +50,10 @@ export class Grid {
     wanted.add(key);
     const tile = this.#tiles.get(key) ?? this.#add(key, new Tile(person, kind));
     tile.show(track);
-    tile.showMuted(find(person, 'microphone')?.muted ?? true);
+    const sound = find(person, 'microphone');
+    tile.showMuted((sound?.muted ?? true) || person.mutedByServer.has('microphone'));
+    tile.showRaised(raised(this.room, person));
+    tile.showSpotlight(person.spotlighted);
     tile.showSpeaking(person.speaking);
   }
 
@@ -56,6 +61,15 @@ export class Grid {
     this.#tiles.set(key, tile);
     (tile.kind === 'screen' ? this.#screens : this.#grid).append(tile.element);
     return tile;
+  }
+
+  /** Moves only what is not in its place: an element that moves starts its video anew. */
+  #reorder(people: Participant[]): void {
+    people.forEach(({ id }, at) => {
+      const tile = this.#tiles.get(`${id}/camera`);
+      const there = this.#grid.children[at] ?? null;
+      if (tile && there !== tile.element) this.#grid.insertBefore(tile.element, there);
+    });
   }
 
   #drop(key: string, tile: Tile): void {

@@ -1,6 +1,6 @@
 /** What the address says: `/demo/#room=<name>&code=<code>`, and options for tests. */
 
-import type { VideoCodec } from '@conclave/web';
+import type { Role, VideoCodec } from '@conclave/web';
 
 /** Where the picture comes from. */
 export type Picture = 'camera' | 'generated';
@@ -16,9 +16,12 @@ export interface Params {
   codec: VideoCodec | null;
   /** Handle to use instead of a random one. */
   handle: string | null;
+  /** Role to ask for; null lets the server choose: who comes first moderates. */
+  role: Role | null;
 }
 
 const CODECS: readonly string[] = ['VP8', 'VP9', 'H264', 'AV1'];
+const ROLES: readonly string[] = ['moderator', 'participant', 'viewer'];
 const HANDLE = /^[A-Za-z0-9._~-]{1,64}$/;
 
 /** Reads the fragment. It never reaches a server, so the join code is in no log. */
@@ -27,6 +30,7 @@ export function readParams(hash: string): Params {
   const source = given.get('source');
   const codec = given.get('codec')?.toUpperCase() ?? '';
   const handle = given.get('handle') ?? '';
+  const role = given.get('role') ?? '';
   return {
     room: given.get('room') ?? '',
     code: given.get('code') ?? '',
@@ -34,6 +38,7 @@ export function readParams(hash: string): Params {
     source: source === 'camera' || source === 'generated' ? source : null,
     codec: CODECS.includes(codec) ? (codec as VideoCodec) : null,
     handle: HANDLE.test(handle) ? handle : null,
+    role: ROLES.includes(role) ? (role as Role) : null,
   };
 }
 

@@ -14,6 +14,7 @@ export class Tile {
   readonly #cover = make('div', 'cover');
   readonly #label = make('span', '');
   readonly #muted = icon('mic-off');
+  readonly #raised = icon('hand');
   #track: AnyTrack | null = null;
 
   constructor(
@@ -29,11 +30,13 @@ export class Tile {
       'tile',
       this.#video,
       this.#cover,
-      make('div', 'tag', this.#muted, this.#label),
+      make('div', 'tag', this.#muted, this.#raised, this.#label),
     );
     this.element.dataset.participant = participant.id;
     this.element.dataset.kind = kind;
     this.#muted.toggleAttribute('hidden', true);
+    this.#raised.classList.add('raised');
+    this.#raised.toggleAttribute('hidden', true);
   }
 
   /** Shows a track, or the avatar. Call it again when the track was muted or got a slot. */
@@ -56,6 +59,16 @@ export class Tile {
       this.participant.speaking ? 'speaking' : '',
     ];
     this.element.setAttribute('aria-label', words.filter(Boolean).join(', '));
+  }
+
+  /** Shows a raised hand. */
+  showRaised(raised: boolean): void {
+    this.#raised.toggleAttribute('hidden', !raised || this.kind === 'screen');
+  }
+
+  /** Marks the tile that everybody sees first. */
+  showSpotlight(spotlit: boolean): void {
+    this.element.classList.toggle('spotlit', spotlit && this.kind === 'camera');
   }
 
   /** Outlines the tile while its participant speaks. */

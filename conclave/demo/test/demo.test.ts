@@ -13,13 +13,16 @@ describe('address', () => {
       source: 'generated',
       codec: 'VP9',
       handle: null,
+      role: null,
     });
-    expect(readParams('#source=x&codec=H265&handle=a%20b')).toMatchObject({
+    expect(readParams('#role=viewer').role).toBe('viewer');
+    expect(readParams('#source=x&codec=H265&handle=a%20b&role=king')).toMatchObject({
       room: '',
       auto: false,
       source: null,
       codec: null,
       handle: null,
+      role: null,
     });
   });
 

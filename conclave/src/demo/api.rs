@@ -47,6 +47,10 @@ impl Rest {
         Ok(None)
     }
 
+    pub(super) async fn room(&self, id: &str) -> Result<Room, Failure> {
+        self.call(Method::GET, &format!("/v1/rooms/{id}"), &()).await
+    }
+
     pub(super) async fn create_room(&self, request: &CreateRoom) -> Result<Room, Failure> {
         self.call(Method::POST, "/v1/rooms", request).await
     }

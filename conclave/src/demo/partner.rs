@@ -2,7 +2,10 @@
 //!
 //! One task owns the work, so that two pages that open at once meet in one room.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json,
@@ -13,7 +16,7 @@ use sdk_spec::{
     handle::Handle,
     problem::{Code, Problem},
     rest::{CreateRoom, CreateToken, CreatedToken, Room},
-    room::RoomSettings,
+    room::{RoomSettings, RoomState},
     ws::{Grants, Role, Source},
 };
 use serde::{Deserialize, Serialize};
@@ -32,6 +35,8 @@ const JOINS_WAITING_MAX: usize = 64;
 const ROOMS_KNOWN_MAX: usize = 1000;
 /// Participants of a demo room at most: what one page can show.
 const PARTICIPANTS_MAX: u32 = 16;
+/// Time that who was given an empty room to moderate has for getting in: devices and a question.
+const MODERATOR_COMES_WITHIN: Duration = Duration::from_secs(60);
 /// Everything that a participant can publish.
 const SOURCES: [Source; 4] =
     [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio];
@@ -43,6 +48,9 @@ pub(super) struct JoinRequest {
     code: String,
     room: Handle,
     handle: Handle,
+    /// Instead of: moderator who comes first, then participant.
+    #[serde(default)]
+    role: Option<Role>,
 }
 
 /// What the page gets, for the SDK's `Room.join(url, token)`.
@@ -55,6 +63,7 @@ pub(super) struct JoinAnswer {
 struct Job {
     room: Handle,
     handle: Handle,
+    role: Option<Role>,
     answer: oneshot::Sender<Result<CreatedToken, Failure>>,
 }
 
@@ -72,7 +81,7 @@ pub(super) fn spawn(rest: Rest, code: String, reach: Reach) -> Partner {
     let mut mint = Mint { rest, known: HashMap::new() };
     tokio::spawn(async move {
         while let Some(job) = waiting.recv().await {
-            let minted = mint.token(job.room, job.handle).await;
+            let minted = mint.token(job.room, job.handle, job.role).await;
             // A page that went away meanwhile does not wait for it.
             let _ = job.answer.send(minted);
         }
@@ -97,7 +106,8 @@ pub(super) async fn join(
         return Err(Problem::new(Code::MalformedRequest).detail(detail).into());
     }
     let (answer, minted) = oneshot::channel();
-    let job = Job { room: request.room, handle: request.handle, answer };
+    let JoinRequest { room, handle, role, .. } = request;
+    let job = Job { room, handle, role, answer };
     partner.jobs.try_send(job).map_err(|_| Failure::from(Code::Unavailable))?;
     let minted = minted.await.map_err(|_| Failure::from(Code::Internal))??;
     let url = partner.reach.ws_url(minted.ws_url, host);
@@ -107,29 +117,68 @@ pub(super) async fn join(
 /// Finds or makes the room and asks REST for a token.
 struct Mint {
     rest: Rest,
-    /// Ids of rooms by their names. A room may have ended since.
-    known: HashMap<Handle, String>,
+    /// Rooms by their names. A room may have ended since.
+    known: HashMap<Handle, Known>,
+}
+
+/// What is remembered of a room.
+#[derive(Clone)]
+struct Known {
+    id: String,
+    /// Who was made its moderator, and when; nobody yet when it was found.
+    moderator: Option<(Handle, Instant)>,
+}
+
+impl Known {
+    /// Whether this handle moderates: whoever is the first in an empty room.
+    fn moderates(&self, handle: &Handle, is_empty: bool) -> bool {
+        match &self.moderator {
+            Some((moderator, _)) if moderator == handle => true,
+            Some((_, since)) => is_empty && since.elapsed() > MODERATOR_COMES_WITHIN,
+            None => is_empty,
+        }
+    }
 }
 
 impl Mint {
-    async fn token(&mut self, room: Handle, handle: Handle) -> Result<CreatedToken, Failure> {
-        let grants = Grants { publish: SOURCES.to_vec(), subscribe: true, ..Grants::default() };
-        let token = CreateToken { handle, role: Role::Participant, grants, ttl_seconds: None };
-        let id = self.open_room(&room).await?;
-        match self.rest.create_token(&id, &token).await {
+    async fn token(
+        &mut self,
+        name: Handle,
+        handle: Handle,
+        role: Option<Role>,
+    ) -> Result<CreatedToken, Failure> {
+        let room = self.open_room(&name).await?;
+        let as_what = role.unwrap_or_else(|| self.role(&name, &room, &handle));
+        let token = create_token(handle.clone(), as_what);
+        match self.rest.create_token(&room.id, &token).await {
             // The room ended in between: empty for too long.
             Err(failure) if failure.status == StatusCode::NOT_FOUND => {
-                self.known.remove(&room);
-                let fresh = self.create_room(room).await?;
-                self.rest.create_token(&fresh, &token).await
+                self.known.remove(&name);
+                let fresh = self.create_room(name.clone()).await?;
+                let as_what = role.unwrap_or_else(|| self.role(&name, &fresh, &handle));
+                self.rest.create_token(&fresh.id, &create_token(handle, as_what)).await
             }
             minted => minted,
         }
     }
 
-    async fn open_room(&mut self, name: &Handle) -> Result<String, Failure> {
-        if let Some(id) = self.known.get(name) {
-            return Ok(id.clone());
+    /// The role of who asks for none, and notes who moderates.
+    fn role(&mut self, name: &Handle, room: &Room, handle: &Handle) -> Role {
+        let Some(known) = self.known.get_mut(name) else { return Role::Participant };
+        if !known.moderates(handle, room.participants == 0) {
+            return Role::Participant;
+        }
+        known.moderator = Some((handle.clone(), Instant::now()));
+        Role::Moderator
+    }
+
+    async fn open_room(&mut self, name: &Handle) -> Result<Room, Failure> {
+        if let Some(known) = self.known.get(name) {
+            match self.rest.room(&known.id).await {
+                Ok(room) if room.state != RoomState::Ended => return Ok(room),
+                Err(failure) if failure.status != StatusCode::NOT_FOUND => return Err(failure),
+                _ => drop(self.known.remove(name)),
+            }
         }
         match self.rest.find_room(name.as_str()).await? {
             Some(found) => Ok(self.remember(name.clone(), found)),
@@ -137,7 +186,7 @@ impl Mint {
         }
     }
 
-    async fn create_room(&mut self, name: Handle) -> Result<String, Failure> {
+    async fn create_room(&mut self, name: Handle) -> Result<Room, Failure> {
         let request = CreateRoom {
             settings: RoomSettings {
                 participants_max: Some(PARTICIPANTS_MAX),
@@ -150,11 +199,39 @@ impl Mint {
         Ok(self.remember(name, room))
     }
 
-    fn remember(&mut self, name: Handle, room: Room) -> String {
+    fn remember(&mut self, name: Handle, room: Room) -> Room {
         if self.known.len() >= ROOMS_KNOWN_MAX {
             self.known.clear();
         }
-        self.known.insert(name, room.id.clone());
-        room.id
+        self.known.insert(name, Known { id: room.id.clone(), moderator: None });
+        room
+    }
+}
+
+/// Everything but moderating and recording; that comes with the role.
+fn create_token(handle: Handle, role: Role) -> CreateToken {
+    let publish = if role == Role::Viewer { Vec::new() } else { SOURCES.to_vec() };
+    let grants =
+        Grants { publish, subscribe: true, data: true, update_own: true, ..Grants::default() };
+    CreateToken { handle, role, grants, ttl_seconds: None }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_first_in_an_empty_room_moderates_and_stays_moderator() {
+        let (ann, ben): (Handle, Handle) = ("guest-a".parse().unwrap(), "guest-b".parse().unwrap());
+        let mut known = Known { id: "rm_1".to_owned(), moderator: None };
+        assert!(known.moderates(&ann, true));
+        assert!(!known.moderates(&ann, false), "of a room that others opened");
+        known.moderator = Some((ann.clone(), Instant::now()));
+        assert!(known.moderates(&ann, false), "who comes back");
+        assert!(!known.moderates(&ben, true), "the moderator is on its way");
+        let long_ago = Instant::now().checked_sub(2 * MODERATOR_COMES_WITHIN);
+        known.moderator = long_ago.map(|then| (ann, then));
+        assert!(known.moderates(&ben, true) && !known.moderates(&ben, false));
     }
 }

@@ -30,6 +30,8 @@ struct Played {
     rooms: Arc<Mutex<Vec<(String, String)>>>,
     refuses_key: bool,
     lists: Arc<Mutex<usize>>,
+    /// What tokens were asked for.
+    tokens: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Played {
@@ -43,6 +45,7 @@ impl Played {
     fn router(&self) -> Router {
         Router::new()
             .route("/v1/rooms", get(list).post(create))
+            .route("/v1/rooms/{id}", get(read))
             .route("/v1/rooms/{id}/tokens", post(token))
             .with_state(self.clone())
     }
@@ -51,7 +54,8 @@ impl Played {
 fn room(id: &str, reference: &str) -> Value {
     json!({
         "id": id, "reference": reference, "created_at": "2026-11-21T20:00:00.000Z",
-        "participants_max": 16, "empty_timeout_seconds": 300, "participants": 0,
+        "kind": "ad_hoc", "state": "open", "version": 1, "settings": {},
+        "participants": 0, "waiting": 0,
     })
 }
 
@@ -76,10 +80,21 @@ async fn create(State(played): State<Played>, Json(request): Json<Value>) -> Jso
     Json(room(&played.open(reference), reference))
 }
 
-async fn token(
+async fn read(
     State(played): State<Played>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, StatusCode> {
+    let rooms = played.rooms.lock().unwrap();
+    let found = rooms.iter().find(|(known, _)| *known == id);
+    found.map(|(id, name)| Json(room(id, name))).ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn token(
+    State(played): State<Played>,
+    Path(id): Path<String>,
+    Json(request): Json<Value>,
+) -> Result<Json<Value>, StatusCode> {
+    played.tokens.lock().unwrap().push(request);
     let known = played.rooms.lock().unwrap().iter().any(|(room, _)| *room == id);
     let expires = "2026-11-21T20:00:00.000Z";
     let answer = json!({ "token": id, "expires_at": expires, "ws_url": "ws://localhost/v1/ws" });
@@ -164,6 +179,24 @@ async fn joined(demo: &Router, room: &str) -> String {
     let (status, _, answer) = ask(demo, "localhost:7880", join_request(CODE, room)).await;
     assert_eq!(status, 200, "{answer}");
     answer["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn who_comes_first_moderates_unless_another_role_is_asked_for() {
+    let played = Played::default();
+    let demo = demo(&played);
+    for (handle, role) in [("a", None), ("b", None), ("a", None), ("c", Some("viewer"))] {
+        let mut request = json!({ "code": CODE, "room": "lobby", "handle": handle });
+        if let Some(role) = role {
+            request["role"] = role.into();
+        }
+        assert_eq!(ask(&demo, "localhost", request.to_string()).await.0, 200);
+    }
+    let tokens = played.tokens.lock().unwrap();
+    let roles: Vec<_> = tokens.iter().map(|token| token["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["moderator", "participant", "moderator", "viewer"]);
+    assert_eq!(tokens[3]["grants"]["publish"], json!([]));
+    assert_eq!(tokens[1]["grants"]["publish"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { generate } from '../scripts/protocol.mjs';
-import { TRACKS_WANTED_MAX } from '../src/limits.js';
+import { DATA_BYTES_MAX, STATE_BYTES_MAX, TRACKS_WANTED_MAX } from '../src/limits.js';
 import { DEAD_MS, PING_MS, RESUME_MS, SUBPROTOCOL } from '../src/protocol.js';
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8');
@@ -12,7 +12,10 @@ it('the message types are generated from the present contract', async () => {
 
 it('names and times are those of the contract', () => {
   const contract = read('../../src/ws.rs');
-  expect(read('../../src/limits.rs')).toContain(`TRACKS_WANTED_MAX: usize = ${TRACKS_WANTED_MAX},`);
+  const limits = read('../../src/limits.rs');
+  expect(limits).toContain(`TRACKS_WANTED_MAX: usize = ${TRACKS_WANTED_MAX},`);
+  expect(limits).toContain(`DATA_BYTES_MAX: usize = ${DATA_BYTES_MAX},`);
+  expect(limits).toContain(`STATE_BYTES_MAX: usize = ${STATE_BYTES_MAX},`);
   const constant = (name: string): string | undefined =>
     new RegExp(`pub const ${name}: [^=]*= "?([^";]+)"?;`).exec(contract)?.[1];
   expect(constant('SUBPROTOCOL')).toBe(SUBPROTOCOL);
