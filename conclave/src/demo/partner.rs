@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_first_in_an_empty_room_moderates_and_stays_moderator() {
-        let (ann, ben): (Handle, Handle) = ("guest-a".parse().unwrap(), "guest-b".parse().unwrap());
+        let (ann, ben) = (Handle::parse("guest-a").unwrap(), Handle::parse("guest-b").unwrap());
         let mut known = Known { id: "rm_1".to_owned(), moderator: None };
         assert!(known.moderates(&ann, true));
         assert!(!known.moderates(&ann, false), "of a room that others opened");
