@@ -77,6 +77,18 @@ limits! {
         "Breakout rooms of a room.";
     AUDIT_SEQ_MAX: u64 = 1 << 48, "entries",
         "Most entries of an audit log: more than a project makes in its life.";
+    LOBBY_MAX: usize = 100, "participants",
+        "Participants that wait to be let in. Moderators get the whole list at each change.";
+    FLOOR_REQUESTS_MAX: usize = 100, "participants",
+        "Requests for the floor that are remembered. Moderators get the whole list at each change.";
+    EXTEND_SECONDS_MAX: u32 = 24 * 3600, "seconds",
+        "By how much a room is extended at once. What was meant to last is a permanent room.";
+    BREAKOUT_SECONDS_MIN: u32 = 10, "seconds",
+        "Shortest duration of breakout rooms. Below it nobody would have arrived.";
+    BREAKOUT_SECONDS_MAX: u32 = 24 * 3600, "seconds",
+        "Longest duration of breakout rooms: a day's workshop.";
+    MOVE_SECONDS: u32 = 10, "seconds",
+        "Time in which a client that is moved joins the other room; then it is removed from this one.";
     ROOMS_OPEN_MAX: u32 = 10_000, "rooms",
         "Most open rooms of a project. Each costs about 2 kB of memory on its node.";
     TOKEN_SECONDS_MAX: u32 = 15 * 60, "seconds",

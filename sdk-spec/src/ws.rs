@@ -261,7 +261,8 @@ pub enum ServerMessage {
         /// Who.
         participant: Participant,
     },
-    /// A participant's role, state, or muting at the server changed.
+    /// A participant's role, state, or muting at the server changed. The participant itself is told
+    /// of its muting too.
     ParticipantUpdated {
         /// The whole, as it is now.
         participant: Participant,
@@ -337,7 +338,8 @@ pub struct Participant {
     pub handle: Handle,
     /// Its role.
     pub role: Role,
-    /// What is muted at the server.
+    /// What is muted at the server for this participant. A track's own `muted` is what its
+    /// publisher says; it is heard when neither is muted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub muted: Vec<Source>,
     /// The app's own opaque text.
@@ -427,6 +429,10 @@ pub struct RoomInfo {
     /// Its breakout rooms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakouts: Vec<Breakout>,
+    /// What is muted at the server for everybody whose role is not moderator, besides what is
+    /// muted for each ([`Participant::muted`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub muted: Vec<Source>,
     /// Participants shown to everybody first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spotlight: Vec<String>,

@@ -246,7 +246,9 @@ impl Inbox for Dispatcher {
                 Ok(())
             }
             // A closed session is forgotten when the worker says that it ended.
-            Command::CloseSession { session } | Command::SetPermissions { session, .. } => {
+            Command::CloseSession { session }
+            | Command::SetPermissions { session, .. }
+            | Command::SetAudience { session, .. } => {
                 self.put_surely_if_known(table, table.worker_of_session(*session), command)
             }
             Command::SetMuted { track, .. } => {

@@ -61,6 +61,7 @@ enum About {
     EndOfRoom(RoomId),
     EndOfSession(SessionId),
     Permissions(SessionId),
+    Audience(SessionId),
     Muted(TrackId),
 }
 
@@ -84,7 +85,7 @@ impl Mailbox {
     }
 
     /// As [`Self::put`], but never refuses what takes something away from a session or track: its
-    /// end, its permissions, its muting. The caller must know what it is about, so that the rooms,
+    /// end, its permissions, its audience, its muting. The caller must know what it is about, so that the rooms,
     /// sessions and tracks of the worker bound what is kept.
     pub(crate) fn put_surely(&self, command: Command) -> Result<(), MailboxFull> {
         let mut commands = self.shared.commands();
@@ -167,6 +168,7 @@ impl About {
             Command::CloseRoom { room } => Some(Self::EndOfRoom(*room)),
             Command::CloseSession { session } => Some(Self::EndOfSession(*session)),
             Command::SetPermissions { session, .. } => Some(Self::Permissions(*session)),
+            Command::SetAudience { session, .. } => Some(Self::Audience(*session)),
             Command::SetMuted { track, .. } => Some(Self::Muted(*track)),
             Command::OpenRoom { .. }
             | Command::OpenSession { .. }

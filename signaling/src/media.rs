@@ -17,7 +17,14 @@ use crate::{
 /// The bus, and which session belongs to which room.
 pub(crate) struct Media {
     bus: Arc<dyn Bus>,
-    sessions: DashMap<SessionId, RoomId>,
+    sessions: DashMap<SessionId, Route>,
+}
+
+/// Where a session's events go.
+struct Route {
+    room: RoomId,
+    /// It was closed by us: only its last [`Event::Traffic`] is still of interest.
+    closed: bool,
 }
 
 impl Media {
@@ -42,12 +49,19 @@ impl Media {
 
     /// From now on events of `session` are for `room`.
     pub(crate) fn enter(&self, session: SessionId, room: RoomId) {
-        self.sessions.insert(session, room);
+        self.sessions.insert(session, Route { room, closed: false });
     }
 
-    /// Events of `session` are for nobody any more.
+    /// Events of `session`, except the last count of its traffic, are for nobody any more.
     pub(crate) fn forget(&self, session: SessionId) {
-        self.sessions.remove(&session);
+        if let Some(mut route) = self.sessions.get_mut(&session) {
+            route.closed = true;
+        }
+    }
+
+    /// The end of some sessions will not be heard: nothing is kept for those that are closed.
+    fn forget_closed(&self) {
+        self.sessions.retain(|_, route| !route.closed);
     }
 
     pub(crate) fn subscribe(&self) -> Subscription {
@@ -63,10 +77,16 @@ impl Media {
             | Event::OfferRefused { session, .. }
             | Event::Connected { session }
             | Event::Interrupted { session }
-            | Event::SessionEnded { session, .. }
             | Event::SlotsChanged { session, .. } => session,
+            Event::Traffic { session, .. } => {
+                return self.sessions.get(session).map(|route| route.room);
+            }
+            Event::SessionEnded { session, .. } => {
+                self.sessions.remove_if(session, |_, route| route.closed);
+                session
+            }
         };
-        self.sessions.get(session).map(|room| *room)
+        self.sessions.get(session).filter(|route| !route.closed).map(|route| route.room)
     }
 }
 
@@ -83,10 +103,12 @@ pub(crate) async fn pump(rooms: Arc<Rooms>, mut notices: Subscription) {
             Notice::NodeUp(_) => tracing::info!("media node registered"),
             Notice::NodeDown(node) => {
                 tracing::warn!("media node gone");
+                rooms.media().forget_closed();
                 rooms.send_all(|| Input::NodeDown(node)).await;
             }
             Notice::Missed(count) => {
                 tracing::warn!(count, "events of media nodes were missed");
+                rooms.media().forget_closed();
                 rooms.send_all(|| Input::Missed).await;
             }
         }

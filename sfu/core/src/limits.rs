@@ -37,6 +37,9 @@ pub const WAITING_INTERVAL: Duration = Duration::from_millis(200);
 /// Time between two sessions' repeated `SlotsChanged` of one `Sync`: 1,000 per second and room,
 /// an eighth of what the bus holds for a stalled subscriber.
 pub const SYNC_SPACING: Duration = Duration::from_millis(1);
+/// Time between two `Traffic` events of a session: what a node that is lost takes with it of the
+/// count.
+pub const TRAFFIC_INTERVAL: Duration = Duration::from_secs(60);
 /// Tracks named in one `SpeakersChanged`.
 pub const SPEAKERS_MAX: usize = 8;
 

@@ -4,9 +4,10 @@
 //! A node knows opaque ids only: no tenant, no handle, no token.
 //!
 //! ```text
-//! signaling ── OpenRoom, OpenSession, Offer, SetMuted, Want, Sync, CloseSession, CloseRoom ─▶ node
+//! signaling ── OpenRoom, OpenSession, Offer, SetMuted, Want, SetPermissions, SetAudience, Sync,
+//!              CloseSession, CloseRoom ────────────────────────────────────────────────▶ node
 //! signaling ◀── Answered, OfferRefused, Connected, Interrupted, SlotsChanged, TrackStarted,
-//!               SpeakersChanged, SessionEnded ─────────────────────────────────────────── node
+//!               SpeakersChanged, Traffic, SessionEnded ────────────────────────────────── node
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,19 @@ pub struct Permissions {
     pub publish: Vec<Source>,
     /// Whether the session receives the tracks of others.
     pub subscribe: bool,
+}
+
+/// Whose tracks a session may be given.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Those of these participants.
+    Only(Vec<ParticipantId>),
+    /// Those of all but these participants.
+    Except(Vec<ParticipantId>),
 }
 
 /// A client's wish to publish the media of one m-section.
@@ -129,6 +143,14 @@ pub enum Command {
         session: SessionId,
         /// What it may do from now on.
         permissions: Permissions,
+    },
+    /// Decide whose tracks a session is given, of those that it may have at all. Tracks of others
+    /// leave its slots, get none, and are not counted as waiting for one.
+    SetAudience {
+        /// The session.
+        session: SessionId,
+        /// The rule from now on.
+        audience: Audience,
     },
     /// Tell again what may have been missed: [`Event::SessionEnded`] for sessions that the node
     /// does not have, and soon, spread over time, [`Event::SlotsChanged`] for the others.
@@ -220,6 +242,16 @@ pub enum Event {
         room: RoomId,
         /// The track.
         track: TrackId,
+    },
+    /// Media of a session since the last such event: once a minute while there is any, and right
+    /// before [`Event::SessionEnded`].
+    Traffic {
+        /// The session.
+        session: SessionId,
+        /// Bytes of authentic RTP packets received from it.
+        received: u64,
+        /// Bytes of RTP packets sent to it, repetitions included.
+        sent: u64,
     },
     /// Who speaks now, loudest first; at most one event per 200 ms and room.
     SpeakersChanged {

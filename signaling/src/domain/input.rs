@@ -122,8 +122,9 @@ pub(crate) enum Command {
     Unbanned(Handle),
     /// A token for another room was minted, as [`Effect::Transfer`] asked.
     Ticket { participant: ParticipantId, room: RoomId, token: String, invited: bool },
-    /// The room's parent calls everybody back, and the room ends.
-    Recall,
+    /// The room's parent calls everybody back, and the room ends; or the parent is over: then
+    /// nobody can go back, and the room ends at once.
+    Recall { parent_ended: bool },
     /// A breakout room of this room is over.
     BreakoutEnded(RoomId),
     /// A new token of a client that is in: replaces role and grants if it is of the same handle.
@@ -307,8 +308,10 @@ pub(crate) enum Effect {
     Commit(Box<Commit>),
     /// Mint tokens for another room, for these participants: [`Command::Ticket`] follows for each.
     Transfer { participants: Vec<(ParticipantId, Admission)>, room: RoomId, invited: bool },
-    /// End breakout rooms: their participants are called back here.
-    Recall { rooms: Vec<RoomId> },
-    /// The room is over.
+    /// End breakout rooms: each is told [`Command::Recall`].
+    Recall { rooms: Vec<RoomId>, parent_ended: bool },
+    /// The room is over, and refuses whoever comes. Two things may still be told to it:
+    /// [`Command::Committed`], which gives the answers that wait for it, and the last
+    /// [`Event::Traffic`] of its sessions, which gives a last commit.
     Ended,
 }

@@ -27,6 +27,7 @@ impl Room {
             }
             // Nobody waits for it: a track is announced with the answer.
             Event::TrackStarted { .. } => {}
+            Event::Traffic { .. } => {}
             Event::SpeakersChanged { tracks, .. } => self.on_speakers(&tracks),
         }
     }

@@ -125,7 +125,7 @@ impl Room {
             | Command::Banned(_)
             | Command::Unbanned(_)
             | Command::Ticket { .. }
-            | Command::Recall
+            | Command::Recall { .. }
             | Command::BreakoutEnded(_)
             | Command::Renew { .. }
             | Command::RenewRefused { .. } => {}

@@ -115,6 +115,7 @@ impl Room {
             ends_at: self.charter.ends_at_ms.map(Timestamp),
             parent: self.charter.parent.map(|parent| parent.to_string()),
             breakouts: Vec::new(),
+            muted: Vec::new(),
             spotlight: Vec::new(),
             pinned: Vec::new(),
             data: settings.data.clone(),

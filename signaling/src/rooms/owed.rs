@@ -1,6 +1,6 @@
 //! Commands that a busy media node did not take and that must reach it: those that end media (until
-//! then it forwards the media of who was removed), those that mute or unmute, and the question what
-//! is left of a room.
+//! then it forwards the media of who was removed), those that mute or unmute, those that say what a
+//! session may do and whom it may see, and the question what is left of a room.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::{limits, media::Media};
 
 /// What a room still owes to media nodes, in order. Bounded by the sessions that the room had open:
 /// while it owes a node an end, nothing is opened there; of mutes only the newest of a track is kept,
-/// and there is one question.
+/// of permissions and audiences that of a session, and there is one question.
 #[derive(Default)]
 pub(super) struct Owed {
     list: Vec<(Registration, Command)>,
@@ -27,10 +27,22 @@ impl Owed {
 
     /// Forgets what a command makes void, whether or not the node takes it.
     pub(super) fn supersede(&mut self, command: &Command) {
-        if let Command::SetMuted { track: newest, .. } = command {
-            self.list
-                .retain(|(_, c)| !matches!(c, Command::SetMuted { track, .. } if track == newest));
-        }
+        self.list.retain(|(_, older)| match (older, command) {
+            (Command::SetMuted { track, .. }, Command::SetMuted { track: newest, .. }) => {
+                track != newest
+            }
+            (
+                Command::SetPermissions { session, .. },
+                Command::SetPermissions { session: newest, .. }
+                | Command::CloseSession { session: newest },
+            )
+            | (
+                Command::SetAudience { session, .. },
+                Command::SetAudience { session: newest, .. }
+                | Command::CloseSession { session: newest },
+            ) => session != newest,
+            _ => true,
+        });
     }
 
     /// When to try again.
@@ -74,6 +86,7 @@ mod tests {
     use std::sync::Arc;
 
     use bus::{Bus as _, InProcessBus, Inbox, InboxFull};
+    use sfu_proto::control::{Audience, Permissions};
     use sfu_proto::id::{NodeId, RoomId, SessionId, TrackId};
 
     use super::*;
@@ -106,10 +119,20 @@ mod tests {
         assert_eq!(owed.list.len(), 3, "a question and a mute of each track");
         owed.supersede(&mute(1, true));
         assert_eq!(owed.list.len(), 2);
+        let session = SessionId::from_bits(1);
+        let permit = |subscribe| Command::SetPermissions {
+            session,
+            permissions: Permissions { publish: Vec::new(), subscribe },
+        };
+        let hear = Command::SetAudience { session, audience: Audience::Only(Vec::new()) };
+        for command in [permit(true), hear, permit(false)] {
+            owed.keep(node, command, now);
+        }
+        assert_eq!(owed.list.len(), 4, "the newest permissions and an audience besides");
         owed.keep(node, Command::CloseSession { session: SessionId::from_bits(1) }, now);
         assert!(owed.holds_back(node));
         owed.settle(&media, now);
-        assert_eq!(owed.list.len(), 3, "still busy");
+        assert_eq!(owed.list.len(), 3, "still busy; who is closed needs no permissions");
         owed.keep(node, Command::CloseRoom { room: RoomId::from_bits(1) }, now);
         assert_eq!(owed.list.len(), 1, "nothing else matters then");
     }

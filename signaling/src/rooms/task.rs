@@ -211,6 +211,10 @@ impl Task {
             Input::Media { from, event } if self.node == Some(from) => {
                 self.apply(Command::Media(event));
             }
+            // The last count of a session may come after the node has nothing of the room any more.
+            Input::Media { event: event @ control::Event::Traffic { .. }, .. } => {
+                self.apply(Command::Media(event));
+            }
             Input::NodeDown(node) if self.node == Some(node) => self.lose_node(),
             // News of a node that does not carry this room (any more).
             Input::Media { .. } | Input::NodeDown(_) => {}
@@ -459,8 +463,10 @@ fn matters(command: &control::Command) -> bool {
         | C::OpenSession { .. }
         | C::CloseSession { .. }
         | C::SetMuted { .. }
+        | C::SetPermissions { .. }
+        | C::SetAudience { .. }
         | C::Sync { .. } => true,
-        C::Offer { .. } | C::Want { .. } | C::SetPermissions { .. } => false,
+        C::Offer { .. } | C::Want { .. } => false,
     }
 }
 

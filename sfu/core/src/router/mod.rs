@@ -2,6 +2,7 @@
 //! addresses and no keys; sealing goes through the transport session that is handed in.
 
 pub mod allocate;
+pub mod audience;
 pub mod forward;
 pub mod negotiate;
 pub mod permission;

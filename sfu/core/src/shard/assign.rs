@@ -15,6 +15,7 @@ use crate::{
     limits::{SPEAKERS_INTERVAL, SPEAKERS_MAX, WAITING_INTERVAL},
     router::{
         allocate::allocate,
+        audience::Audience,
         room::{Room, Stale},
         speaker::{loudest, loudest_for},
         track::Track,
@@ -42,12 +43,23 @@ struct Offered {
 }
 
 impl Order {
-    /// How many tracks of a kind there are for a participant.
-    fn count(&self, kind: Kind, participant: ParticipantId) -> usize {
-        let own = self.own.get(&participant).copied().unwrap_or_default();
-        match kind {
-            Kind::Audio => self.audio.len() - own.0,
-            Kind::Video => self.video.len() - own.1,
+    /// How many tracks of a kind there are for a session.
+    fn count(&self, kind: Kind, peer: &Peer) -> usize {
+        let all = match kind {
+            Kind::Audio => self.audio.len(),
+            Kind::Video => self.video.len(),
+        };
+        let of = |participant: &ParticipantId| {
+            let (audio, video) = self.own.get(participant).copied().unwrap_or_default();
+            if kind == Kind::Audio { audio } else { video }
+        };
+        let others = |list: &[ParticipantId]| -> usize {
+            list.iter().filter(|other| **other != peer.participant).map(of).sum()
+        };
+        match &peer.audience {
+            Audience::All => all - of(&peer.participant),
+            Audience::Only(list) => others(list),
+            Audience::Except(list) => all - of(&peer.participant) - others(list),
         }
     }
 }
@@ -168,7 +180,7 @@ impl Shard {
     ) -> (usize, bool) {
         let Some(peer) = self.peers.get(key) else { return (0, false) };
         let subscribes = peer.permissions.subscribe;
-        let count = if subscribes { order.count(kind, peer.participant) } else { 0 };
+        let count = if subscribes { order.count(kind, peer) } else { 0 };
         let numbers: Vec<usize> = (0..peer.slots.len())
             .filter(|n| peer.slots[*n].open && peer.slots[*n].kind == kind)
             .collect();
@@ -204,11 +216,11 @@ impl Shard {
         let named = peer.want.iter().filter_map(|id| {
             let key = *self.index.tracks.get(id)?;
             let track = self.tracks.get(key).filter(|track| track.room == peer.room)?;
-            let foreign = track.kind() == Kind::Video && track.participant != peer.participant;
+            let foreign = track.kind() == Kind::Video && peer.may_get(track.participant);
             foreign.then_some(key)
         });
         let others = |offered: &&Offered| {
-            offered.participant != peer.participant && !peer.want.contains(&offered.id)
+            peer.may_get(offered.participant) && !peer.want.contains(&offered.id)
         };
         named.chain(order.video.iter().filter(others).map(|offered| offered.key))
     }
@@ -222,16 +234,18 @@ impl Shard {
         peer: &Peer,
         now: Instant,
     ) -> impl Iterator<Item = Key<Track>> {
-        let foreign = |(offered, _): &&(Offered, u32)| offered.participant != peer.participant;
+        let foreign = |(offered, _): &&(Offered, u32)| peer.may_get(offered.participant);
         let others = order.audio.iter().filter(foreign);
         let others = others.filter(|(offered, _)| !order.speakers.contains(&offered.key));
         let speaks = |key: &Key<Track>| {
-            self.tracks.get(*key).is_some_and(|track| track.participant != peer.participant)
+            self.tracks.get(*key).is_some_and(|track| peer.may_get(track.participant))
         };
         let speakers = order.speakers.iter().copied().filter(speaks);
         let heard = peer.slots.iter().filter_map(|slot| {
             let key = slot.track.filter(|key| !order.speakers.contains(key))?;
-            let track = self.tracks.get(key).filter(|track| track.kind() == Kind::Audio)?;
+            let audible =
+                |track: &&Track| track.kind() == Kind::Audio && peer.may_get(track.participant);
+            let track = self.tracks.get(key).filter(audible)?;
             Some((key, track.level.score(now) as u32))
         });
         let others = others.map(|(offered, score)| (offered.key, *score));

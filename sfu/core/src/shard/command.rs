@@ -12,7 +12,7 @@ use crate::{
     event::{Command, EndReason, Event, Permissions},
     limits::{SYNC_SPACING, WANT_MAX},
     media::keyframe::Want,
-    router::{permission::may_publish, room::Room, track::Track},
+    router::{audience::Audience, permission::may_publish, room::Room, track::Track},
     table::Key,
     transport::session::Session,
 };
@@ -33,6 +33,9 @@ impl Shard {
             Command::Want { session, tracks } => self.set_want(session, tracks, now),
             Command::SetPermissions { session, permissions } => {
                 self.set_permissions(session, permissions, now);
+            }
+            Command::SetAudience { session, audience } => {
+                self.set_audience(session, audience.into(), now);
             }
             Command::Sync { sessions } => self.sync(&sessions, now),
         }
@@ -147,6 +150,13 @@ impl Shard {
         self.allocate_peer(key, now);
     }
 
+    fn set_audience(&mut self, id: SessionId, audience: Audience, now: Instant) {
+        let Some(key) = self.index.peers.get(&id).copied() else { return self.unknown() };
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.audience = audience;
+        self.allocate_peer(key, now);
+    }
+
     /// Tells again what may have been missed; at most one session per [`SYNC_SPACING`], over
     /// all commands, so that telling it is not what makes signaling miss the next.
     fn sync(&mut self, sessions: &[SessionId], now: Instant) {
@@ -183,6 +193,9 @@ impl Shard {
         }
         let Some(mut peer) = self.peers.remove(key) else { return };
         self.peer_timers.set(key.index(), None);
+        if let Some(traffic) = peer.traffic.take(peer.id) {
+            self.push_event(traffic);
+        }
         if farewell {
             peer.transport.close(now);
             self.farewells.extend(std::iter::from_fn(|| peer.transport.poll_outgoing()));

@@ -12,10 +12,12 @@ use sfu_proto::{
 
 use crate::{
     congestion::{feedback::Arrivals, loss::FeedbackGate},
+    event::Event,
     limits::{RTT_DEFAULT, SSRCS_PER_SESSION_MAX},
     media::resend::Budget,
     path::Path,
     router::{
+        audience::Audience,
         room::Room,
         subscription::{ExtensionIds, Slot},
         track::{Formats, Track},
@@ -83,13 +85,30 @@ pub(crate) struct Deadlines {
     pub(crate) key_frame: Option<Instant>,
     /// Telling signaling how many tracks wait.
     pub(crate) slots: Option<Instant>,
+    /// Telling signaling how many bytes were moved.
+    pub(crate) traffic: Option<Instant>,
 }
 
 impl Deadlines {
     pub(crate) fn next(&self) -> Option<Instant> {
-        let all =
-            [self.transport, self.feedback, self.report, self.nack, self.key_frame, self.slots];
-        all.into_iter().flatten().min()
+        let media = [self.feedback, self.report, self.nack, self.key_frame];
+        let others = [self.transport, self.slots, self.traffic];
+        media.into_iter().chain(others).flatten().min()
+    }
+}
+
+/// Bytes of media since signaling was told.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Traffic {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+impl Traffic {
+    /// What to tell, if there is anything; counting begins anew.
+    pub(crate) fn take(&mut self, session: SessionId) -> Option<Event> {
+        let Self { received, sent } = std::mem::take(self);
+        (received + sent > 0).then_some(Event::Traffic { session, received, sent })
     }
 }
 
@@ -126,6 +145,9 @@ pub struct Peer {
     pub(crate) rtt: Duration,
     pub(crate) deadlines: Deadlines,
     pub(crate) want: Vec<TrackId>,
+    /// Whose tracks it may be given.
+    pub(crate) audience: Audience,
+    pub(crate) traffic: Traffic,
     pub(crate) slots_version: u64,
     /// Tracks without a slot: audio, video.
     pub(crate) waiting: (u32, u32),
@@ -181,6 +203,8 @@ impl Peer {
             rtt: RTT_DEFAULT,
             deadlines: Deadlines::default(),
             want: Vec::new(),
+            audience: Audience::default(),
+            traffic: Traffic::default(),
             slots_version: 0,
             waiting: (0, 0),
             waiting_told: Some((0, 0)),
@@ -188,6 +212,12 @@ impl Peer {
             announce_slots: false,
             talkative: false,
         }
+    }
+
+    /// Whether it may be given tracks of a participant: never its own. Asked when slots are
+    /// allocated, not for each packet.
+    pub(crate) fn may_get(&self, participant: ParticipantId) -> bool {
+        participant != self.participant && self.audience.includes(participant)
     }
 
     /// The slot that sends with this SSRC.

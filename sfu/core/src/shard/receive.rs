@@ -16,6 +16,7 @@ use crate::{
     event::Event,
     limits::{
         DATAGRAM_BYTES_MAX, FEEDBACK_INTERVAL, REBIND_MIN, REPORT_INTERVAL, SPEAKERS_INTERVAL,
+        TRAFFIC_INTERVAL,
     },
     media::layer::{Admission, HEADROOM, Packet},
     path::Path,
@@ -110,6 +111,8 @@ impl Shard {
         if binding.is_some() {
             wakes |= peer.deadlines.report.is_none();
             peer.deadlines.report.get_or_insert(now + REPORT_INTERVAL);
+            peer.deadlines.traffic.get_or_insert(now + TRAFFIC_INTERVAL);
+            peer.traffic.received += datagram.len() as u64;
         }
         if wakes {
             self.arm(key);

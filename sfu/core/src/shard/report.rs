@@ -13,7 +13,7 @@ use crate::{
     config::ntp_of,
     limits::{
         FEEDBACK_BURST_MAX, REPORT_INTERVAL, REPORT_SLOTS_PER_PACKET, SSRCS_PER_SESSION_MAX,
-        STREAM_IDLE,
+        STREAM_IDLE, TRAFFIC_INTERVAL,
     },
     media::{
         keyframe::Want,
@@ -52,10 +52,24 @@ impl Shard {
         if due(deadlines.key_frame) {
             self.send_key_frame_requests(key, now);
         }
+        if due(deadlines.traffic) {
+            self.announce_traffic(key, now);
+        }
         if due(deadlines.slots) {
             self.announce_waiting(key, now);
         }
         self.after_transport(key, now);
+    }
+
+    /// Reports go on for some seconds after the last packet, so the next packet after an interval
+    /// without any sets the deadline again: who is silent is not woken for it.
+    fn announce_traffic(&mut self, key: Key<Peer>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let traffic = peer.traffic.take(peer.id);
+        peer.deadlines.traffic = traffic.is_some().then(|| now + TRAFFIC_INTERVAL);
+        if let Some(traffic) = traffic {
+            self.push_event(traffic);
+        }
     }
 
     /// Someone needs a key frame of a track; asked for at once if that is allowed.

@@ -7,7 +7,7 @@ use sfu_proto::{rtp::abs_send_time, unit::SeqNo};
 
 use super::{Peer, Shard};
 use crate::{
-    limits::DATAGRAM_BYTES_MAX,
+    limits::{DATAGRAM_BYTES_MAX, REPORT_INTERVAL, TRAFFIC_INTERVAL},
     router::forward::{Outbound, Outcome, forward, resend},
     table::Key,
 };
@@ -128,7 +128,12 @@ impl Shard {
             })();
             match outcome {
                 Some(Outcome::Full) => return Step::Full,
-                Some(Outcome::Sent(_)) => self.stats.rtx_out.add(1),
+                Some(Outcome::Sent(len)) => {
+                    self.stats.rtx_out.add(1);
+                    if let Some(peer) = self.peers.get_mut(order.peer) {
+                        peer.traffic.sent += len as u64;
+                    }
+                }
                 Some(Outcome::Skipped) | None => self.stats.rtx_refused.add(1),
             }
             self.resends.pop_front();
@@ -189,13 +194,15 @@ impl Shard {
                 Outcome::Sent(len) => {
                     self.stats.rtp_forwarded.add(1);
                     peer.budget.on_media(len);
+                    peer.traffic.sent += len as u64;
                 }
                 Outcome::Skipped => {}
             }
             self.cursor.packet += 1;
         }
         if slot.packets != slot.packets_reported && peer.deadlines.report.is_none() {
-            peer.deadlines.report = Some(now + crate::limits::REPORT_INTERVAL);
+            peer.deadlines.report = Some(now + REPORT_INTERVAL);
+            peer.deadlines.traffic.get_or_insert(now + TRAFFIC_INTERVAL);
             self.peer_timers.set(key.index(), peer.deadlines.next());
         }
         Step::Done
