@@ -83,7 +83,7 @@ pub(crate) enum Input {
     /// A token for another room.
     Ticket { participant: ParticipantId, room: RoomId, token: String, invited: bool },
     /// The parent calls everybody back.
-    Recall,
+    Recall { parent_ended: bool },
     /// A breakout room is over.
     BreakoutEnded(RoomId),
 }

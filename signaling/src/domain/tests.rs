@@ -226,7 +226,7 @@ impl Scene {
             control::Command::Sync { sessions } => {
                 assert!(sessions.into_iter().collect::<BTreeSet<_>>() == self.sessions);
             }
-            control::Command::SetMuted { .. } => {}
+            control::Command::SetMuted { .. } | control::Command::SetAudience { .. } => {}
         }
     }
 

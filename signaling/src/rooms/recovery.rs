@@ -31,7 +31,7 @@ impl Rooms {
         }
         // Their parent ended and had no time to say so.
         for orphan in orphans {
-            self.send(orphan, Input::Recall).await;
+            self.send(orphan, Input::Recall { parent_ended: true }).await;
         }
         Ok(())
     }

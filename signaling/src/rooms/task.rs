@@ -229,7 +229,7 @@ impl Task {
             Input::Ticket { participant, room, token, invited } => {
                 self.apply(Command::Ticket { participant, room, token, invited });
             }
-            Input::Recall => self.apply(Command::Recall),
+            Input::Recall { parent_ended } => self.apply(Command::Recall { parent_ended }),
             Input::BreakoutEnded(room) => self.apply(Command::BreakoutEnded(room)),
         }
     }
@@ -336,18 +336,18 @@ impl Task {
                 Effect::Transfer { participants, room, invited } => {
                     self.commits.then(After::Transfer { participants, room, invited });
                 }
-                Effect::Recall { rooms } => self.recall(rooms),
+                Effect::Recall { rooms, parent_ended } => self.recall(rooms, parent_ended),
                 Effect::Ended => self.over = true,
             }
         }
     }
 
     /// Not from here: this room's own task must not wait for another's.
-    fn recall(&self, breakouts: Vec<RoomId>) {
+    fn recall(&self, breakouts: Vec<RoomId>, parent_ended: bool) {
         let rooms = Arc::clone(&self.rooms);
         tokio::spawn(async move {
             for room in breakouts {
-                rooms.send(room, Input::Recall).await;
+                rooms.send(room, Input::Recall { parent_ended }).await;
             }
         });
     }
