@@ -1,7 +1,7 @@
 //! `conclave project` and `conclave key`: what a script needs goes to standard output, advice to
 //! standard error. They may run while the server runs.
 
-use std::{io::Write as _, path::Path};
+use std::io::Write as _;
 
 use anyhow::Context as _;
 use sdk_spec::scope::Scope;
@@ -9,6 +9,7 @@ use signaling::admin;
 
 use crate::{
     cli::{KeyCommand, ProjectCommand},
+    config::file::Storage,
     data,
 };
 
@@ -16,8 +17,8 @@ use crate::{
 ///
 /// # Errors
 /// When the database refuses.
-pub(crate) async fn project(dir: &Path, command: ProjectCommand) -> anyhow::Result<()> {
-    let store = data::open(dir).await?;
+pub(crate) async fn project(storage: &Storage, command: ProjectCommand) -> anyhow::Result<()> {
+    let store = data::open(storage).await?;
     match command {
         ProjectCommand::Create { label } => {
             let project = admin::create_project(&store, &label).await?;
@@ -40,8 +41,8 @@ pub(crate) async fn project(dir: &Path, command: ProjectCommand) -> anyhow::Resu
 ///
 /// # Errors
 /// When the database refuses, or there is no such project, key or scope.
-pub(crate) async fn key(dir: &Path, command: KeyCommand) -> anyhow::Result<()> {
-    let store = data::open(dir).await?;
+pub(crate) async fn key(storage: &Storage, command: KeyCommand) -> anyhow::Result<()> {
+    let store = data::open(storage).await?;
     match command {
         KeyCommand::Create { project, scope } => {
             let scopes: Result<Vec<Scope>, _> = scope.iter().map(|s| s.parse()).collect();

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use signaling::audit;
 
-use crate::data;
+use crate::{config::file::Storage, data};
 
 /// Verbs of `conclave audit`.
 #[derive(Debug, Subcommand)]
@@ -48,8 +48,8 @@ pub(crate) enum AuditCommand {
 ///
 /// # Errors
 /// When the database or the output refuses.
-pub(crate) async fn run(dir: &Path, command: AuditCommand) -> anyhow::Result<()> {
-    let store = data::open(dir).await?;
+pub(crate) async fn run(storage: &Storage, command: AuditCommand) -> anyhow::Result<()> {
+    let store = data::open(storage).await?;
     match command {
         AuditCommand::Export { project } => {
             let mut out = BufWriter::new(io::stdout().lock());

@@ -90,6 +90,9 @@ impl Config {
         };
         let mut config = Self::read(&text, &mut mistakes);
         config.apply(overrides);
+        if let Some(url) = secret_of_environment("CONCLAVE_DATABASE_URL", &mut mistakes) {
+            config.storage.database_url = Some(file::DatabaseUrl(url));
+        }
         config.check(&mut mistakes);
         mistakes.into_result(config)
     }
@@ -136,6 +139,18 @@ impl Config {
         set(&mut self.log.level, overrides.log_level);
         if !overrides.announce.is_empty() {
             self.media.announce = overrides.announce;
+        }
+    }
+}
+
+/// A value that has no flag: everybody on the machine can read the arguments of a process.
+fn secret_of_environment(name: &str, mistakes: &mut Mistakes) -> Option<String> {
+    match std::env::var(name) {
+        Ok(value) if !value.is_empty() => Some(value),
+        Ok(_) | Err(std::env::VarError::NotPresent) => None,
+        Err(std::env::VarError::NotUnicode(_)) => {
+            mistakes.add(name, "is no text");
+            None
         }
     }
 }

@@ -2,17 +2,25 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::Path,
 };
 
 use anyhow::{Context as _, bail, ensure};
 use signaling::{Store, Vault};
 
+use crate::config::file::{DatabaseUrl, Storage};
+
 /// Name of the database in the data directory.
 const DATABASE: &str = "conclave.db";
 /// Name of the key in the data directory that seals secrets in the database.
 const DATA_KEY: &str = "data.key";
+/// The key itself, in base64, in place of the file.
+const DATA_KEY_VARIABLE: &str = "CONCLAVE_DATA_KEY";
+/// Locked by the server that uses the directory.
+const LOCK: &str = "conclave.lock";
 /// Only the owner may look inside.
 const PRIVATE: u32 = 0o700;
 /// Mode bits of group and world.
@@ -20,18 +28,81 @@ const OTHERS: u32 = 0o077;
 /// Mode bit of directories that are shared by all, like /tmp.
 const STICKY: u32 = 0o1000;
 
-/// Makes the directory if needed, sees to it that others cannot look inside and opens the database
-/// in it.
+/// Sees to it that the directory is there for its owner only, and opens the database.
 ///
 /// # Errors
-/// When the directory or the database cannot be used.
-pub(crate) async fn open(dir: &Path) -> anyhow::Result<Store> {
+/// When the directory, the key or the database cannot be used.
+pub(crate) async fn open(storage: &Storage) -> anyhow::Result<Store> {
+    let place = prepare(storage)?;
+    Store::open(&place.url, place.vault).await.with_context(|| place.shown)
+}
+
+/// What is needed to open the database.
+pub(crate) struct Place {
+    /// With the password, if any: not to be shown.
+    pub(crate) url: String,
+    pub(crate) vault: Vault,
+    /// The database as it may be shown.
+    pub(crate) shown: String,
+}
+
+/// Makes the directory and the key if needed.
+///
+/// # Errors
+/// When they cannot be used.
+pub(crate) fn prepare(storage: &Storage) -> anyhow::Result<Place> {
+    let dir = &storage.data_dir;
     let shown = dir.display();
     close_to_others(dir).with_context(|| format!("data directory {shown}"))?;
-    let dir = dir.canonicalize()?;
-    let vault = Vault::from_file(&dir.join(DATA_KEY))?;
-    let database = dir.join(DATABASE);
-    Store::open(&url(&database), vault).await.with_context(|| format!("database in {shown}"))
+    let vault = match std::env::var(DATA_KEY_VARIABLE) {
+        Ok(key) if !key.is_empty() => Vault::from_base64(&key).context(DATA_KEY_VARIABLE)?,
+        _ => {
+            let file = storage.data_key_file.clone().unwrap_or_else(|| dir.join(DATA_KEY));
+            Vault::from_file(&file).with_context(|| format!("{}", file.display()))?
+        }
+    };
+    match &storage.database_url {
+        Some(DatabaseUrl(url)) => {
+            Ok(Place { url: url.clone(), vault, shown: "PostgreSQL".to_owned() })
+        }
+        None => {
+            let url = url(&dir.canonicalize()?.join(DATABASE));
+            Ok(Place { url, vault, shown: format!("database in {shown}") })
+        }
+    }
+}
+
+/// The SQLite file is this process's alone, apart from commands of the command line, for as long as
+/// the value lives. The system takes it back however the process ends.
+pub(crate) struct Alone {
+    _lock: Option<fs::File>,
+}
+
+/// Keeps a second server off the SQLite file: each would think that all rooms are its own. Servers
+/// share a PostgreSQL.
+///
+/// # Errors
+/// When another server has it.
+pub(crate) fn alone(storage: &Storage) -> anyhow::Result<Alone> {
+    if storage.database_url.is_some() {
+        return Ok(Alone { _lock: None });
+    }
+    let dir = &storage.data_dir;
+    close_to_others(dir).with_context(|| format!("data directory {}", dir.display()))?;
+    let path = dir.join(LOCK);
+    let shown = path.display();
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(&path).with_context(|| format!("{shown}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Alone { _lock: Some(file) }),
+        Err(fs::TryLockError::WouldBlock) => bail!(
+            "another conclave uses the data directory {}: stop it, or let servers share a \
+             PostgreSQL (storage.database_url)",
+            dir.display()
+        ),
+        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("{shown}")),
+    }
 }
 
 /// Makes a missing directory private. One that exists is closed only when it is ours: a directory
@@ -119,10 +190,37 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
+    fn storage(dir: &Path) -> Storage {
+        Storage { data_dir: dir.to_owned(), ..Storage::default() }
+    }
+
+    #[test]
+    fn a_second_server_is_kept_off_the_file() {
+        let dir = made("alone", 0o700);
+        let first = alone(&storage(&dir)).unwrap();
+        let told = format!("{:#}", alone(&storage(&dir)).err().unwrap());
+        assert!(told.contains("another conclave uses the data directory"), "{told}");
+        drop(first);
+        alone(&storage(&dir)).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wrong_data_key_is_told() {
+        let dir = made("wrong-key", 0o700);
+        open(&storage(&dir)).await.unwrap().close().await;
+        let mut other = storage(&dir);
+        other.data_key_file = Some(dir.join("other.key"));
+        let told = format!("{:#}", open(&other).await.err().unwrap());
+        assert!(told.contains("the data key is not the one of this database"), "{told}");
+        open(&storage(&dir)).await.unwrap().close().await;
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
     #[tokio::test]
     async fn a_strange_directory_name_is_used_as_it_is_and_made_private() {
         let dir = std::env::temp_dir().join(format!("conclave ?#%ü {}", std::process::id()));
-        let store = open(&dir).await.unwrap();
+        let store = open(&storage(&dir)).await.unwrap();
         store.ping().await.unwrap();
         store.close().await;
         assert!(dir.join(DATABASE).exists());

@@ -40,20 +40,31 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         return audit::verify(file, project, key);
     }
     let config = Config::load(cli.overrides)?;
-    let data_dir = &config.storage.data_dir;
+    let storage = &config.storage;
     match cli.command {
         Command::Config(_) => {}
         Command::Doctor if doctor::run(&config) => {}
         Command::Doctor => return Ok(ExitCode::FAILURE),
-        Command::Project(command) => runtime()?.block_on(admin::project(data_dir, command))?,
-        Command::Key(command) => runtime()?.block_on(admin::key(data_dir, command))?,
-        Command::Audit(command) => runtime()?.block_on(audit::run(data_dir, command))?,
+        Command::Project(command) => runtime()?.block_on(admin::project(storage, command))?,
+        Command::Key(command) => runtime()?.block_on(admin::key(storage, command))?,
+        Command::Audit(command) => runtime()?.block_on(audit::run(storage, command))?,
         Command::Serve { demo } => {
             log::start(&config.log)?;
+            forbid_core_dumps();
             runtime()?.block_on(serve::run(config, demo))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Memory holds keys and media: no core file, no debugger of the same user. Best effort: without it
+/// the server works as well.
+fn forbid_core_dumps() {
+    let dumpable = nix::sys::prctl::set_dumpable(false);
+    let size = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+    if dumpable.and(size).is_err() {
+        tracing::warn!("core dumps could not be switched off");
+    }
 }
 
 /// Signaling and database; media has threads of its own.

@@ -29,7 +29,8 @@ use crate::{
 /// # Errors
 /// When a part cannot start, for example because a port is taken, or ends by itself.
 pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Result<()> {
-    let store = data::open(&config.storage.data_dir).await?;
+    let _alone = data::alone(&config.storage)?;
+    let store = data::open(&config.storage).await?;
     let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
     let node = Node::start(config.media.node(demo_dir.is_some()), &*bus).await?;
     warn_about_buffers(&node, config.media.socket_buffer_bytes);

@@ -116,8 +116,17 @@ pub const STORE_READERS: u32 = 4;
 pub const STORE_CONNECTIONS: u32 = 10;
 /// How long a statement waits for a connection or a lock of the database.
 pub const STORE_WAIT: Duration = Duration::from_secs(5);
+/// How long a statement may take; PostgreSQL ends a longer one. Requests are answered within
+/// [`REQUEST`].
+pub const STORE_STATEMENT: Duration = Duration::from_secs(10);
+/// How long a transaction may wait for us; PostgreSQL ends a longer one, so that a node that hangs
+/// holds no locks.
+pub const STORE_IDLE_TRANSACTION: Duration = Duration::from_secs(30);
+/// How long a connection to PostgreSQL is used, so that a change of servers reaches all of them.
+pub const STORE_CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
 
 const _: () = assert!(REQUEST.as_secs() > OFFER.as_secs());
+const _: () = assert!(REQUEST.as_secs() > STORE_STATEMENT.as_secs());
 const _: () = assert!(DEAD.as_secs() > ws::PING_SECONDS);
 
 /// How often checkpoints of audit logs that grew are signed. A partner can prove a change this late.

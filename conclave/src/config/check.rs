@@ -6,11 +6,22 @@ use super::{Config, Mistakes, file};
 
 impl Config {
     pub(super) fn check(&self, mistakes: &mut Mistakes) {
+        check_storage(&self.storage, mistakes);
         check_http(&self.http, mistakes);
         pass_on("media", self.media.node(false).validate(), mistakes);
         if let Err(error) = EnvFilter::builder().parse(&self.log.level) {
             mistakes.add("log.level", format!("{:?}: {error}", self.log.level));
         }
+    }
+}
+
+/// Does not repeat the URL: it may hold a password.
+fn check_storage(storage: &file::Storage, mistakes: &mut Mistakes) {
+    if let Some(file::DatabaseUrl(url)) = &storage.database_url
+        && !url.starts_with("postgres://")
+        && !url.starts_with("postgresql://")
+    {
+        mistakes.add("storage.database_url", "must begin with postgres://; left out means SQLite");
     }
 }
 

@@ -22,12 +22,31 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Where the database is. It may hold a password, so it is not shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct DatabaseUrl(pub(crate) String);
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrl(..)")
+    }
+}
+
 section! {
     /// What is kept on disk.
     Storage = "storage" {
-        /// Directory of the database. Made if missing, for its owner only; one that exists must be
-        /// closed to others (chmod 700).
+        /// Directory of the database and its key. Made if missing, for its owner only; one that
+        /// exists must be closed to others (chmod 700).
         data_dir: PathBuf = PathBuf::from("data");
+        /// PostgreSQL 12 or newer in place of the SQLite file in data_dir. With a password in it, close
+        /// this file to others, or set CONCLAVE_DATABASE_URL in the environment instead. A server on
+        /// another machine must have a valid certificate (sslmode=verify-full) unless sslmode says
+        /// otherwise; sslrootcert names the file of its authority.
+        database_url: Option<DatabaseUrl> = None, example "\"postgres://conclave@db.example/conclave\"";
+        /// File of the data key, which seals secrets in the database; made if missing. Left out:
+        /// data.key in data_dir. CONCLAVE_DATA_KEY in the environment holds the key itself instead.
+        data_key_file: Option<PathBuf> = None, example "\"/etc/conclave/data.key\"";
     }
 }
 

@@ -23,7 +23,10 @@ fn examples_in_the_sample_are_valid_values() {
     let uncommented = uncommented.replace("# private_key =", "private_key =");
     let uncommented = uncommented.replace("# bind =", "bind =");
     let uncommented = uncommented.replace("# public_url =", "public_url =");
+    let uncommented = uncommented.replace("# database_url =", "database_url =");
+    let uncommented = uncommented.replace("# data_key_file =", "data_key_file =");
     let config = read(&uncommented).unwrap();
+    assert!(config.storage.database_url.is_some() && config.storage.data_key_file.is_some());
     assert!(config.http.certificate.is_some() && config.http.private_key.is_some());
     assert!(config.media.bind.is_some() && config.http.public_url.is_some());
 }
@@ -68,6 +71,14 @@ fn syntax_mistakes_carry_their_line_and_do_not_hide_the_rest() {
 fn a_certificate_without_its_key_is_a_mistake() {
     let told = read("[http]\ncertificate = \"a.pem\"").unwrap_err();
     assert!(told.contains("http.private_key"), "{told}");
+}
+
+#[test]
+fn the_password_of_the_database_is_never_shown() {
+    let config = read("[storage]\ndatabase_url = \"postgres://u:canary@h/d\"").unwrap();
+    assert!(!format!("{config:?}").contains("canary"));
+    let told = read("[storage]\ndatabase_url = \"mysql://u:canary@h/d\"").unwrap_err();
+    assert!(told.contains("storage.database_url") && !told.contains("canary"), "{told}");
 }
 
 #[test]

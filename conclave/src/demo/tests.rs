@@ -271,7 +271,7 @@ fn set_up(name: &str) -> (Config, PathBuf) {
 #[tokio::test]
 async fn credentials_outlive_a_restart_and_a_removed_database() {
     let (config, dir) = set_up("removed");
-    let store = data::open(&config.storage.data_dir).await.unwrap();
+    let store = data::open(&config.storage).await.unwrap();
     let first = credentials(&config, &store, &dir).await.unwrap();
     let again = credentials(&config, &store, &dir).await.unwrap();
     assert!(first.api_key == again.api_key && first.join_code == again.join_code);
@@ -282,7 +282,7 @@ async fn credentials_outlive_a_restart_and_a_removed_database() {
             fs::remove_file(file.path()).unwrap();
         }
     }
-    let store = data::open(&config.storage.data_dir).await.unwrap();
+    let store = data::open(&config.storage).await.unwrap();
     let renewed = credentials(&config, &store, &dir).await.unwrap();
     assert!(is_valid(&store, &renewed.api_key).await.unwrap());
     assert!(renewed.api_key != first.api_key && renewed.join_code == first.join_code);
@@ -295,7 +295,7 @@ async fn credentials_outlive_a_restart_and_a_removed_database() {
 #[tokio::test]
 async fn a_revoked_key_is_replaced() {
     let (config, dir) = set_up("revoked");
-    let store = data::open(&config.storage.data_dir).await.unwrap();
+    let store = data::open(&config.storage).await.unwrap();
     let first = credentials(&config, &store, &dir).await.unwrap();
     let id = first.api_key.split('_').nth(1).unwrap();
     admin::revoke_key(&store, id).await.unwrap();

@@ -1,11 +1,12 @@
 //! What must last: projects, keys, rooms, used tokens, idempotent answers. The only place with SQL.
 //!
-//! SQLite by way of sqlx `Any`, so that a PostgreSQL twin stands behind the same functions later.
-//! One connection writes, in `BEGIN IMMEDIATE` transactions: a read-then-write in a deferred one
-//! fails with SQLITE_BUSY under load whatever the busy time-out. A few others read.
+//! sqlx `Any`, so that SQLite and PostgreSQL stand behind the same functions. A test runs each of
+//! them on both.
 
 mod audit;
 mod change;
+mod connect;
+mod data_key;
 mod events;
 mod idempotency;
 mod journal;
@@ -17,12 +18,9 @@ mod tokens;
 mod usage;
 mod webhooks;
 
-use std::{
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::sync::Arc;
 
-use sqlx::{AnyConnection, AnyPool, Executor as _, any::AnyPoolOptions};
+use sqlx::{AnyPool, Connection as _};
 use tokio::sync::watch;
 
 pub use audit::OPERATOR_TREE;
@@ -38,6 +36,7 @@ pub(crate) use rooms::{NewRoom, PageStart, RoomFilter, RoomRow};
 pub(crate) use tokens::Admitted;
 
 use crate::{limits, vault::Vault};
+use connect::Target;
 
 /// Why the store failed. Always the environment (disk, locks, a foreign file) or a defect of ours.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +56,23 @@ pub enum StoreError {
     /// A secret column does not open: another data key, or changed bytes.
     #[error("database: a secret does not open with this data key")]
     Sealed,
+    /// The database was sealed with another key.
+    #[error(
+        "the data key is not the one of this database: put the right one into \
+         storage.data_key_file or CONCLAVE_DATA_KEY"
+    )]
+    WrongKey,
+    /// A newer program has been here.
+    #[error(
+        "the database has schema {database}, this program knows up to {program}: \
+         run a newer one, or restore a backup"
+    )]
+    Newer {
+        /// Version found.
+        database: i64,
+        /// Newest version known.
+        program: i64,
+    },
 }
 
 impl StoreError {
@@ -102,11 +118,6 @@ pub struct Store {
     news: Arc<watch::Sender<u64>>,
 }
 
-/// WAL and FULL: a commit survives a power cut, readers do not wait for the writer. `secure_delete`
-/// overwrites what is deleted.
-const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-    PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON;";
-
 impl Store {
     /// Opens the database at `url` (`sqlite:///var/lib/conclave/conclave.db`,
     /// `postgres://user@host/name`), creating the file and migrating the schema as needed. `vault`
@@ -115,27 +126,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it cannot be opened or is not ours.
     pub async fn open(url: &str, vault: Vault) -> Result<Self, StoreError> {
-        static DRIVERS: Once = Once::new();
-        DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let dialect = match url.split_once(':') {
-            Some(("sqlite", _)) => Dialect::Sqlite,
-            Some(("postgres" | "postgresql", _)) => Dialect::Postgres,
-            _ => return Err(StoreError::UnknownDatabase),
-        };
-        let (writer, readers) = match dialect {
-            Dialect::Sqlite => {
-                let separator = if url.contains('?') { '&' } else { '?' };
-                let writing = format!("{url}{separator}mode=rwc");
-                let writer = sqlite_pool(1).connect(&writing).await?;
-                schema::migrations(dialect).run(&writer).await?;
-                (writer, sqlite_pool(limits::STORE_READERS).connect(&writing).await?)
-            }
-            Dialect::Postgres => {
-                let both = pool(limits::STORE_CONNECTIONS).connect(url).await?;
-                schema::migrations(dialect).run(&both).await?;
-                (both.clone(), both)
-            }
-        };
+        let target = Target::parse(url)?;
+        let dialect = target.dialect;
+        let mut alone = target.connect().await?;
+        schema::migrate(&mut alone, dialect, schema::NEWEST).await?;
+        data_key::check(&mut alone, &vault).await?;
+        alone.close().await?;
+        let (writer, readers) = target.pools().await?;
         let news = Arc::new(watch::Sender::new(0));
         Ok(Self { dialect, writer, readers, vault: Arc::new(vault), news })
     }
@@ -192,24 +189,6 @@ impl Store {
         tx.commit().await?;
         Ok(gone)
     }
-}
-
-fn pool(connections: u32) -> AnyPoolOptions {
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .min_connections(1)
-        .acquire_timeout(limits::STORE_WAIT)
-        .idle_timeout(None::<Duration>)
-        .max_lifetime(None::<Duration>)
-}
-
-fn sqlite_pool(connections: u32) -> AnyPoolOptions {
-    pool(connections).after_connect(|connection: &mut AnyConnection, _| {
-        Box::pin(async move {
-            connection.execute(PRAGMAS).await?;
-            Ok(())
-        })
-    })
 }
 
 /// Times and counts fit 63 bits; more is cut, never wrapped.

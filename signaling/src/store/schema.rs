@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use sqlx::{
-    SqlSafeStr as _,
+    AnyConnection, Row as _, SqlSafeStr as _,
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::Dialect;
+use super::{Dialect, StoreError};
 
 const SQLITE: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
@@ -18,6 +18,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (5, "webhooks", include_str!("../../migrations/sqlite/0005_webhooks.sql")),
     (6, "usage", include_str!("../../migrations/sqlite/0006_usage.sql")),
     (7, "audit", include_str!("../../migrations/sqlite/0007_audit.sql")),
+    (8, "meta", include_str!("../../migrations/sqlite/0008_meta.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
@@ -27,17 +28,50 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (5, "webhooks", include_str!("../../migrations/postgres/0005_webhooks.sql")),
     (6, "usage", include_str!("../../migrations/postgres/0006_usage.sql")),
     (7, "audit", include_str!("../../migrations/postgres/0007_audit.sql")),
+    (8, "meta", include_str!("../../migrations/postgres/0008_meta.sql")),
 ];
 
-/// All migrations of a database.
-pub(super) fn migrations(dialect: Dialect) -> Migrator {
+/// The schema that this program works with.
+pub(super) const NEWEST: i64 = SQLITE[SQLITE.len() - 1].0;
+
+/// Brings the schema up to version `to`. On PostgreSQL nodes that start at once wait for each other.
+pub(super) async fn migrate(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    to: i64,
+) -> Result<(), StoreError> {
+    let found = version(connection, dialect).await?;
+    if found > NEWEST {
+        return Err(StoreError::Newer { database: found, program: NEWEST });
+    }
     let files = match dialect {
         Dialect::Sqlite => SQLITE,
         Dialect::Postgres => POSTGRES,
     };
-    let all = files.iter().map(|(version, name, sql)| {
+    let wanted = files.iter().filter(|(version, ..)| *version <= to.max(found));
+    let all = wanted.map(|(version, name, sql)| {
         let kind = MigrationType::Simple;
         Migration::new(*version, Cow::Borrowed(*name), kind, (*sql).into_sql_str(), false)
     });
-    Migrator::with_migrations(all.collect())
+    Ok(Migrator::with_migrations(all.collect()).run(connection).await?)
+}
+
+/// The version of the schema; 0 for an empty database.
+pub(super) async fn version(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+) -> Result<i64, StoreError> {
+    let known = sqlx::query(match dialect {
+        Dialect::Sqlite => {
+            "SELECT COUNT(*) AS n FROM sqlite_master WHERE name = '_sqlx_migrations'"
+        }
+        Dialect::Postgres => {
+            "SELECT COUNT(*) AS n FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')"
+        }
+    });
+    if known.fetch_one(&mut *connection).await?.try_get::<i64, _>("n")? == 0 {
+        return Ok(0);
+    }
+    let newest = sqlx::query("SELECT COALESCE(MAX(version), 0) AS n FROM _sqlx_migrations");
+    Ok(newest.fetch_one(&mut *connection).await?.try_get("n")?)
 }
