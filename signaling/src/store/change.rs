@@ -14,7 +14,7 @@ use crate::vault::Vault;
 /// A transaction. Dropped without [`Tx::commit`], nothing happened.
 ///
 /// ```text
-/// let mut tx = store.write().await?;
+/// let mut tx = store.write_in(project).await?;   // holds the project: no races, no deadlocks
 /// … UPDATE …                      // the change
 /// tx.record(project, &event).await?;   // what the partner is told of it
 /// tx.audit(&change).await?;            // who did it
@@ -54,7 +54,6 @@ impl<'a> Tx<'a> {
     /// it records an event, calls this first: all take their locks in this order, so nobody waits in
     /// a circle. Several projects: in the order of their ids. Nothing on SQLite, which has one
     /// writer.
-    #[allow(dead_code, reason = "used as areas arrive")]
     pub(crate) async fn hold(&mut self, project: &str) -> Result<(), StoreError> {
         if self.dialect == Dialect::Postgres {
             sqlx::query("SELECT id FROM projects WHERE id = $1 FOR NO KEY UPDATE")
@@ -117,3 +116,6 @@ impl Dialect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,13 +38,14 @@ impl Store {
         if let Some(remembered) = recall(&mut tx, request).await? {
             return Ok(remembered);
         }
-        remember(&mut tx, request).await?;
-        tx.commit().await?;
-        Ok(Remembered::New)
+        if insert(&mut tx, request).await? {
+            tx.commit().await?;
+            return Ok(Remembered::New);
+        }
+        // Its twin came at the same time and has been committed meanwhile.
+        Ok(recall(&mut tx, request).await?.unwrap_or(Remembered::Other))
     }
-}
 
-impl Store {
     /// What is known of a request that is remembered with what it does.
     pub(crate) async fn recall(
         &self,
@@ -91,17 +92,29 @@ pub(super) async fn recall(
     }))
 }
 
+/// Remembers a request with what it does. Between [`recall`] and this the project is held
+/// (`Tx::hold`), else its twin could come between.
 pub(super) async fn remember(
     tx: &mut AnyConnection,
     request: &IdempotentRequest,
 ) -> Result<(), StoreError> {
+    match insert(tx, request).await? {
+        true => Ok(()),
+        false => Err(StoreError::Twin),
+    }
+}
+
+/// `false` when it is there already.
+async fn insert(tx: &mut AnyConnection, request: &IdempotentRequest) -> Result<bool, StoreError> {
     // An expired row of the same id may not be purged yet.
-    sqlx::query("DELETE FROM idempotency WHERE id = $1")
+    sqlx::query("DELETE FROM idempotency WHERE id = $1 AND expires_at < $2")
         .bind(request.id.to_vec())
+        .bind(int(request.now_ms))
         .execute(&mut *tx)
         .await?;
-    sqlx::query(
-        "INSERT INTO idempotency (id, fingerprint, answer, expires_at) VALUES ($1, $2, $3, $4)",
+    let done = sqlx::query(
+        "INSERT INTO idempotency (id, fingerprint, answer, expires_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (id) DO NOTHING",
     )
     .bind(request.id.to_vec())
     .bind(request.fingerprint.to_vec())
@@ -109,5 +122,5 @@ pub(super) async fn remember(
     .bind(int(request.expires_at_ms))
     .execute(&mut *tx)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }

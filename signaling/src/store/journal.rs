@@ -10,8 +10,8 @@ use sfu_proto::id::RoomId;
 use sqlx::Row as _;
 
 use super::{
-    Change, Dialect, IdempotentRequest, NewEvent, NewRoom, Store, StoreError, Tx, idempotency, int,
-    rooms, stays::Stay,
+    Change, IdempotentRequest, NewEvent, NewRoom, Store, StoreError, Tx, idempotency, int, rooms,
+    stays::Stay,
 };
 use crate::domain::{Charter, Commit};
 
@@ -43,7 +43,7 @@ impl Store {
         }
         let mut tx = self.write().await?;
         for (project, commits) in by_project {
-            tx.lock_project(project).await?;
+            tx.hold(project).await?;
             for commit in commits {
                 tx.store_commit(commit).await?;
             }
@@ -53,17 +53,6 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Events take the project's row before the room's elsewhere too: no deadlock.
-    async fn lock_project(&mut self, project: &str) -> Result<(), StoreError> {
-        if self.dialect() == Dialect::Postgres {
-            sqlx::query("SELECT id FROM projects WHERE id = $1 FOR UPDATE")
-                .bind(project)
-                .fetch_optional(&mut **self)
-                .await?;
-        }
-        Ok(())
-    }
-
     async fn store_commit(&mut self, all: &RoomCommit) -> Result<(), StoreError> {
         if !self.claim(all).await? {
             return Ok(());

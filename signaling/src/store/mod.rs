@@ -56,6 +56,9 @@ pub enum StoreError {
     /// A secret column does not open: another data key, or changed bytes.
     #[error("database: a secret does not open with this data key")]
     Sealed,
+    /// The same request is being answered at this moment.
+    #[error("database: the same request came twice at once")]
+    Twin,
     /// The database was sealed with another key.
     #[error(
         "the data key is not the one of this database: put the right one into \
@@ -170,6 +173,13 @@ impl Store {
             Dialect::Postgres => "BEGIN",
         };
         Ok(Tx::new(self.writer.begin_with(begin).await?, self))
+    }
+
+    /// Begins a change in a project: holds it first ([`Tx::hold`]).
+    pub(crate) async fn write_in(&self, project: &str) -> Result<Tx<'_>, StoreError> {
+        let mut tx = self.write().await?;
+        tx.hold(project).await?;
+        Ok(tx)
     }
 
     /// Deletes what has expired. Returns how many rows went.

@@ -76,7 +76,7 @@ impl Store {
         rooms_max: u32,
         request: Option<&IdempotentRequest>,
     ) -> Result<Option<Remembered>, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_in(&room.project).await?;
         if let Some(request) = request
             && let Some(remembered) = idempotency::recall(&mut tx, request).await?
         {
@@ -193,7 +193,7 @@ impl Store {
         actor: Option<&Actor>,
         now_ms: u64,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_in(project).await?;
         if !close(&mut tx, (project, id), now_ms).await? {
             return Ok(false);
         }

@@ -53,7 +53,8 @@ pub(super) async fn migrate(
         let kind = MigrationType::Simple;
         Migration::new(*version, Cow::Borrowed(*name), kind, (*sql).into_sql_str(), false)
     });
-    Ok(Migrator::with_migrations(all.collect()).run(connection).await?)
+    // `run` is for any way to come by a connection, which the compiler then cannot see to be `Send`.
+    Ok(Migrator::with_migrations(all.collect()).run_direct(None, connection, false).await?)
 }
 
 /// The version of the schema; 0 for an empty database.

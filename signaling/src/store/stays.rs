@@ -102,6 +102,7 @@ impl Tx<'_> {
         reason: LeaveReason,
         time_ms: u64,
     ) -> Result<(), StoreError> {
+        self.hold(&left.project).await?;
         if !self.end_stay(&left.participant).await? || !self.has_room(left.room).await? {
             return Ok(());
         }
