@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Export and verify audit logs: who changed what.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Check usage against the event log.
+    #[command(subcommand)]
+    Usage(UsageCommand),
     /// Check this machine and the configuration, and say what to do. Exit code 1 when the server
     /// cannot run. Run it while the server is stopped: it tries the ports.
     Doctor,
@@ -83,6 +86,17 @@ pub(crate) enum KeyCommand {
     Revoke {
         /// Key id, as shown by `conclave key list`.
         id: String,
+    },
+}
+
+/// Verbs of `conclave usage`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsageCommand {
+    /// Count the usage of a project again from the events that are kept, and compare. Exit code 1
+    /// when they differ. The server may run meanwhile.
+    Verify {
+        /// Project id.
+        project: String,
     },
 }
 

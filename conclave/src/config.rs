@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) http: file::Http,
     /// Media ports and addresses.
     pub(crate) media: file::Media,
+    /// How long things are kept.
+    pub(crate) retention: file::Retention,
     /// Logs.
     pub(crate) log: file::Log,
 }
@@ -106,6 +108,7 @@ impl Config {
         file::Storage::sample(&mut out);
         file::Http::sample(&mut out);
         file::Media::sample(&mut out);
+        file::Retention::sample(&mut out);
         file::Log::sample(&mut out);
         out
     }
@@ -116,13 +119,25 @@ impl Config {
             storage: section::read(&mut table, mistakes),
             http: section::read(&mut table, mistakes),
             media: section::read(&mut table, mistakes),
+            retention: section::read(&mut table, mistakes),
             log: section::read(&mut table, mistakes),
         };
-        let known = [file::Storage::NAME, file::Http::NAME, file::Media::NAME, file::Log::NAME];
+        let known = [
+            file::Storage::NAME,
+            file::Http::NAME,
+            file::Media::NAME,
+            file::Retention::NAME,
+            file::Log::NAME,
+        ];
         for name in table.keys() {
             mistakes.add(name, section::unknown(name, &known));
         }
         config
+    }
+
+    /// Signaling's own settings.
+    pub(crate) fn signaling(&self) -> signaling::Config {
+        signaling::Config { retention: self.retention.server(), ..self.http.server() }
     }
 
     fn apply(&mut self, overrides: Overrides) {

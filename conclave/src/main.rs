@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod log;
 mod serve;
+mod usage;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -48,6 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Project(command) => runtime()?.block_on(admin::project(storage, command))?,
         Command::Key(command) => runtime()?.block_on(admin::key(storage, command))?,
         Command::Audit(command) => runtime()?.block_on(audit::run(storage, command))?,
+        Command::Usage(command) => return runtime()?.block_on(usage::run(storage, command)),
         Command::Serve { demo } => {
             log::start(&config.log)?;
             forbid_core_dumps();

@@ -44,7 +44,7 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
     let tls = config.http.certificate.is_some();
     let reach = Reach { tls, public_url: config.http.public_url.clone() };
     let pages = demo.map(|(credentials, dir)| pages(credentials, dir, reach));
-    let mut server = signaling::serve_with(config.http.server(), store, bus, registry, |rest| {
+    let mut server = signaling::serve_with(config.signaling(), store, bus, registry, |rest| {
         pages.map(|pages| pages(rest))
     })
     .await?;

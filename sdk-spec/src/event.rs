@@ -42,15 +42,194 @@ pub struct Event {
     pub what: What,
 }
 
-macro_rules! whats {
-    ($($(#[$doc:meta])* $name:ident = $text:literal { $($(#[$fdoc:meta])* $field:ident: $kind:ty,)* };)*) => {
-        /// What happened, told apart by `type`.
-        #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-        #[serde(tag = "type", content = "data")]
-        pub enum What {
-            $($(#[$doc])* #[serde(rename = $text)] $name { $($(#[$fdoc])* $field: $kind,)* },)*
-        }
+/// What happened, told apart by `type`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", content = "data")]
+pub enum What {
+    /// A room was created.
+    #[serde(rename = "room.created")]
+    RoomCreated {
+        /// How long it lives.
+        kind: Kind,
+        /// The room that it is a breakout of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<String>,
+    },
+    /// A room's settings changed.
+    #[serde(rename = "room.updated")]
+    RoomUpdated {
+        /// Names of the settings.
+        changed: Vec<String>,
+        /// Version after it.
+        version: u64,
+    },
+    /// The first participant of a session of the room came in.
+    #[serde(rename = "room.started")]
+    RoomStarted {
+        /// Who may publish.
+        mode: Mode,
+    },
+    /// The room's end was moved.
+    #[serde(rename = "room.extended")]
+    RoomExtended {
+        /// The new end.
+        ends_at: Timestamp,
+    },
+    /// The room is over for good.
+    #[serde(rename = "room.ended")]
+    RoomEnded {
+        /// Why.
+        reason: RoomEnd,
+    },
+    /// Somebody waits to be let in.
+    #[serde(rename = "participant.waiting")]
+    ParticipantWaiting {
+        /// Participant id.
+        participant: String,
+        /// The partner's handle.
+        handle: Handle,
+    },
+    /// Somebody who waited was sent away or went.
+    #[serde(rename = "participant.turned_away")]
+    ParticipantTurnedAway {
+        /// Participant id.
+        participant: String,
+        /// The partner's handle.
+        handle: Handle,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Somebody came in.
+    #[serde(rename = "participant.joined")]
+    ParticipantJoined {
+        /// Participant id, for this stay.
+        participant: String,
+        /// The partner's handle.
+        handle: Handle,
+        /// Its role.
+        role: Role,
+        /// Not shown to the others, in no usage.
+        #[serde(default)]
+        hidden: bool,
+    },
+    /// A participant's role or grants changed.
+    #[serde(rename = "participant.updated")]
+    ParticipantUpdated {
+        /// Participant id.
+        participant: String,
+        /// Role after it.
+        role: Role,
+    },
+    /// Somebody left.
+    #[serde(rename = "participant.left")]
+    ParticipantLeft {
+        /// Participant id.
+        participant: String,
+        /// The partner's handle.
+        handle: Handle,
+        /// Why.
+        reason: LeaveReason,
+        /// Not shown to the others, in no usage.
+        #[serde(default)]
+        hidden: bool,
+    },
+    /// A track was published.
+    #[serde(rename = "track.published")]
+    TrackPublished {
+        /// Track id.
+        track: String,
+        /// Whose.
+        participant: String,
+        /// What it shows.
+        source: Source,
+    },
+    /// A track ended.
+    #[serde(rename = "track.unpublished")]
+    TrackUnpublished {
+        /// Track id.
+        track: String,
+        /// Whose.
+        participant: String,
+        /// What it showed.
+        source: Source,
+    },
+    /// A moderator or the partner muted at the server, or lifted it.
+    #[serde(rename = "participant.muted")]
+    ParticipantMuted {
+        /// Participant id; none is everybody but moderators.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        participant: Option<String>,
+        /// What is muted at the server after it.
+        sources: Vec<Source>,
+    },
+    /// The floor was asked for, given, refused, or ended.
+    #[serde(rename = "floor.changed")]
+    FloorChanged {
+        /// Participant id.
+        participant: String,
+        /// What became of it.
+        state: FloorState,
+    },
+    /// A handle was banned.
+    #[serde(rename = "handle.banned")]
+    HandleBanned {
+        /// The partner's handle.
+        handle: Handle,
+        /// Until when; none is for as long as the room or project lives.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// A ban was lifted.
+    #[serde(rename = "handle.unbanned")]
+    HandleUnbanned {
+        /// The partner's handle.
+        handle: Handle,
+    },
+    /// Participants were moved to another room.
+    #[serde(rename = "participant.moved")]
+    ParticipantMoved {
+        /// Participant id.
+        participant: String,
+        /// Where.
+        to: String,
+    },
+    /// Bytes of media since the last such event of the participant.
+    #[serde(rename = "media.transferred")]
+    MediaTransferred {
+        /// Participant id.
+        participant: String,
+        /// Bytes received from it.
+        received: u64,
+        /// Bytes sent to it.
+        sent: u64,
+    },
+    /// A webhook endpoint was disabled by its answers.
+    #[serde(rename = "webhook.disabled")]
+    WebhookDisabled {
+        /// Endpoint id.
+        webhook: String,
+        /// Why.
+        reason: String,
+    },
+    /// A test of a webhook endpoint.
+    #[serde(rename = "webhook.test")]
+    WebhookTest {
+        /// Endpoint id.
+        webhook: String,
+    },
+    /// An API key or token key was created, rotated or revoked.
+    #[serde(rename = "key.changed")]
+    KeyChanged {
+        /// Key id.
+        key: String,
+        /// `created`, `rotated`, `revoked`.
+        change: String,
+    },
+}
 
+/// Names the variants once more: derives do not see what a macro passes to `serde`. A test compares.
+macro_rules! kinds {
+    ($($name:ident = $text:literal,)*) => {
         impl What {
             /// Every type.
             pub const TYPES: &[&str] = &[$($text),*];
@@ -63,166 +242,32 @@ macro_rules! whats {
     };
 }
 
-whats! {
-    /// A room was created.
-    RoomCreated = "room.created" {
-        /// How long it lives.
-        kind: Kind,
-        /// The room that it is a breakout of.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        parent: Option<String>,
-    };
-    /// A room's settings changed.
-    RoomUpdated = "room.updated" {
-        /// Names of the settings.
-        changed: Vec<String>,
-        /// Version after it.
-        version: u64,
-    };
-    /// The first participant of a session of the room came in.
-    RoomStarted = "room.started" {
-        /// Who may publish.
-        mode: Mode,
-    };
-    /// The room's end was moved.
-    RoomExtended = "room.extended" {
-        /// The new end.
-        ends_at: Timestamp,
-    };
-    /// The room is over for good.
-    RoomEnded = "room.ended" {
-        /// Why.
-        reason: RoomEnd,
-    };
-    /// Somebody waits to be let in.
-    ParticipantWaiting = "participant.waiting" {
-        /// Participant id.
-        participant: String,
-        /// The partner's handle.
-        handle: Handle,
-    };
-    /// Somebody who waited was sent away or went.
-    ParticipantTurnedAway = "participant.turned_away" {
-        /// Participant id.
-        participant: String,
-        /// The partner's handle.
-        handle: Handle,
-        /// Why.
-        reason: LeaveReason,
-    };
-    /// Somebody came in.
-    ParticipantJoined = "participant.joined" {
-        /// Participant id, for this stay.
-        participant: String,
-        /// The partner's handle.
-        handle: Handle,
-        /// Its role.
-        role: Role,
-        /// Not shown to the others, in no usage.
-        #[serde(default)]
-        hidden: bool,
-    };
-    /// A participant's role or grants changed.
-    ParticipantUpdated = "participant.updated" {
-        /// Participant id.
-        participant: String,
-        /// Role after it.
-        role: Role,
-    };
-    /// Somebody left.
-    ParticipantLeft = "participant.left" {
-        /// Participant id.
-        participant: String,
-        /// The partner's handle.
-        handle: Handle,
-        /// Why.
-        reason: LeaveReason,
-        /// Not shown to the others, in no usage.
-        #[serde(default)]
-        hidden: bool,
-    };
-    /// A track was published.
-    TrackPublished = "track.published" {
-        /// Track id.
-        track: String,
-        /// Whose.
-        participant: String,
-        /// What it shows.
-        source: Source,
-    };
-    /// A track ended.
-    TrackUnpublished = "track.unpublished" {
-        /// Track id.
-        track: String,
-        /// Whose.
-        participant: String,
-        /// What it showed.
-        source: Source,
-    };
-    /// A moderator or the partner muted at the server, or lifted it.
-    ParticipantMuted = "participant.muted" {
-        /// Participant id; none is everybody but moderators.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        participant: Option<String>,
-        /// What is muted at the server after it.
-        sources: Vec<Source>,
-    };
-    /// The floor was asked for, given, refused, or ended.
-    FloorChanged = "floor.changed" {
-        /// Participant id.
-        participant: String,
-        /// What became of it.
-        state: FloorState,
-    };
-    /// A handle was banned.
-    HandleBanned = "handle.banned" {
-        /// The partner's handle.
-        handle: Handle,
-        /// Until when; none is for as long as the room or project lives.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        until: Option<Timestamp>,
-    };
-    /// A ban was lifted.
-    HandleUnbanned = "handle.unbanned" {
-        /// The partner's handle.
-        handle: Handle,
-    };
-    /// Participants were moved to another room.
-    ParticipantMoved = "participant.moved" {
-        /// Participant id.
-        participant: String,
-        /// Where.
-        to: String,
-    };
-    /// Bytes of media since the last such event of the participant.
-    MediaTransferred = "media.transferred" {
-        /// Participant id.
-        participant: String,
-        /// Bytes received from it.
-        received: u64,
-        /// Bytes sent to it.
-        sent: u64,
-    };
-    /// A webhook endpoint was disabled by its answers.
-    WebhookDisabled = "webhook.disabled" {
-        /// Endpoint id.
-        webhook: String,
-        /// Why.
-        reason: String,
-    };
-    /// A test of a webhook endpoint.
-    WebhookTest = "webhook.test" {
-        /// Endpoint id.
-        webhook: String,
-    };
-    /// An API key or token key was created, rotated or revoked.
-    KeyChanged = "key.changed" {
-        /// Key id.
-        key: String,
-        /// `created`, `rotated`, `revoked`.
-        change: String,
-    };
+kinds! {
+    RoomCreated = "room.created",
+    RoomUpdated = "room.updated",
+    RoomStarted = "room.started",
+    RoomExtended = "room.extended",
+    RoomEnded = "room.ended",
+    ParticipantWaiting = "participant.waiting",
+    ParticipantTurnedAway = "participant.turned_away",
+    ParticipantJoined = "participant.joined",
+    ParticipantUpdated = "participant.updated",
+    ParticipantLeft = "participant.left",
+    TrackPublished = "track.published",
+    TrackUnpublished = "track.unpublished",
+    ParticipantMuted = "participant.muted",
+    FloorChanged = "floor.changed",
+    HandleBanned = "handle.banned",
+    HandleUnbanned = "handle.unbanned",
+    ParticipantMoved = "participant.moved",
+    MediaTransferred = "media.transferred",
+    WebhookDisabled = "webhook.disabled",
+    WebhookTest = "webhook.test",
+    KeyChanged = "key.changed",
 }
+
+/// Stands for a handle that was erased.
+pub const ERASED_HANDLE: &str = "~erased~";
 
 /// Why a room ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

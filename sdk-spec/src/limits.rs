@@ -105,6 +105,18 @@ limits! {
         "Longest `Idempotency-Key`. A UUID has 36.";
     IDEMPOTENCY_SECONDS: u32 = 24 * 3600, "seconds",
         "How long the answer to an `Idempotency-Key` is kept: a day of retries.";
+    EVENTS_WAIT_SECONDS_MAX: u32 = 30, "seconds",
+        "Longest time that `GET /v1/events` waits for an event. Proxies cut silent requests after a minute.";
+    EVENTS_WAITING_MAX: usize = 8, "requests",
+        "Requests of a project that wait for events at the same time. A consumer needs one; a second takes over.";
+    EVENTS_DAYS_DEFAULT: u32 = 30, "days",
+        "How long events are kept when the operator says nothing: a month to catch up with.";
+    HISTORY_DAYS_DEFAULT: u32 = 30, "days",
+        "How long it is kept who was in which room, when the operator says nothing.";
+    USAGE_DAYS_DEFAULT: u32 = 400, "days",
+        "How long usage is kept when the operator says nothing: a year and the month in which its bill is checked.";
+    USAGE_DAYS_ASKED_MAX: u32 = 400, "days",
+        "Most days of usage in one request.";
     REQUESTS_PER_SECOND: u32 = 50, "requests per second",
         "Sustained REST requests of one API key. A busy partner starts a few rooms per second.";
     REQUESTS_BURST: u32 = 200, "requests",

@@ -38,6 +38,9 @@ pub struct Problem {
     /// What is wrong with which field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// With `cursor_expired`: the oldest event that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_seq: Option<u64>,
 }
 
 /// What is wrong with one field of a request.
@@ -132,6 +135,8 @@ codes! {
         "`detail` names it. Delete what is no longer needed, or ask the operator for more.";
     TooManyRooms = "too_many_rooms", 409, "The project has as many open rooms as it may",
         "Delete rooms that are no longer needed, or give them a shorter `empty_timeout_seconds`.";
+    CursorExpired = "cursor_expired", 410, "The events after the cursor are no longer kept",
+        "Read the rooms anew, then go on without `after`, or with one less than `oldest_seq`.";
     PreconditionFailed = "precondition_failed", 412, "The entity tag is not the current one",
         "Use the `ETag` of the last answer, or `*` to restart ICE.";
     PayloadTooLarge = "payload_too_large", 413, "The body is above the limit",
@@ -184,6 +189,7 @@ impl Problem {
             remedy: code.remedy().to_owned(),
             detail: None,
             errors: Vec::new(),
+            oldest_seq: None,
         }
     }
 

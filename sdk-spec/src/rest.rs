@@ -4,6 +4,7 @@
 //! contract cannot disagree.
 
 pub mod audit;
+mod day;
 pub mod events;
 pub mod keys;
 pub mod operator;
@@ -14,6 +15,7 @@ pub mod webhooks;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+pub use day::Day;
 pub use timestamp::Timestamp;
 
 use crate::{

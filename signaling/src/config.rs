@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use sdk_spec::limits;
 use serde::{Deserialize, Serialize};
 
 /// How signaling is served.
@@ -26,6 +27,30 @@ pub struct Config {
     /// Open TCP connections from one address (IPv6: one /64 network) at most; loopback (a proxy) has
     /// no such limit.
     pub connections_per_address_max: u32,
+    /// How long things are kept.
+    pub retention: Retention,
+}
+
+/// How long things are kept, in days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// The event log.
+    pub events_days: u32,
+    /// Who was in which room.
+    pub history_days: u32,
+    /// Usage by room and day.
+    pub usage_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            events_days: limits::EVENTS_DAYS_DEFAULT,
+            history_days: limits::HISTORY_DAYS_DEFAULT,
+            usage_days: limits::USAGE_DAYS_DEFAULT,
+        }
+    }
 }
 
 /// Where the certificate is.
@@ -59,6 +84,9 @@ pub enum ConfigError {
     /// A cap of nothing.
     #[error("connections_max and connections_per_address_max must be at least 1")]
     Connections,
+    /// Nothing kept, or usage for less than what it is counted from.
+    #[error("retention: must be at least 1 day each, and usage_days at least events_days")]
+    Retention,
 }
 
 impl Default for Config {
@@ -70,6 +98,7 @@ impl Default for Config {
             allowed_origins: vec![String::from("*")],
             connections_max: 20_000,
             connections_per_address_max: 500,
+            retention: Retention::default(),
         }
     }
 }
@@ -92,6 +121,10 @@ impl Config {
         }
         if self.connections_max == 0 || self.connections_per_address_max == 0 {
             errors.push(ConfigError::Connections);
+        }
+        let Retention { events_days, history_days, usage_days } = self.retention;
+        if events_days == 0 || history_days == 0 || usage_days < events_days {
+            errors.push(ConfigError::Retention);
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

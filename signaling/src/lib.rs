@@ -25,9 +25,11 @@ mod secret;
 mod server;
 pub mod store;
 mod token;
+mod usage;
 mod vault;
 
-pub use config::{Config, ConfigError, Tls};
+pub use config::{Config, ConfigError, Retention, Tls};
 pub use server::{Server, StartError, serve, serve_with};
 pub use store::Store;
+pub use usage::{UsageCheck, verify_usage};
 pub use vault::{Vault, VaultError};

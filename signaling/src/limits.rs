@@ -68,6 +68,31 @@ pub const SOCKET_CLOSE: Duration = Duration::from_secs(2);
 
 /// How long a request may take to be answered, body included. Longer than [`OFFER`].
 pub const REQUEST: Duration = Duration::from_secs(15);
+/// How long a request may take that may wait for events.
+pub const REQUEST_WAITING: Duration =
+    Duration::from_secs(REQUEST.as_secs() + public::EVENTS_WAIT_SECONDS_MAX as u64);
+/// Requests that wait for events at the same time, of all projects: each looks into the database
+/// once a second, 0.1 ms each.
+pub const POLLS_MAX: usize = 512;
+/// How often a waiting request looks for events of other nodes.
+pub const POLL_LOOK: Duration = Duration::from_secs(1);
+/// How long a waiting request that was woken for nothing sleeps at least.
+pub const POLL_PAUSE: Duration = Duration::from_millis(100);
+/// Events that one request looks at: 10 ms of the database for a filter that finds nothing.
+pub const EVENTS_SCANNED_MAX: u64 = 10_000;
+/// Events of a project that one purge deletes: some 100 ms in which SQLite writes nothing else.
+pub const EVENTS_PURGED_MAX: u64 = 20_000;
+/// Events counted in one transaction: some 10 ms in which SQLite writes nothing else.
+pub const FOLD_BATCH: u32 = 200;
+/// Transactions of counting before one answer: what a busy project writes in a minute.
+pub const FOLD_AT_ONCE: u32 = 50;
+/// How often usage is counted while events come.
+pub const FOLD_EVERY: Duration = Duration::from_secs(5);
+/// How often usage is looked after when this process writes no events.
+pub const FOLD_IDLE: Duration = Duration::from_secs(60);
+/// How long an ended stay is kept for the bytes that are told of late; in time of the log.
+pub const ENDED_STAY_MS: u64 = 24 * 3600 * 1000;
+
 /// How long the head of a request may take (slowloris).
 pub const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// Headers of a request. Browsers send about twenty.
@@ -127,6 +152,7 @@ pub const STORE_CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
 
 const _: () = assert!(REQUEST.as_secs() > OFFER.as_secs());
 const _: () = assert!(REQUEST.as_secs() > STORE_STATEMENT.as_secs());
+const _: () = assert!(ENDED_STAY_MS > crate::usage::fold::LATE_BYTES_MS);
 const _: () = assert!(DEAD.as_secs() > ws::PING_SECONDS);
 
 /// How often checkpoints of audit logs that grew are signed. A partner can prove a change this late.

@@ -24,7 +24,7 @@ use tokio::{
 
 use self::connections::Capped;
 use crate::{
-    api::{self, App, Failures, Rates, Reading, Turns},
+    api::{self, App, Failures, Polls, Rates, Reading, Turns},
     audit, clock,
     config::{Config, ConfigError},
     limits,
@@ -32,6 +32,7 @@ use crate::{
     metrics::Metrics,
     rooms::{self, Rooms},
     store::{Store, StoreError},
+    usage,
 };
 
 /// Why the server does not start.
@@ -140,6 +141,7 @@ async fn assemble(
         failures: Failures::default(),
         reading: Reading::default(),
         turns: Turns::default(),
+        polls: Polls::default(),
         stopping: watch::Sender::new(false),
     }))
 }
@@ -150,6 +152,7 @@ fn start_background(app: &Arc<App>) -> JoinSet<()> {
     background.spawn(media::pump(Arc::clone(&app.rooms), notices));
     background.spawn(rooms::watch(Arc::clone(&app.rooms)));
     background.spawn(audit::keeper::run(app.store.clone()));
+    background.spawn(usage::keep_folded(app.store.clone()));
     let app = Arc::clone(app);
     background.spawn(async move {
         let mut ticks = tokio::time::interval(limits::PURGE_EVERY);
@@ -159,6 +162,10 @@ fn start_background(app: &Arc<App>) -> JoinSet<()> {
             match app.store.purge(clock::now_ms()).await {
                 Ok(rows) => tracing::debug!(rows, "expired rows deleted"),
                 Err(error) => tracing::error!(%error, "expired rows could not be deleted"),
+            }
+            match app.store.purge_kept(&app.config.retention, clock::now_ms()).await {
+                Ok(rows) => tracing::debug!(rows, "rows kept long enough deleted"),
+                Err(error) => tracing::error!(%error, "old rows could not be deleted"),
             }
         }
     });

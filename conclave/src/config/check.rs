@@ -8,6 +8,8 @@ impl Config {
     pub(super) fn check(&self, mistakes: &mut Mistakes) {
         check_storage(&self.storage, mistakes);
         check_http(&self.http, mistakes);
+        let kept = signaling::Config { retention: self.retention.server(), ..Default::default() };
+        pass_on("retention", kept.validate(), mistakes);
         pass_on("media", self.media.node(false).validate(), mistakes);
         if let Err(error) = EnvFilter::builder().parse(&self.log.level) {
             mistakes.add("log.level", format!("{:?}: {error}", self.log.level));

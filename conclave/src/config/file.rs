@@ -88,6 +88,7 @@ impl Http {
             allowed_origins: self.allowed_origins.clone(),
             connections_max: self.connections_max,
             connections_per_address_max: self.connections_per_address_max,
+            ..server()
         }
     }
 }
@@ -146,6 +147,29 @@ impl Media {
             socket_buffer_bytes: self.socket_buffer_bytes,
             tcp_connections_max: self.tcp_connections_max,
             tcp_connections_per_peer_max: self.tcp_connections_per_peer_max,
+        }
+    }
+}
+
+section! {
+    /// How long things are kept.
+    Retention = "retention" {
+        /// Days of the event log: what partners can catch up with.
+        events_days: u32 = server().retention.events_days;
+        /// Days of histories: which handle was in which room.
+        history_days: u32 = server().retention.history_days;
+        /// Days of usage by room and day, which names nobody. Not less than events_days.
+        usage_days: u32 = server().retention.usage_days;
+    }
+}
+
+impl Retention {
+    /// Signaling's own settings.
+    pub(crate) fn server(&self) -> signaling::Retention {
+        signaling::Retention {
+            events_days: self.events_days,
+            history_days: self.history_days,
+            usage_days: self.usage_days,
         }
     }
 }

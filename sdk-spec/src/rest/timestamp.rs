@@ -13,13 +13,13 @@ use utoipa::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
-const DAY_MS: u64 = 86_400_000;
+pub(super) const DAY_MS: u64 = 86_400_000;
 /// Last millisecond of the year 9999, the last that RFC 3339 can write.
-const MAX_MS: u64 = 253_402_300_799_999;
+pub(super) const MAX_MS: u64 = 253_402_300_799_999;
 
 /// Year, month and day of a day number since 1970 (Howard Hinnant, "chrono-compatible low-level
 /// date algorithms", `civil_from_days`, for days from 1970 on).
-fn civil(day: u64) -> (u64, u64, u64) {
+pub(super) fn civil(day: u64) -> (u64, u64, u64) {
     let z = day + 719_468;
     let era = z / 146_097;
     let doe = z % 146_097;
@@ -31,7 +31,7 @@ fn civil(day: u64) -> (u64, u64, u64) {
 }
 
 /// Inverse of [`civil`] (`days_from_civil`), for years from 1970 on.
-fn day_number(year: u64, month: u64, day: u64) -> u64 {
+pub(super) fn day_number(year: u64, month: u64, day: u64) -> u64 {
     let y = if month <= 2 { year - 1 } else { year };
     let (era, yoe) = (y / 400, y % 400);
     let mp = if month > 2 { month - 3 } else { month + 9 };

@@ -42,6 +42,17 @@ impl Partner {
     }
 }
 
+impl Partner {
+    /// Whether its key is still good, for requests that last.
+    ///
+    /// # Errors
+    /// [`Code::Unauthorized`] when it was revoked since.
+    pub(crate) async fn is_still_valid(&self, app: &Shared) -> Result<(), Failure> {
+        let key = app.store.api_key(&self.key).await?;
+        key.map(|_| ()).ok_or_else(|| Failure::new(Code::Unauthorized))
+    }
+}
+
 /// Key id and secret as sent.
 struct Credentials {
     id: String,

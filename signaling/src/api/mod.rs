@@ -5,6 +5,7 @@ mod docs;
 mod limit;
 mod operations;
 mod peer;
+mod poll;
 mod problem;
 mod reading;
 mod rest;
@@ -30,6 +31,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 pub(crate) use self::{
     limit::{Failures, Rates},
     peer::{Local, Peer, network},
+    poll::Polls,
     problem::Failure,
     reading::Reading,
     rest::Turns,
@@ -51,6 +53,8 @@ pub(crate) struct App {
     pub(crate) reading: Reading,
     /// Requests with an `Idempotency-Key` that are being answered.
     pub(crate) turns: Turns,
+    /// Requests that wait for events.
+    pub(crate) polls: Polls,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -64,6 +68,9 @@ impl App {
         self.failures.count(peer).inspect_err(|_| self.metrics.rate_limited.inc())
     }
 }
+
+/// The one route whose requests may wait.
+const EVENTS: &str = "/v1/events";
 
 /// Shared by all handlers.
 pub(crate) type Shared = Arc<App>;
@@ -141,7 +148,8 @@ async fn around(State(app): State<Shared>, request: Request, next: Next) -> Resp
     let method = method_label(request.method());
     let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map_or("none", MatchedPath::as_str);
-    let answer = tokio::time::timeout(limits::REQUEST, next.run(request)).await;
+    let most = if route == EVENTS { limits::REQUEST_WAITING } else { limits::REQUEST };
+    let answer = tokio::time::timeout(most, next.run(request)).await;
     let mut answer = answer.unwrap_or_else(|_| Failure::new(Code::RequestTimeout).into_response());
     let headers = answer.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -48,6 +48,12 @@ impl Failure {
         self
     }
 
+    /// The oldest event that is kept.
+    pub(crate) fn oldest_seq(mut self, seq: u64) -> Self {
+        self.problem.oldest_seq = Some(seq);
+        self
+    }
+
     pub(crate) fn errors(mut self, errors: Vec<FieldError>) -> Self {
         self.problem.errors = errors;
         self

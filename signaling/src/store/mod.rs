@@ -8,9 +8,11 @@ mod change;
 mod connect;
 mod data_key;
 mod events;
+mod histories;
 mod idempotency;
 mod journal;
 mod keys;
+mod retention;
 mod rooms;
 mod schema;
 mod stays;
@@ -27,13 +29,15 @@ pub use audit::OPERATOR_TREE;
 pub(crate) use audit::{AuditKey, Change};
 pub(crate) use change::Tx;
 #[allow(unused_imports, reason = "used as areas arrive")]
-pub(crate) use events::NewEvent;
+pub(crate) use events::{Log, NewEvent, Wanted};
+pub(crate) use histories::{StaysOf, StaysWanted};
 pub(crate) use idempotency::{IdempotentRequest, Remembered};
 pub(crate) use journal::RoomCommit;
 pub(crate) use keys::SigningKey;
 pub use keys::{ApiKeyInfo, Project};
 pub(crate) use rooms::{NewRoom, PageStart, RoomFilter, RoomRow};
 pub(crate) use tokens::Admitted;
+pub(crate) use usage::UsageWanted;
 
 use crate::{limits, vault::Vault};
 use connect::Target;

@@ -3,10 +3,12 @@
 //! Every handler asks [`super::auth::Partner::may`] first.
 
 mod audit;
+mod cursor;
 mod events;
 mod idempotency;
 mod keys;
 mod rooms;
+mod sessions;
 mod usage;
 mod webhooks;
 

@@ -1,0 +1,43 @@
+//! Usage: what a bill is written from. A pure [`fold`] over the event log, kept up to date by
+//! [`keep_folded`], done again from the log by [`verify`].
+//!
+//! ```text
+//!  events ──▶ fold ──▶ usage_days   (room, day: milliseconds and bytes; no handle)
+//!    seq       │ ▲     usage_stays  (who is in now: participant id, since when; no handle)
+//!    ▲         └─┘     usage_checkpoints (up to which seq)        all in one transaction
+//!    └── recomputed: the same fold from the first event that is kept
+//! ```
+
+pub(crate) mod fold;
+#[cfg(test)]
+pub(crate) mod histories;
+mod verify;
+
+pub use verify::{UsageCheck, verify_usage};
+
+use crate::{
+    limits,
+    store::{Store, StoreError},
+};
+
+/// Counts the events of every project, soon after they come. Ends with its task.
+pub(crate) async fn keep_folded(store: Store) {
+    let mut news = store.news();
+    loop {
+        if let Err(error) = fold_all(&store).await {
+            tracing::error!(%error, "usage could not be counted");
+        }
+        tokio::time::sleep(limits::FOLD_EVERY).await;
+        // Events of other nodes are theirs to count; whoever reads usage counts them first.
+        let _ = tokio::time::timeout(limits::FOLD_IDLE, news.changed()).await;
+    }
+}
+
+async fn fold_all(store: &Store) -> Result<(), StoreError> {
+    for project in store.unfolded().await? {
+        while store.fold(&project, limits::FOLD_BATCH).await? == limits::FOLD_BATCH {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
