@@ -10,6 +10,7 @@ before(() => world.open());
 after(() => world.close());
 
 await import('./tests/calls.mjs');
+await import('./tests/moderation.mjs');
 await import('./tests/network.mjs');
 await import('./tests/hostile.mjs');
 await import('./tests/clients.mjs');

@@ -13,7 +13,8 @@ const times = {};
 window.client = {
   async join({ url, token, codec, source: shape, tokens = [] }) {
     times.join = performance.now();
-    const options = { videoCodec: codec, refreshToken: tokens.length ? async () => tokens.shift() : undefined };
+    const onWaiting = (reason) => events.push(['waiting', reason, clock()]);
+    const options = { videoCodec: codec, onWaiting, refreshToken: tokens.length ? async () => tokens.shift() : undefined };
     room = await Room.join(url, token, options);
     times.joined = performance.now();
     note();
@@ -33,6 +34,53 @@ window.client = {
     return [...report.values()].map((stat) => ({ ...stat }));
   },
 
+  /** What this client is and may do, and what it knows of the room. */
+  standing() {
+    const { grants, info, lobby, floor, isModerator } = room;
+    const handles = (people) => people.map(({ handle }) => handle);
+    return {
+      id: room.localParticipant.id,
+      role: room.localParticipant.role,
+      grants,
+      isModerator,
+      room: { ...info },
+      lobby: handles(lobby),
+      floor: { held: floor.held, requested: floor.requested, holders: handles(floor.holders), requests: handles(floor.requests) },
+      mutedByServer: [...room.localParticipant.mutedByServer],
+      publishes: [...room.localTracks.keys()],
+    };
+  },
+
+  /** One call of `room.moderate`: `{ at, result }`, or `{ at, refused }` with the code. */
+  async moderate(call, ...args) {
+    const at = clock();
+    try {
+      return { at, result: await room.moderate[call](...args) };
+    } catch (error) {
+      return { at, refused: error.code };
+    }
+  },
+
+  /** Publishes the coded source now, or says with what code that is refused. */
+  async publish(shape) {
+    try {
+      await publish(shape);
+      return null;
+    } catch (error) {
+      await own?.stop();
+      return error.code;
+    }
+  },
+
+  /** The own tracks cannot be silenced in this page any more: a client that does not obey. */
+  disobey() {
+    for (const track of room.localTracks.values()) {
+      Object.defineProperty(track.mediaStreamTrack, 'enabled', { get: () => true, set: () => {} });
+    }
+  },
+
+  room: () => room,
+
   reset() {
     for (const { watch } of watches.values()) watch.reset();
   },
@@ -49,6 +97,11 @@ window.client = {
 };
 window.ready = true;
 
+/** Milliseconds that mean the same in every page of a machine. */
+function clock() {
+  return performance.timeOrigin + performance.now();
+}
+
 async function publish(shape) {
   own = window.source(shape);
   await room.publishTrack(own.video, 'camera');
@@ -57,10 +110,14 @@ async function publish(shape) {
 }
 
 function note() {
-  const names = ['participantJoined', 'participantLeft', 'reconnecting', 'reconnected', 'left', 'error'];
+  const names = [
+    'participantJoined', 'participantLeft', 'reconnecting', 'reconnected', 'left', 'error', 'moved', 'data', 'grantsChanged',
+  ];
   for (const name of names) {
-    room.on(name, (detail) => events.push([name, detail?.handle ?? detail?.code ?? detail ?? null]));
+    room.on(name, (detail) => events.push([name, detail?.handle ?? detail?.code ?? detail ?? null, clock()]));
   }
+  room.on('localTrackUnpublished', (track, reason) => events.push(['unpublished', `${track.source}: ${reason}`, clock()]));
+  room.on('invited', (invitation) => { window.client.invitation = invitation; });
   room.on('trackSubscribed', follow);
   room.on('trackUnsubscribed', unfollow);
 }
@@ -79,7 +136,7 @@ function unfollow(track) {
 }
 
 function describe(person) {
-  const found = { id: person.id, camera: null, toneHz: null, muted: [] };
+  const found = { id: person.id, role: person.role, state: person.state, camera: null, toneHz: null, muted: [], mutedByServer: [...person.mutedByServer] };
   for (const track of person.tracks) {
     follow(track);
     const report = watches.get(track.id)?.watch.report() ?? null;
