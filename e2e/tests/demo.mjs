@@ -29,7 +29,7 @@ async function withDemo(name, count, options, body) {
 
 /** Tile of the only other participant, with its camera. */
 const other = (page) => page.locator('#grid article:not([aria-label^="You"])');
-const mutedIcon = (page) => other(page).locator('.tag svg');
+const mutedIcon = (page) => other(page).locator('.tag svg:not(.raised)');
 /** Pixels that the page is wider than its window. */
 const overflow = (page) => page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth);
 
@@ -56,6 +56,82 @@ test('the demo page mutes, tells the quality and leaves', () =>
     await ann.locator('#ended').waitFor();
     await other(ben).waitFor({ state: 'detached' });
     assert.equal(await ben.locator('#call-count').textContent(), 'only you');
+  }));
+
+/** Row of the only other participant in the people panel. */
+const row = (page) => page.locator('#people-list li:not(:has(strong:text-is("You")))');
+const tool = (page, label) => row(page).getByRole('button', { name: label });
+const shot = (page, name) => page.screenshot({ path: path.join(OUT, `${name}.png`) });
+
+test('who comes first moderates: mute, spotlight, hands, lecture, lobby, remove', () =>
+  withDemo('demo-moderator', 3, { viewport: { width: 1280, height: 800 } }, async (ann, ben, late) => {
+    for (const page of [ann, ben]) {
+      await page.getByText('Generated').click();
+      await page.locator('#setup-join').click();
+      await page.locator('#call').waitFor();
+    }
+    await other(ann).locator('video').waitFor();
+    await ann.locator('#call-people').click();
+    await ben.locator('#call-people').click();
+    assert.equal(await ben.locator('#panel-room').isVisible(), false, 'who comes later does not moderate');
+
+    await tool(ann, 'Mute').click();
+    await row(ann).getByText('muted by a moderator').waitFor();
+    await ben.locator('#control-mic[aria-pressed="false"]').waitFor();
+    await tool(ann, 'Lift the mute').click();
+    await tool(ann, 'Spotlight').click();
+    await ben.locator('#grid article.spotlit[aria-label^="You"]').waitFor();
+    await ben.locator('#control-hand').click();
+    await row(ann).getByText('hand raised').waitFor();
+    await ben.locator('#control-hand').click();
+
+    await ann.getByText('Lecture:').click();
+    await ben.locator('#control-hand').getByText('Ask to speak').waitFor();
+    await other(ann).locator('.cover').waitFor();
+    await ben.locator('#control-hand').click();
+    await tool(ann, 'Give the floor').click();
+    await ben.locator('#control-hand').getByText('End speaking').waitFor();
+    await ben.locator('#control-cam').click();
+    await other(ann).locator('video').waitFor();
+    await shot(ann, 'demo-lecture');
+
+    await ann.getByText('Lobby: newcomers').click();
+    await late.getByText('Generated').click();
+    await late.locator('#setup-join').click();
+    await late.locator('#waiting').waitFor();
+    await shot(late, 'demo-waiting');
+    await ann.locator('#lobby-list').getByText('Admit').waitFor();
+    await shot(ann, 'demo-moderator');
+    await ann.locator('#lobby-list').getByText('Deny').click();
+    await late.getByText('You were not let in').waitFor();
+
+    await tool(ann, 'Remove').click();
+    await ben.getByText('You were removed from the room').waitFor();
+    assert.equal(await ann.locator('#call-count').textContent(), 'only you');
+  }));
+
+test('the demo page goes to a breakout room and back', () =>
+  withDemo('demo-breakout', 2, { viewport: { width: 390, height: 844 } }, async (ann, ben) => {
+    for (const page of [ann, ben]) {
+      await page.getByText('Generated').click();
+      await page.locator('#setup-join').click();
+      await page.locator('#call').waitFor();
+    }
+    await other(ann).locator('video').waitFor();
+    await ann.locator('#call-people').click();
+    await ann.getByText('Create 2 rooms').click();
+    await ann.locator('#breakout-list').getByText('room-2').waitFor();
+    await row(ann).getByLabel('Move to').selectOption({ label: 'room-1' });
+    await ben.locator('#call-room').getByText('breakout').waitFor();
+    await other(ben).waitFor({ state: 'detached' });
+    await ann.locator('[data-room]').filter({ hasText: 'room-1' }).getByText('Go there').click();
+    await other(ben).locator('video').waitFor();
+    assert.ok(await overflow(ann) <= 0, 'the panel fits a phone');
+    await shot(ann, 'demo-breakout');
+    await ann.getByText('Back to the main room').click();
+    await ann.getByText('Bring everybody back').click();
+    await ben.locator('#call-room:not(:has-text("breakout"))').waitFor();
+    await other(ben).locator('video').waitFor();
   }));
 
 test('the demo page fits a window 360 pixels wide', () =>
