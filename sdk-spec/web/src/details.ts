@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Breakout, Mode, RoomInfo } from './protocol.js';
+import type { Breakout, Mode, RoomInfo, Source } from './protocol.js';
 
 /** A breakout room. */
 export interface BreakoutRoom {
@@ -34,6 +34,8 @@ export interface RoomDetails {
   readonly parent: string | null;
   /** Its breakout rooms. */
   readonly breakouts: readonly BreakoutRoom[];
+  /** What is muted of everybody who is no moderator; in `participant.mutedByServer` too. */
+  readonly muted: readonly Source[];
   /** Ids of participants shown to everybody first, most important first. */
   readonly spotlight: readonly string[];
   /** Ids of tracks shown to everybody first, most important first. */
@@ -53,6 +55,7 @@ export function details(info: RoomInfo): RoomDetails {
     endsAt: date(info.ends_at),
     parent: info.parent ?? null,
     breakouts: (info.breakouts ?? []).map(breakoutRoom),
+    muted: info.muted ?? [],
     spotlight: info.spotlight ?? [],
     pinned: info.pinned ?? [],
     data: info.data ?? null,

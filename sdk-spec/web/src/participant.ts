@@ -23,7 +23,9 @@ export class Participant {
   readonly tracks = new Set<RemoteTrack | LocalTrack>();
   #role: Role = 'participant';
   #state: string | null = null;
-  #mutedByServer: ReadonlySet<Source> = new Set();
+  /** By a moderator: this participant, and everybody who is none. */
+  #muted: readonly Source[] = [];
+  #mutedAll: readonly Source[] = [];
 
   /** @internal */
   constructor(info: ParticipantInfo, isLocal: boolean) {
@@ -43,9 +45,12 @@ export class Participant {
     return this.#state;
   }
 
-  /** What a moderator muted: it is not forwarded, whatever the participant sends. */
+  /**
+   * What a moderator muted, of this participant or of everybody who is no moderator: it is not
+   * forwarded, whatever the participant sends.
+   */
   get mutedByServer(): ReadonlySet<Source> {
-    return this.#mutedByServer;
+    return new Set([...this.#muted, ...(this.#role === 'moderator' ? [] : this.#mutedAll)]);
   }
 
   /** @internal Takes the whole over, as it is now. Returns whether that is a change. */
@@ -53,7 +58,14 @@ export class Participant {
     const before = this.#fingerprint();
     this.#role = role;
     this.#state = state ?? null;
-    this.#mutedByServer = new Set(muted);
+    this.#muted = muted ?? [];
+    return before !== this.#fingerprint();
+  }
+
+  /** @internal What is muted of everybody who is no moderator. Returns whether that is a change. */
+  setMutedAll(sources: readonly Source[]): boolean {
+    const before = this.#fingerprint();
+    this.#mutedAll = sources;
     return before !== this.#fingerprint();
   }
 
@@ -68,6 +80,6 @@ export class Participant {
   }
 
   #fingerprint(): string {
-    return JSON.stringify([this.#role, this.#state, [...this.#mutedByServer].sort()]);
+    return JSON.stringify([this.#role, this.#state, [...this.mutedByServer].sort()]);
   }
 }

@@ -267,7 +267,8 @@ export interface Participant {
   handle: Handle;
   /** `pa_…`, for this stay. */
   id: string;
-  /** What is muted at the server. */
+  /** What is muted at the server for this participant. A track's own `muted` is what its
+   * publisher says; it is heard when neither is muted. */
   muted?: Source[];
   /** Its role. */
   role: Role;
@@ -302,6 +303,9 @@ export interface RoomInfo {
   locked?: boolean;
   /** Who may publish. */
   mode?: Mode;
+  /** What is muted at the server for everybody whose role is not moderator, besides what is
+   * muted for each (`Participant::muted`). */
+  muted?: Source[];
   /** The room that it is a breakout of. */
   parent?: string | null;
   /** Tracks shown to everybody first. */
@@ -565,7 +569,8 @@ export interface ParticipantLeftMessage {
   reason: LeaveReason;
 }
 
-/** A participant's role, state, or muting at the server changed. */
+/** A participant's role, state, or muting at the server changed. The participant itself is told
+ * of its muting too. */
 export interface ParticipantUpdatedMessage {
   type: 'participant_updated';
   /** The whole, as it is now. */

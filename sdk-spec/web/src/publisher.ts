@@ -156,7 +156,8 @@ export class Publisher {
     { muted = false }: PublishOptions = {},
     capture: Capture | null,
   ): Promise<LocalTrack> {
-    const track = new LocalTrack(source, media, muted, capture);
+    const held = this.host.mutedByServer().has(source);
+    const track = new LocalTrack(source, media, muted || held, capture);
     const session = this.host.session();
     try {
       // Opening the device took time; the room may have changed.

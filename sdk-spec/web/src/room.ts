@@ -345,8 +345,15 @@ export class Room extends Emitter<RoomEvents> {
 
   #setInfo(info: RoomInfo): void {
     this.#info = details(info);
-    this.#roster.setShownFirst(this.#info);
-    if (this.#me) this.#me.spotlighted = this.#info.spotlight.includes(this.#me.id);
+    this.#roster.setRoom(this.#info);
+    if (!this.#me) return;
+    this.#me.spotlighted = this.#info.spotlight.includes(this.#me.id);
+    if (this.#me.setMutedAll(this.#info.muted)) this.emit('participantUpdated', this.#me);
+    this.#obeyMutes(this.#me);
+  }
+
+  #obeyMutes({ mutedByServer }: Participant): void {
+    this.#publisher.mutedBy(({ source }) => mutedByServer.has(source));
   }
 
   #handlers(isPresent: () => boolean): SessionHandlers {
@@ -432,8 +439,7 @@ export class Room extends Emitter<RoomEvents> {
   #participantUpdated(info: ParticipantInfo): void {
     if (info.id !== this.#me?.id) return this.#roster.update(info);
     if (this.#me.update(info)) this.emit('participantUpdated', this.#me);
-    const { mutedByServer } = this.#me;
-    this.#publisher.mutedBy(({ source }) => mutedByServer.has(source));
+    this.#obeyMutes(this.#me);
   }
 
   #setGrants(role: Role, grants: Grants): void {

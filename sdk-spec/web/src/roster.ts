@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { RoomDetails } from './details.js';
 import { Participant } from './participant.js';
 import type { JoinedMessage, LeaveReason, ParticipantInfo, TrackInfo } from './protocol.js';
 import { RemoteTrack } from './tracks.js';
@@ -17,6 +18,9 @@ export interface RosterHandlers {
   trackUnpublished(track: RemoteTrack): void;
 }
 
+/** What of a room marks participants and tracks. */
+export type RoomMarks = Pick<RoomDetails, 'spotlight' | 'pinned' | 'muted'>;
+
 /** The other participants and their tracks. */
 export class Roster {
   /** The others, by id. */
@@ -24,23 +28,18 @@ export class Roster {
   /** Their tracks, by id. */
   readonly tracks = new Map<string, RemoteTrack>();
 
-  #spotlight: readonly string[] = [];
-  #pinned: readonly string[] = [];
+  #room: RoomMarks = { spotlight: [], pinned: [], muted: [] };
 
   constructor(private readonly handlers: RosterHandlers) {}
 
-  /** Marks who and what is shown to everybody first, now and of those who come. */
-  setShownFirst({
-    spotlight,
-    pinned,
-  }: {
-    spotlight: readonly string[];
-    pinned: readonly string[];
-  }): void {
-    this.#spotlight = spotlight;
-    this.#pinned = pinned;
-    for (const each of this.participants.values()) each.spotlighted = spotlight.includes(each.id);
-    for (const each of this.tracks.values()) each.pinned = pinned.includes(each.id);
+  /** Marks who and what is shown first or muted, now and of those who come. */
+  setRoom(room: RoomMarks): void {
+    this.#room = room;
+    for (const each of this.tracks.values()) each.pinned = room.pinned.includes(each.id);
+    for (const each of this.participants.values()) {
+      each.spotlighted = room.spotlight.includes(each.id);
+      if (each.setMutedAll(room.muted)) this.handlers.participantUpdated(each);
+    }
   }
 
   /**
@@ -68,7 +67,8 @@ export class Roster {
   join(info: ParticipantInfo): void {
     if (this.participants.has(info.id)) return;
     const participant = new Participant(info, false);
-    participant.spotlighted = this.#spotlight.includes(info.id);
+    participant.spotlighted = this.#room.spotlight.includes(info.id);
+    participant.setMutedAll(this.#room.muted);
     this.participants.set(info.id, participant);
     this.handlers.participantJoined(participant);
   }
@@ -95,7 +95,7 @@ export class Roster {
     const participant = this.participants.get(info.participant);
     if (!participant || this.tracks.has(info.id)) return;
     const track = new RemoteTrack(info, participant);
-    track.pinned = this.#pinned.includes(info.id);
+    track.pinned = this.#room.pinned.includes(info.id);
     this.tracks.set(track.id, track);
     participant.tracks.add(track);
     this.handlers.trackPublished(track);

@@ -96,6 +96,42 @@ describe('muting by a moderator', () => {
   });
 });
 
+describe('muting of everybody', () => {
+  it('holds for who is no moderator, also for who comes later and for new tracks', async () => {
+    const { room, server, track } = await onAir();
+    const events = record(room, 'participantUpdated');
+    const muted = { type: 'room_updated', room: { id: 'rm_1', muted: ['camera', 'microphone'] } };
+    server.say(muted);
+    server.say(muted);
+    expect(events).toEqual([
+      ['participantUpdated', room.participants.get('pa_2')],
+      ['participantUpdated', room.localParticipant],
+    ]);
+    await soon();
+    expect(track.muted).toBe(true);
+    server.say({ type: 'participant_joined', participant: THREE });
+    server.say({
+      type: 'participant_joined',
+      participant: { ...THREE, id: 'pa_4', role: 'moderator' },
+    });
+    const held = (id: string) => room.participants.get(id)?.mutedByServer.has('camera');
+    expect([held('pa_3'), held('pa_4')]).toEqual([true, false]);
+
+    const publishing = room.publishTrack(fakeMedia('audio'), 'microphone');
+    await soon();
+    expect(server.heard('offer')).toMatchObject({
+      tracks: [{}, { source: 'microphone', muted: true }],
+    });
+    server.answer();
+    expect((await publishing).muted).toBe(true);
+
+    server.say({ type: 'room_updated', room: { id: 'rm_1' } });
+    expect(room.localParticipant.mutedByServer.size).toBe(0);
+    await room.setMuted(track, false);
+    expect(track.muted).toBe(false);
+  });
+});
+
 describe('the floor', () => {
   it('is asked for and given back', async () => {
     const { room, server } = await join();
