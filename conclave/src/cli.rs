@@ -43,6 +43,20 @@ pub(crate) enum Command {
     /// Check usage against the event log.
     #[command(subcommand)]
     Usage(UsageCommand),
+    /// Write the whole database to a new file, as of one moment; the server may run. The data key is
+    /// not in it: keep it too, in another place.
+    Backup {
+        /// File to make.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Fill an empty database from a backup, of SQLite or PostgreSQL alike. Needs the data key of
+    /// the server that was backed up; stop all servers of the database before.
+    Restore {
+        /// File that `conclave backup` wrote.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Check this machine and the configuration, and say what to do. Exit code 1 when the server
     /// cannot run. Run it while the server is stopped: it tries the ports.
     Doctor,

@@ -42,6 +42,8 @@ pub(crate) struct Place {
     /// With the password, if any: not to be shown.
     pub(crate) url: String,
     pub(crate) vault: Vault,
+    /// Where the data key comes from.
+    pub(crate) key: String,
     /// The database as it may be shown.
     pub(crate) shown: String,
 }
@@ -54,20 +56,24 @@ pub(crate) fn prepare(storage: &Storage) -> anyhow::Result<Place> {
     let dir = &storage.data_dir;
     let shown = dir.display();
     close_to_others(dir).with_context(|| format!("data directory {shown}"))?;
-    let vault = match std::env::var(DATA_KEY_VARIABLE) {
-        Ok(key) if !key.is_empty() => Vault::from_base64(&key).context(DATA_KEY_VARIABLE)?,
+    let (vault, key) = match std::env::var(DATA_KEY_VARIABLE) {
+        Ok(key) if !key.is_empty() => {
+            let vault = Vault::from_base64(&key).context(DATA_KEY_VARIABLE)?;
+            (vault, DATA_KEY_VARIABLE.to_owned())
+        }
         _ => {
             let file = storage.data_key_file.clone().unwrap_or_else(|| dir.join(DATA_KEY));
-            Vault::from_file(&file).with_context(|| format!("{}", file.display()))?
+            let shown = file.display().to_string();
+            (Vault::from_file(&file).with_context(|| shown.clone())?, shown)
         }
     };
     match &storage.database_url {
         Some(DatabaseUrl(url)) => {
-            Ok(Place { url: url.clone(), vault, shown: "PostgreSQL".to_owned() })
+            Ok(Place { url: url.clone(), vault, key, shown: "PostgreSQL".to_owned() })
         }
         None => {
             let url = url(&dir.canonicalize()?.join(DATABASE));
-            Ok(Place { url, vault, shown: format!("database in {shown}") })
+            Ok(Place { url, vault, key, shown: format!("database in {shown}") })
         }
     }
 }

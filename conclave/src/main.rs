@@ -4,6 +4,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod cli;
 mod config;
 mod data;
@@ -50,6 +51,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Key(command) => runtime()?.block_on(admin::key(storage, command))?,
         Command::Audit(command) => runtime()?.block_on(audit::run(storage, command))?,
         Command::Usage(command) => return runtime()?.block_on(usage::run(storage, command)),
+        Command::Backup { file } => runtime()?.block_on(backup::backup(storage, &file))?,
+        Command::Restore { file } => runtime()?.block_on(backup::restore(storage, &file))?,
         Command::Serve { demo } => {
             log::start(&config.log)?;
             forbid_core_dumps();

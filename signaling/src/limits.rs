@@ -147,6 +147,8 @@ pub const STORE_STATEMENT: Duration = Duration::from_secs(10);
 /// How long a transaction may wait for us; PostgreSQL ends a longer one, so that a node that hangs
 /// holds no locks.
 pub const STORE_IDLE_TRANSACTION: Duration = Duration::from_secs(30);
+/// Bytes of a line of a backup: a row. The largest values (idempotent answers, settings) have kilobytes.
+pub const BACKUP_LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long a connection to PostgreSQL is used, so that a change of servers reaches all of them.
 pub const STORE_CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
 

@@ -89,6 +89,14 @@ impl DerefMut for Tx<'_> {
 }
 
 impl Dialect {
+    /// Begins a transaction that will write.
+    pub(super) fn begin_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
     /// Ends a `SELECT` of rows to be worked on: those that another worker holds are left out.
     ///
     /// ```text

@@ -18,6 +18,14 @@ pub(super) async fn check(connection: &mut AnyConnection, vault: &Vault) -> Resu
         .bind(vault.seal(NAME, CHECK))
         .execute(&mut *connection)
         .await?;
+    verify(connection, vault).await
+}
+
+/// Refuses a key that does not open the check value.
+pub(super) async fn verify(
+    connection: &mut AnyConnection,
+    vault: &Vault,
+) -> Result<(), StoreError> {
     let row = sqlx::query("SELECT value FROM meta WHERE name = $1")
         .bind(NAME)
         .fetch_one(&mut *connection)

@@ -4,6 +4,8 @@
 //! them on both.
 
 mod audit;
+mod backup;
+mod catalog;
 mod change;
 mod connect;
 mod data_key;
@@ -27,6 +29,7 @@ use tokio::sync::watch;
 
 pub use audit::OPERATOR_TREE;
 pub(crate) use audit::{AuditKey, Change};
+pub use backup::{BackupError, backup, restore};
 pub(crate) use change::Tx;
 #[allow(unused_imports, reason = "used as areas arrive")]
 pub(crate) use events::{Log, NewEvent, Wanted};
@@ -172,11 +175,7 @@ impl Store {
 
     /// Begins a change. What it does takes effect with [`Tx::commit`], all or nothing.
     pub(crate) async fn write(&self) -> Result<Tx<'_>, StoreError> {
-        let begin = match self.dialect {
-            Dialect::Sqlite => "BEGIN IMMEDIATE",
-            Dialect::Postgres => "BEGIN",
-        };
-        Ok(Tx::new(self.writer.begin_with(begin).await?, self))
+        Ok(Tx::new(self.writer.begin_with(self.dialect.begin_write()).await?, self))
     }
 
     /// Begins a change in a project: holds it first ([`Tx::hold`]).

@@ -76,3 +76,6 @@ pub(super) async fn version(
     let newest = sqlx::query("SELECT COALESCE(MAX(version), 0) AS n FROM _sqlx_migrations");
     Ok(newest.fetch_one(&mut *connection).await?.try_get("n")?)
 }
+
+#[cfg(test)]
+pub(super) mod tests;
