@@ -14,8 +14,8 @@ use signaling::admin;
 #[tokio::test]
 async fn a_room_is_created_read_listed_and_deleted() {
     let world = World::start().await;
-    let wish =
-        json!({ "participants_max": 7, "empty_timeout_seconds": 60, "reference": "lesson-7" });
+    let settings = json!({ "participants_max": 7, "empty_timeout_seconds": 60 });
+    let wish = json!({ "settings": settings, "reference": "lesson-7" });
     let response = world.post("/v1/rooms", &wish).await;
     assert_eq!(response.status(), 201);
     let location = response.headers()["location"].to_str().unwrap().to_owned();
@@ -23,10 +23,11 @@ async fn a_room_is_created_read_listed_and_deleted() {
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     let room = json_of(response).await;
     assert_eq!(location, format!("/v1/rooms/{}", room["id"].as_str().unwrap()));
-    for (field, value) in wish.as_object().unwrap() {
-        assert_eq!(&room[field], value);
+    assert_eq!(room["reference"], "lesson-7");
+    for (field, value) in settings.as_object().unwrap() {
+        assert_eq!(&room["settings"][field], value);
     }
-    assert_eq!(room["participants"], 0);
+    assert_eq!((&room["participants"], &room["version"]), (&json!(0), &json!(1)));
     let read = world.ask(Method::GET, &location).send().await.unwrap();
     assert_eq!(json_of(read).await, room);
     let list = world.ask(Method::GET, "/v1/rooms").send().await.unwrap();
@@ -77,7 +78,8 @@ async fn a_retry_with_the_same_key_gets_the_first_answer() {
     let again = send(rooms(), "k1", json!({})).await.unwrap();
     assert_eq!(again.status(), 201);
     assert_eq!(json_of(again).await, first);
-    let other = send(rooms(), "k1", json!({ "participants_max": 5 })).await.unwrap();
+    let other =
+        send(rooms(), "k1", json!({ "settings": { "participants_max": 5 } })).await.unwrap();
     problem(other, 422, "idempotency_key_reused").await;
     let fresh = json_of(send(rooms(), "k2", json!({})).await.unwrap()).await;
     assert_ne!(fresh["id"], first["id"]);
@@ -175,13 +177,13 @@ async fn every_malformed_request_is_a_problem() {
         (post.clone(), "/v1/rooms", json, "[1,2]", 422, "invalid_field"),
         (post.clone(), "/v1/rooms", json, "null", 422, "invalid_field"),
         (post.clone(), "/v1/rooms", json, r#"{"x":1}"#, 422, "invalid_field"),
-        (post.clone(), "/v1/rooms", json, r#"{"participants_max":0}"#, 422, "invalid_field"),
-        (post.clone(), "/v1/rooms", json, r#"{"participants_max":1001}"#, 422, "invalid_field"),
-        (post.clone(), "/v1/rooms", json, r#"{"participants_max":-1}"#, 422, "invalid_field"),
-        (post.clone(), "/v1/rooms", json, r#"{"participants_max":"9"}"#, 422, "invalid_field"),
-        (post.clone(), "/v1/rooms", json, r#"{"participants_max":1e99}"#, 422, "invalid_field"),
-        (post.clone(), "/v1/rooms", json, r#"{"participants_max":1,"participants_max":2}"#, 422, "invalid_field"),
-        (post.clone(), "/v1/rooms", json, r#"{"empty_timeout_seconds":9}"#, 422, "invalid_field"),
+        (post.clone(), "/v1/rooms", json, r#"{"settings":{"participants_max":0}}"#, 422, "invalid_field"),
+        (post.clone(), "/v1/rooms", json, r#"{"settings":{"participants_max":1001}}"#, 422, "invalid_field"),
+        (post.clone(), "/v1/rooms", json, r#"{"settings":{"participants_max":-1}}"#, 422, "invalid_field"),
+        (post.clone(), "/v1/rooms", json, r#"{"settings":{"participants_max":"9"}}"#, 422, "invalid_field"),
+        (post.clone(), "/v1/rooms", json, r#"{"settings":{"participants_max":1e99}}"#, 422, "invalid_field"),
+        (post.clone(), "/v1/rooms", json, r#"{"settings":{"participants_max":1,"participants_max":2}}"#, 422, "invalid_field"),
+        (post.clone(), "/v1/rooms", json, r#"{"settings":{"empty_timeout_seconds":9}}"#, 422, "invalid_field"),
         (post.clone(), "/v1/rooms", json, r#"{"reference":"Anna Schmidt"}"#, 422, "personal_data_refused"),
         (post.clone(), "/v1/rooms", json, r#"{"reference":"a/b"}"#, 422, "invalid_field"),
         (post.clone(), "/v1/rooms", json, r#"{"name":"x"}"#, 422, "personal_data_refused"),
@@ -198,7 +200,7 @@ async fn every_malformed_request_is_a_problem() {
         (post.clone(), &tokens, json, r#"{"handle":"a","grants":{"phoneNumber":"x"}}"#, 422, "personal_data_refused"),
         (post.clone(), &tokens, json, r#"{"handle":"a","grants":{"publish":["microwave"]}}"#, 422, "invalid_field"),
         (post.clone(), &tokens, json, r#"{"handle":"a","grants":{"publish":["camera","camera"]}}"#, 422, "invalid_field"),
-        (post.clone(), &tokens, json, r#"{"handle":"a","grants":{"record":true}}"#, 422, "invalid_field"),
+        (post.clone(), &tokens, json, r#"{"handle":"a","grants":{"recorder":true}}"#, 422, "invalid_field"),
         (post.clone(), &tokens, json, r#"{"handle":"a","grants":{},"role":"admin"}"#, 422, "invalid_field"),
         (post.clone(), &tokens, json, r#"{"handle":"a","grants":{},"ttl_seconds":901}"#, 422, "invalid_field"),
         (post.clone(), &tokens, json, r#"{"handle":"a","grants":{},"ttl_seconds":0}"#, 422, "invalid_field"),
@@ -233,7 +235,7 @@ async fn every_malformed_request_is_a_problem() {
         }
         if status >= 400 {
             let told = problem(response, status, code).await.to_string();
-            for echo in ["Anna", "a@b.cd", "microwave", "admin", "record", "page", "\"9\""] {
+            for echo in ["Anna", "a@b.cd", "microwave", "admin", "recorder", "page", "\"9\""] {
                 assert!(!told.contains(echo), "{echo} in {told}");
             }
         }
@@ -315,7 +317,7 @@ async fn a_key_above_its_rate_is_told_when_to_come_again() {
 #[tokio::test]
 async fn an_empty_room_closes_by_itself_and_an_occupied_one_does_not() {
     let world = World::start().await;
-    let wish = json!({ "empty_timeout_seconds": 10 });
+    let wish = json!({ "settings": { "empty_timeout_seconds": 10 } });
     let (empty, busy) = (world.room_with(&wish).await, world.room_with(&wish).await);
     let (mut ann, _) = world.join(&busy, "ann-1").await;
     for _ in 0..3 {

@@ -170,7 +170,7 @@ async fn a_deleted_room_removes_everybody_and_refuses_its_tokens() {
 #[tokio::test]
 async fn a_full_room_and_a_missing_media_node_are_told() {
     let world = World::start().await;
-    let room = world.room_with(&json!({ "participants_max": 1 })).await;
+    let room = world.room_with(&json!({ "settings": { "participants_max": 1 } })).await;
     let (mut ann, _) = world.join(&room, "ann-1").await;
     let token = world.token(&room, "bob-1").await;
     let mut bob = world.connect().await;

@@ -183,7 +183,7 @@ async fn bad_offers_are_problems_and_do_not_use_the_token_up() {
 #[tokio::test]
 async fn refusals_of_the_room_and_the_node_are_problems() {
     let world = World::start().await;
-    let room = world.room_with(&json!({ "participants_max": 1 })).await;
+    let room = world.room_with(&json!({ "settings": { "participants_max": 1 } })).await;
     let token = world.token(&room, "encoder-1").await;
     world.node().answers.store(false, Relaxed);
     let response = post(&world, "/v1/whip", &token, offer("encU", &BOTH)).await;

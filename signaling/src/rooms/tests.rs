@@ -5,13 +5,20 @@ use std::{path::PathBuf, time::Duration};
 
 use bus::InProcessBus;
 use prometheus::Registry;
-use sdk_spec::room::{Kind, RoomSettings};
+use sdk_spec::{
+    event::What,
+    room::{Kind, RoomSettings},
+    ws::Role,
+};
 use sqlx::{Connection as _, Executor as _};
 
-use super::*;
+use super::{
+    commits::{After, News},
+    *,
+};
 use crate::{
     admin,
-    domain::{Actor, Charter},
+    domain::{Actor, Charter, Commit},
     store::NewRoom,
     vault::Vault,
 };
@@ -113,4 +120,103 @@ async fn a_room_that_panics_is_forgotten_and_stored_as_closed() {
     assert!(task.await.unwrap_err().is_panic());
     assert!(stored.rooms.entries.is_empty());
     stored.until_closed().await;
+}
+
+/// A commit that says that somebody came in.
+fn coming(number: u64, participant: u128) -> Commit {
+    let what = What::ParticipantJoined {
+        participant: ParticipantId::from_bits(participant).to_string(),
+        handle: Handle::parse("ann-1").unwrap(),
+        role: Role::Participant,
+        hidden: false,
+    };
+    Commit { number, events: vec![(number, what)], ..Commit::default() }
+}
+
+/// A room's commits on a journal of its own with `places`, and the journal's queue.
+fn commits_of(stored: &Stored, places: usize) -> (Commits, mpsc::Receiver<Pending>) {
+    let (journal, queue) = mpsc::channel(places);
+    let place = (stored.row.project.as_str().into(), stored.row.id, "no_test".into());
+    (Commits::new(journal, Arc::clone(&stored.rooms.metrics), place, 0), queue)
+}
+
+/// Takes news until everything is told.
+async fn all_told(commits: &mut Commits) -> Vec<u64> {
+    let mut told = Vec::new();
+    while !commits.is_done() {
+        tokio::time::timeout(LONG, commits.progress()).await.unwrap();
+        while let Some(news) = commits.take() {
+            match news {
+                News::Committed(number) => told.push(number),
+                News::Broken => return told,
+                News::Do(_) => told.push(0),
+            }
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn commits_wait_for_a_store_that_stands_still_and_none_is_lost_or_doubled() {
+    let stored = Stored::new("still").await;
+    let url = format!("sqlite://{}/test.db", stored.folder.display());
+    let mut lock = sqlx::AnyConnection::connect(&url).await.unwrap();
+    lock.execute("BEGIN IMMEDIATE").await.unwrap();
+    let (mut commits, queue) = commits_of(&stored, 4);
+    let writer = journal::write(stored.store.clone(), Arc::clone(&stored.rooms.metrics), queue);
+    tokio::spawn(writer);
+    let count = limits::ROOM_COMMITS_MAX as u64 + 10;
+    let mut full_at = None;
+    for number in 1..=count {
+        commits.put(coming(number, number.into()), None);
+        if commits.is_full() && full_at.is_none() {
+            full_at = Some(number);
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(full_at.is_some_and(|at| at >= limits::ROOM_COMMITS_MAX as u64), "stands still");
+    assert!(stored.rooms.metrics.journal_depth.get() >= limits::ROOM_COMMITS_MAX as i64);
+    // Longer than a statement waits for the lock: the first try fails.
+    tokio::time::sleep(limits::STORE_WAIT + Duration::from_millis(500)).await;
+    lock.execute("ROLLBACK").await.unwrap();
+    assert_eq!(all_told(&mut commits).await, (1..=count).collect::<Vec<_>>());
+    assert!(stored.rooms.metrics.journal_failures.get() >= 1);
+    assert_eq!(stored.rooms.metrics.journal_depth.get(), 0);
+    let row = stored.store.room(&stored.row.project, stored.row.id).await.unwrap().unwrap();
+    assert_eq!(row.commits, count);
+    assert_eq!(stored.store.bury("no_test", 1).await.unwrap(), count, "a stay of each");
+}
+
+#[tokio::test]
+async fn a_commit_that_fits_no_store_ends_its_room_and_keeps_no_other_from_it() {
+    let stored = Stored::new("broken").await;
+    let (mut commits, queue) = commits_of(&stored, 16);
+    let mut bad = coming(2, 2);
+    bad.breakouts.push((stored.row.id, stored.row.charter.clone())); // There is one of this id.
+    commits.put(coming(1, 1), None);
+    commits.put(bad, None);
+    let writer = journal::write(stored.store.clone(), Arc::clone(&stored.rooms.metrics), queue);
+    tokio::spawn(writer);
+    all_told(&mut commits).await;
+    assert!(commits.is_done());
+    let row = stored.store.room(&stored.row.project, stored.row.id).await.unwrap().unwrap();
+    assert_eq!(row.commits, 1, "the good one");
+}
+
+#[tokio::test]
+async fn what_follows_a_commit_is_done_when_it_is_stored_and_before_it_is_told() {
+    let stored = Stored::new("after").await;
+    let (mut commits, queue) = commits_of(&stored, 16);
+    let child = RoomId::from_bits(secret::random_bits());
+    let mut first = coming(1, 1);
+    first.breakouts.push((child, stored.row.charter.clone()));
+    commits.put(first, None);
+    commits.then(After::Transfer { participants: Vec::new(), room: child, invited: false });
+    assert!(commits.take().is_none(), "not stored yet");
+    let writer = journal::write(stored.store.clone(), Arc::clone(&stored.rooms.metrics), queue);
+    tokio::spawn(writer);
+    assert_eq!(all_told(&mut commits).await, [0, 0, 1]);
+    // With nothing to wait for it is done at once.
+    commits.then(After::Transfer { participants: Vec::new(), room: child, invited: false });
+    assert_eq!(all_told(&mut commits).await, [0]);
 }

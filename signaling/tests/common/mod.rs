@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "tests")]
 
 pub mod databases;
+mod log;
 pub mod node;
 pub mod socket;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use signaling::{Config, Server, Store, Vault, admin};
 
 use databases::Place;
+pub use log::Log;
 pub use node::Node;
 pub use socket::Socket;
 
@@ -190,4 +192,48 @@ pub fn offer(ufrag: &str, sections: &[(&str, &str, &str)]) -> String {
         );
     }
     sdp
+}
+
+/// Waits until something holds.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    for _ in 0..400 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("never: {what}");
+}
+
+impl World {
+    /// Another server takes the database over, as after a crash of this one; then this one stops.
+    pub async fn take_over(&mut self) {
+        let store = self.place.open().await;
+        let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
+        let node = Node::start(&bus).await;
+        let server =
+            signaling::serve(config(), store.clone(), Arc::clone(&bus), Registry::new(), None);
+        let old = std::mem::replace(&mut self.server, server.await.unwrap());
+        old.shutdown().await;
+        (self.store, self.bus, self.node) = (store, bus, Some(node));
+    }
+
+    /// Tokens for so many, minted with enough keys to stay below the rate of one.
+    pub async fn many_tokens(&self, room: &str, count: usize) -> Vec<String> {
+        let mut tokens = Vec::new();
+        let mut key = String::new();
+        for i in 0..count {
+            if i % 150 == 0 {
+                key =
+                    admin::create_key(&self.store, &self.project, Scope::ALL).await.unwrap().secret;
+            }
+            let body = json!({ "handle": format!("user-{i}"), "grants": { "subscribe": true } });
+            let request = self.http.post(self.url(&format!("/v1/rooms/{room}/tokens")));
+            let request = request.bearer_auth(&key).header("content-type", "application/json");
+            let answer = request.body(body.to_string()).send().await.unwrap();
+            assert_eq!(answer.status(), 201);
+            tokens.push(json_of(answer).await["token"].as_str().unwrap().to_owned());
+        }
+        tokens
+    }
 }

@@ -29,6 +29,26 @@ impl Socket {
         Self { stream, sent: 0, received: 0 }
     }
 
+    /// `None` when nobody is there.
+    pub async fn try_connect(address: SocketAddr) -> Option<Self> {
+        let mut request = format!("ws://{address}/v1/ws").into_client_request().ok()?;
+        let protocol = "conclave.v1".parse().ok()?;
+        request.headers_mut().insert("sec-websocket-protocol", protocol);
+        let tcp = TcpStream::connect(address).await.ok()?;
+        let (stream, _) = client_async(request, tcp).await.ok()?;
+        Some(Self { stream, sent: 0, received: 0 })
+    }
+
+    /// The answer to the first message; `None` when the server is gone.
+    pub async fn try_join(&mut self, token: &str) -> Option<Value> {
+        let hello = json!({ "type": "join", "token": token }).to_string();
+        self.stream.send(Message::text(hello)).await.ok()?;
+        let answer = timeout(PATIENCE, self.stream.next()).await.ok()??.ok()?;
+        let value: Value = serde_json::from_str(answer.to_text().ok()?).ok()?;
+        self.received = value["seq"].as_u64()?;
+        Some(value)
+    }
+
     pub async fn raw(&mut self, message: Message) {
         self.stream.send(message).await.unwrap();
     }
@@ -117,6 +137,28 @@ impl Socket {
             let value = self.next().await;
             if value["type"] == "answer" || value["type"] == "error" {
                 return value;
+            }
+        }
+    }
+
+    /// Reads and pings until `stop` says so; returns how many messages came.
+    pub async fn listen(mut self, mut stop: tokio::sync::watch::Receiver<bool>) -> u64 {
+        let mut pings = tokio::time::interval(Duration::from_secs(4));
+        let mut count = 0;
+        loop {
+            tokio::select! {
+                message = self.stream.next() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        count += 1;
+                        let rest = text.as_str().strip_prefix("{\"seq\":").unwrap_or_default();
+                        let seq = rest.split(',').next().and_then(|seq| seq.parse().ok());
+                        self.received = seq.unwrap_or(self.received).max(self.received);
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return count,
+                },
+                _ = pings.tick() => self.send(json!({ "type": "ping" })).await,
+                _ = stop.wait_for(|stop| *stop) => return count,
             }
         }
     }
