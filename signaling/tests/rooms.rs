@@ -204,9 +204,9 @@ async fn breakouts_are_rooms_with_a_parent_and_end_with_it() {
     ann.closed().await;
 
     // Called back, and the breakout rooms are over.
-    let back =
-        world.post(&format!("/v1/rooms/{room}/actions"), &json!({ "type": "close_breakouts" }));
-    assert_eq!(back.await.status(), 200);
+    let call = json!({ "type": "close_breakouts" });
+    let back = world.post(&format!("/v1/rooms/{room}/actions"), &call).await;
+    assert_eq!(back.status(), 200);
     let moved = there.wait("move").await;
     assert_eq!(moved["room"], room.as_str());
     let mut home = world.connect().await;

@@ -1,5 +1,5 @@
 //! A real server on a free port, a scripted media node on its bus, real clients.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "tests")]
+#![allow(clippy::unwrap_used, dead_code, unused_imports, unreachable_pub, reason = "tests")]
 
 pub mod databases;
 mod log;

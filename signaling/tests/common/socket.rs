@@ -158,7 +158,7 @@ impl Socket {
                     Some(Err(_)) | None => return count,
                 },
                 _ = pings.tick() => self.send(json!({ "type": "ping" })).await,
-                _ = stop.wait_for(|stop| *stop) => return count,
+                _ = stop.changed() => return count,
             }
         }
     }
