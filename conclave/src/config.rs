@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) storage: file::Storage,
     /// REST, WebSocket, WHIP, WHEP.
     pub(crate) http: file::Http,
+    /// Where webhooks may go.
+    pub(crate) webhooks: file::Webhooks,
     /// Media ports and addresses.
     pub(crate) media: file::Media,
     /// How long things are kept.
@@ -107,6 +109,7 @@ impl Config {
         );
         file::Storage::sample(&mut out);
         file::Http::sample(&mut out);
+        file::Webhooks::sample(&mut out);
         file::Media::sample(&mut out);
         file::Retention::sample(&mut out);
         file::Log::sample(&mut out);
@@ -118,6 +121,7 @@ impl Config {
         let config = Self {
             storage: section::read(&mut table, mistakes),
             http: section::read(&mut table, mistakes),
+            webhooks: section::read(&mut table, mistakes),
             media: section::read(&mut table, mistakes),
             retention: section::read(&mut table, mistakes),
             log: section::read(&mut table, mistakes),
@@ -127,6 +131,7 @@ impl Config {
             file::Http::NAME,
             file::Media::NAME,
             file::Retention::NAME,
+            file::Webhooks::NAME,
             file::Log::NAME,
         ];
         for name in table.keys() {
@@ -137,7 +142,11 @@ impl Config {
 
     /// Signaling's own settings.
     pub(crate) fn signaling(&self) -> signaling::Config {
-        signaling::Config { retention: self.retention.server(), ..self.http.server() }
+        signaling::Config {
+            retention: self.retention.server(),
+            webhooks: self.webhooks.server(),
+            ..self.http.server()
+        }
     }
 
     fn apply(&mut self, overrides: Overrides) {

@@ -99,6 +99,20 @@ const BORDERS: &[Border] = &[
         why: "the database has one door: store",
     },
     Border {
+        folder: "signaling/src",
+        except: &["signaling/src/webhook"],
+        words: &[
+            "hyper::client",
+            "tokio_rustls",
+            "webpki_roots",
+            "reqwest",
+            "TcpStream::connect",
+            "lookup_host",
+            "to_socket_addrs",
+        ],
+        why: "what calls partners' URLs has one door with a guard: webhook",
+    },
+    Border {
         folder: "signaling/src/domain",
         except: NOWHERE,
         words: &["tokio", "axum", "sqlx", "Instant::now", "SystemTime::now", "std::env"],

@@ -141,6 +141,18 @@ limits! {
         "Longest SDK name and version in `join`.";
     OFFER_SECONDS_MAX: u32 = 5, "seconds",
         "Time in which a media node answers an offer; it takes milliseconds.";
+    WEBHOOKS_MAX: u32 = 16, "endpoints",
+        "Webhook endpoints of a project. Every event is sent to each, so cost grows with their number.";
+    WEBHOOK_URL_BYTES_MAX: usize = 2048, "bytes",
+        "Longest URL of a webhook endpoint; what common servers take.";
+    WEBHOOK_OVERLAP_SECONDS_MAX: u32 = 7 * 24 * 3600, "seconds",
+        "Longest time for which an endpoint's old secret signs beside the new one.";
+    WEBHOOK_OVERLAP_SECONDS_DEFAULT: u32 = 24 * 3600, "seconds",
+        "Time for which an endpoint's old secret signs beside the new one when the rotation names none.";
+    WEBHOOK_REPLAY_MAX: u32 = 1000, "events",
+        "Events that one replay request takes up; the answer tells where to go on.";
+    WEBHOOK_LOG_DAYS: u32 = 7, "days",
+        "How long a delivery that succeeded stays in the list of deliveries.";
 }
 
 const _: () = {

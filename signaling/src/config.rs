@@ -29,6 +29,8 @@ pub struct Config {
     pub connections_per_address_max: u32,
     /// How long things are kept.
     pub retention: Retention,
+    /// Where webhooks may go.
+    pub webhooks: Webhooks,
 }
 
 /// How long things are kept, in days.
@@ -51,6 +53,20 @@ impl Default for Retention {
             usage_days: limits::USAGE_DAYS_DEFAULT,
         }
     }
+}
+
+/// Where webhooks may go: to the internet over HTTPS, and to what stands here.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhooks {
+    /// Hosts that are allowed wherever they are, by plain HTTP and on any port too.
+    pub allow_hosts: Vec<String>,
+    /// Networks outside of the internet whose addresses are allowed, `10.1.0.0/16`.
+    pub allow_networks: Vec<String>,
+    /// Ports besides 443 and 8443.
+    pub ports: Vec<u16>,
+    /// PEM file with certificates of authorities that are trusted besides the public ones.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where the certificate is.
@@ -81,12 +97,36 @@ pub enum ConfigError {
          can connect to; say https://host[:port]"
     )]
     NoPublicUrl,
+    /// Not a host or network that webhooks may go to.
+    #[error(transparent)]
+    Webhooks(#[from] WebhooksError),
     /// A cap of nothing.
     #[error("connections_max and connections_per_address_max must be at least 1")]
     Connections,
     /// Nothing kept, or usage for less than what it is counted from.
     #[error("retention: must be at least 1 day each, and usage_days at least events_days")]
     Retention,
+}
+
+/// What is wrong with [`Webhooks`]. Begins with the name of the setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebhooksError {
+    /// Not a network.
+    #[error("allow_networks: {0:?} is no network like \"10.1.0.0/16\" or \"fd00::/8\"")]
+    Network(String),
+    /// Not a host.
+    #[error("allow_hosts: {0:?} is no host name or address")]
+    Host(String),
+}
+
+impl Webhooks {
+    /// Finds the first mistake. [`Webhooks::ca_file`] is read when the server starts.
+    ///
+    /// # Errors
+    /// It.
+    pub fn validate(&self) -> Result<(), WebhooksError> {
+        crate::webhook::Guard::new(self).map(|_| ())
+    }
 }
 
 impl Default for Config {
@@ -99,6 +139,7 @@ impl Default for Config {
             connections_max: 20_000,
             connections_per_address_max: 500,
             retention: Retention::default(),
+            webhooks: Webhooks::default(),
         }
     }
 }
@@ -126,6 +167,7 @@ impl Config {
         if events_days == 0 || history_days == 0 || usage_days < events_days {
             errors.push(ConfigError::Retention);
         }
+        errors.extend(self.webhooks.validate().err().map(ConfigError::Webhooks));
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 

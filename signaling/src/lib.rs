@@ -27,8 +27,9 @@ pub mod store;
 mod token;
 mod usage;
 mod vault;
+mod webhook;
 
-pub use config::{Config, ConfigError, Retention, Tls};
+pub use config::{Config, ConfigError, Retention, Tls, Webhooks as WebhooksConfig, WebhooksError};
 pub use server::{Server, StartError, serve, serve_with};
 pub use store::Store;
 pub use usage::{UsageCheck, verify_usage};

@@ -152,6 +152,55 @@ pub const BACKUP_LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How long a connection to PostgreSQL is used, so that a change of servers reaches all of them.
 pub const STORE_CONNECTION_LIFE: Duration = Duration::from_secs(30 * 60);
 
+/// How long an attempt to deliver a webhook may take, name lookup included.
+pub const WEBHOOK_ATTEMPT: Duration = Duration::from_secs(15);
+/// How long a test of a webhook endpoint may take. Shorter than [`REQUEST`], which waits for it.
+pub const WEBHOOK_TEST: Duration = Duration::from_secs(10);
+/// Tests of webhook endpoints at the same time.
+pub const WEBHOOK_TESTS_MAX: usize = 32;
+/// How long one address of a receiver may take to accept a connection.
+pub const WEBHOOK_CONNECT: Duration = Duration::from_secs(5);
+/// Addresses of a receiver that are tried in one attempt.
+pub const WEBHOOK_ADDRESSES_MAX: usize = 3;
+/// Name lookups at the same time; each holds a thread for as long as the system's resolver takes.
+pub const WEBHOOK_LOOKUPS_MAX: usize = 64;
+/// Bytes of the head of a receiver's answer.
+pub const WEBHOOK_ANSWER_HEAD: usize = 16 * 1024;
+/// Bytes of the body of a receiver's answer that are read, and thrown away.
+pub const WEBHOOK_ANSWER_BYTES: usize = 4 * 1024;
+/// How long a receiver may take for the body of its answer; the status has decided already.
+pub const WEBHOOK_ANSWER: Duration = Duration::from_secs(1);
+/// Attempts under way in this process: about 50 kB each.
+pub const WEBHOOK_FLIGHTS_MAX: usize = 512;
+/// Attempts under way to one endpoint. While half of [`WEBHOOK_FLIGHTS_MAX`] are taken an endpoint
+/// has one, so that slow receivers do not hold up the others.
+pub const WEBHOOK_ENDPOINT_FLIGHTS_MAX: usize = 8;
+/// Events that are taken up for one endpoint in one step: 30 kB of memory.
+pub const WEBHOOK_BATCH: usize = 256;
+/// Pending deliveries of one endpoint, 200 bytes of memory each. So many are reached when many rooms
+/// have an event that the receiver refuses; then the rest of the log waits.
+pub const WEBHOOK_PENDING_MAX: usize = 10_000;
+/// Endpoints that one process sends to at a time.
+pub const WEBHOOK_OWNED_MAX: usize = 2_000;
+/// How long an endpoint belongs to a process that is not heard of: after a crash deliveries stand
+/// still for so long when others share the database. Longer than [`WEBHOOK_ATTEMPT`].
+pub const WEBHOOK_LEASE_MS: u64 = 45_000;
+/// What must be left of a lease for an attempt to begin.
+pub const WEBHOOK_LEASE_LEFT_MS: u64 = 20_000;
+/// A lease with less than this left is renewed.
+pub const WEBHOOK_LEASE_RENEW_MS: u64 = 35_000;
+/// How often the outbox is looked at without a word of news: other nodes write to it too.
+pub const WEBHOOK_LOOK: Duration = Duration::from_secs(1);
+/// How long a delivery that succeeded is kept, for the list of deliveries.
+pub const WEBHOOK_DELIVERED_MS: u64 = public::WEBHOOK_LOG_DAYS as u64 * 24 * 3600 * 1000;
+/// How long a dead letter is kept.
+pub const WEBHOOK_DEAD_MS: u64 = 30 * 24 * 3600 * 1000;
+
+const _: () = assert!(WEBHOOK_TEST.as_secs() < REQUEST.as_secs());
+const _: () = assert!(WEBHOOK_LEASE_LEFT_MS > WEBHOOK_ATTEMPT.as_millis() as u64);
+const _: () = assert!(WEBHOOK_LEASE_MS > WEBHOOK_LEASE_RENEW_MS);
+const _: () = assert!(WEBHOOK_LEASE_RENEW_MS > WEBHOOK_LEASE_LEFT_MS + 10_000);
+
 const _: () = assert!(REQUEST.as_secs() > OFFER.as_secs());
 const _: () = assert!(REQUEST.as_secs() > STORE_STATEMENT.as_secs());
 const _: () = assert!(ENDED_STAY_MS > crate::usage::fold::LATE_BYTES_MS);

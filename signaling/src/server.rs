@@ -33,6 +33,7 @@ use crate::{
     rooms::{self, Rooms},
     store::{Store, StoreError},
     usage,
+    webhook::{self, Webhooks},
 };
 
 /// Why the server does not start.
@@ -55,6 +56,9 @@ pub enum StartError {
     /// Environment: the database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Caller: where webhooks may go.
+    #[error("webhooks: {0}")]
+    Webhooks(String),
     /// Caller: a metric's name is taken in the registry.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -72,6 +76,8 @@ pub struct Server {
     app: Arc<App>,
     serving: JoinHandle<io::Result<()>>,
     background: JoinSet<()>,
+    /// Sends webhooks; ends by itself when the server stops.
+    dispatching: JoinSet<()>,
 }
 
 /// Starts signaling and returns when it listens.
@@ -117,7 +123,8 @@ pub async fn serve_with(
     let router = api::router(Arc::clone(&app), extra(api::router(Arc::clone(&app), None)));
     let handle = Handle::new();
     let serving = tokio::spawn(accept(listener, tls, Arc::clone(&app), handle.clone(), router));
-    Ok(Server { address, handle, app, serving, background })
+    let dispatching = dispatch(&app);
+    Ok(Server { address, handle, app, serving, background, dispatching })
 }
 
 async fn assemble(
@@ -128,6 +135,8 @@ async fn assemble(
     registry: Registry,
 ) -> Result<Arc<App>, StartError> {
     let metrics = Arc::new(Metrics::new(&registry)?);
+    let webhooks = Webhooks::new(&config.webhooks, &registry);
+    let webhooks = webhooks.map_err(|error| StartError::Webhooks(error.to_string()))?;
     let rooms = Rooms::new(Media::new(bus), store.clone(), Arc::clone(&metrics));
     rooms.recover().await?;
     Ok(Arc::new(App {
@@ -142,6 +151,7 @@ async fn assemble(
         reading: Reading::default(),
         turns: Turns::default(),
         polls: Polls::default(),
+        webhooks,
         stopping: watch::Sender::new(false),
     }))
 }
@@ -170,6 +180,26 @@ fn start_background(app: &Arc<App>) -> JoinSet<()> {
         }
     });
     background
+}
+
+/// Sends webhooks, again after a panic, which is a defect of ours.
+fn dispatch(app: &Arc<App>) -> JoinSet<()> {
+    let mut dispatching = JoinSet::new();
+    let app = Arc::clone(app);
+    dispatching.spawn(async move {
+        loop {
+            let mut run = JoinSet::new();
+            let dispatcher = app.webhooks.dispatcher(app.store.clone());
+            let changed = Arc::clone(&app.webhooks.changed);
+            run.spawn(webhook::run(dispatcher, changed, app.stopping.subscribe()));
+            match run.join_next().await {
+                Some(Err(error)) if error.is_panic() => tracing::error!("webhooks: begun again"),
+                _ => return,
+            }
+            tokio::time::sleep(limits::WEBHOOK_LOOK).await;
+        }
+    });
+    dispatching
 }
 
 async fn accept(
@@ -233,7 +263,7 @@ impl Server {
 
     /// Stops: no new connections, WebSockets are told to go (close code 1001), requests get some
     /// seconds to finish. Rooms stay open in the store.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.app.stopping.send_replace(true);
         self.handle.graceful_shutdown(Some(limits::SHUTDOWN));
         let _ = tokio::time::timeout(limits::SHUTDOWN * 2, self.serving).await;
@@ -243,6 +273,7 @@ impl Server {
             }
         };
         let _ = tokio::time::timeout(limits::SOCKET_CLOSE * 2, websockets).await;
+        let _ = tokio::time::timeout(limits::SHUTDOWN, self.dispatching.join_next()).await;
         drop(self.background);
         self.app.rooms.retire().await;
         self.app.store.close().await;

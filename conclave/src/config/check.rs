@@ -10,6 +10,8 @@ impl Config {
         check_http(&self.http, mistakes);
         let kept = signaling::Config { retention: self.retention.server(), ..Default::default() };
         pass_on("retention", kept.validate(), mistakes);
+        let webhooks = self.webhooks.server().validate();
+        pass_on("webhooks", webhooks.map_err(|error| vec![error]), mistakes);
         pass_on("media", self.media.node(false).validate(), mistakes);
         if let Err(error) = EnvFilter::builder().parse(&self.log.level) {
             mistakes.add("log.level", format!("{:?}: {error}", self.log.level));

@@ -94,6 +94,32 @@ impl Http {
 }
 
 section! {
+    /// Webhooks go to the internet over HTTPS. What stands elsewhere must be allowed here.
+    Webhooks = "webhooks" {
+        /// Hosts that are allowed wherever they are, over plain HTTP and on any port too.
+        allow_hosts: Vec<String> = Vec::new();
+        /// Networks outside of the internet that are allowed, such as "10.1.0.0/16" or "fd00::/8".
+        allow_networks: Vec<String> = Vec::new();
+        /// Ports that are allowed besides 443 and 8443.
+        ports: Vec<u16> = Vec::new();
+        /// PEM file with certificates of authorities that are trusted besides the public ones.
+        ca_file: Option<PathBuf> = None, example "\"/etc/conclave/partners-ca.pem\"";
+    }
+}
+
+impl Webhooks {
+    /// Signaling's own settings.
+    pub(crate) fn server(&self) -> signaling::WebhooksConfig {
+        signaling::WebhooksConfig {
+            allow_hosts: self.allow_hosts.clone(),
+            allow_networks: self.allow_networks.clone(),
+            ports: self.ports.clone(),
+            ca_file: self.ca_file.clone(),
+        }
+    }
+}
+
+section! {
     /// Media over UDP, and over TCP for networks without UDP.
     Media = "media" {
         /// Address to listen on. Left out: every IPv6 and IPv4 address of the machine.

@@ -36,7 +36,9 @@ pub(crate) use self::{
     reading::Reading,
     rest::Turns,
 };
-use crate::{config::Config, limits, metrics::Metrics, rooms::Rooms, store::Store};
+use crate::{
+    config::Config, limits, metrics::Metrics, rooms::Rooms, store::Store, webhook::Webhooks,
+};
 
 /// What every handler can reach.
 pub(crate) struct App {
@@ -55,6 +57,7 @@ pub(crate) struct App {
     pub(crate) turns: Turns,
     /// Requests that wait for events.
     pub(crate) polls: Polls,
+    pub(crate) webhooks: Webhooks,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
 }

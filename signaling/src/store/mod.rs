@@ -9,6 +9,7 @@ mod catalog;
 mod change;
 mod connect;
 mod data_key;
+mod deliveries;
 mod events;
 mod histories;
 mod idempotency;
@@ -31,6 +32,7 @@ pub use audit::OPERATOR_TREE;
 pub(crate) use audit::{AuditKey, Change};
 pub use backup::{BackupError, backup, restore};
 pub(crate) use change::Tx;
+pub(crate) use deliveries::{Owned, Settled, Step};
 #[allow(unused_imports, reason = "used as areas arrive")]
 pub(crate) use events::{Log, NewEvent, Wanted};
 pub(crate) use histories::{StaysOf, StaysWanted};
@@ -41,6 +43,7 @@ pub use keys::{ApiKeyInfo, Project};
 pub(crate) use rooms::{NewRoom, PageStart, RoomFilter, RoomRow};
 pub(crate) use tokens::Admitted;
 pub(crate) use usage::UsageWanted;
+pub(crate) use webhooks::{By, Standing, WebhookRow};
 
 use crate::{limits, vault::Vault};
 use connect::Target;
@@ -197,6 +200,9 @@ impl Store {
                 now_ms.saturating_sub(limits::CLOSED_ROOM_MS),
             ),
         ] {
+            gone += sqlx::query(sql).bind(int(before)).execute(&mut *tx).await?.rows_affected();
+        }
+        for (sql, before) in deliveries::expired(now_ms) {
             gone += sqlx::query(sql).bind(int(before)).execute(&mut *tx).await?.rows_affected();
         }
         tx.commit().await?;

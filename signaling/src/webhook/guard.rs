@@ -1,0 +1,230 @@
+//! Where webhooks may go: to nobody's inner network, least of all ours.
+//!
+//! A URL is checked when it is set. An address is checked at each attempt, and the connection is made
+//! to the address that was checked, so that a name cannot lead elsewhere between check and use.
+
+mod networks;
+
+use std::{
+    collections::HashSet,
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    sync::Arc,
+};
+
+use sdk_spec::rest::webhooks::DeliveryResult;
+use tokio::sync::Semaphore;
+use url::{Host, Url};
+
+use self::networks::{Network, is_global};
+use crate::{
+    config::{Webhooks as Config, WebhooksError as GuardError},
+    limits,
+};
+
+/// Ends of names that mean something only inside of a network.
+const INNER_NAMES: &[&str] = &[
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "private",
+    "corp",
+    "home",
+    "lan",
+    "arpa",
+    "onion",
+];
+
+/// Why a URL is refused. Blame: the partner; the texts are for its developer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UrlRefusal {
+    /// Not a URL, or written in a way that two readers could understand differently.
+    #[error("must be a URL of visible ASCII characters without backslash")]
+    Syntax,
+    /// Neither https nor allowed otherwise.
+    #[error("must begin with https://")]
+    Scheme,
+    /// User or password.
+    #[error("must have no user or password")]
+    UserInfo,
+    /// What is never sent.
+    #[error("must have no fragment")]
+    Fragment,
+    /// A port for something else.
+    #[error("must have the port 443 or 8443, or another one that the operator allows")]
+    Port,
+    /// An address in any spelling.
+    #[error("must name a host, not an address")]
+    Literal,
+    /// A name of an inner network.
+    #[error("must name a host of the internet")]
+    InnerName,
+}
+
+/// A URL that was checked. No `Debug`: its path may be a secret.
+pub(crate) struct Place {
+    pub(super) is_tls: bool,
+    pub(super) host: Host<String>,
+    pub(super) port: u16,
+    /// `Host` header.
+    pub(super) authority: String,
+    /// Path and query.
+    pub(super) path: String,
+    /// Allowed by the operator, wherever it is.
+    is_allowed: bool,
+}
+
+type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
+/// The rules.
+pub(crate) struct Guard {
+    hosts: HashSet<String>,
+    networks: Vec<Network>,
+    ports: Vec<u16>,
+    lookup: Arc<Lookup>,
+    /// Lookups under way: each holds a thread, even after its attempt was given up.
+    lookups: Arc<Semaphore>,
+}
+
+impl Guard {
+    /// The operator's rules, and names as the system resolves them.
+    ///
+    /// # Errors
+    /// What cannot be understood.
+    pub(crate) fn new(config: &Config) -> Result<Self, GuardError> {
+        Self::with_names(config, Arc::new(system_lookup))
+    }
+
+    fn with_names(config: &Config, lookup: Arc<Lookup>) -> Result<Self, GuardError> {
+        let network =
+            |text: &String| Network::parse(text).ok_or_else(|| GuardError::Network(text.clone()));
+        let host = |text: &String| {
+            // An IPv6 address stands in brackets in a URL, and without them in a configuration.
+            let bare = text.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6());
+            let parsed = Host::parse(&if bare { format!("[{text}]") } else { text.clone() });
+            parsed.map(|host| host.to_string()).map_err(|_| GuardError::Host(text.clone()))
+        };
+        Ok(Self {
+            hosts: config.allow_hosts.iter().map(host).collect::<Result<_, _>>()?,
+            networks: config.allow_networks.iter().map(network).collect::<Result<_, _>>()?,
+            ports: [443, 8443].into_iter().chain(config.ports.iter().copied()).collect(),
+            lookup,
+            lookups: Arc::new(Semaphore::new(limits::WEBHOOK_LOOKUPS_MAX)),
+        })
+    }
+
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// [`UrlRefusal`]
+    pub(crate) fn parse(&self, text: &str) -> Result<Place, UrlRefusal> {
+        // The URL standard drops tabs and line ends, takes `\` for `/` and maps wide digits to
+        // digits: nobody writes so by accident.
+        if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+            return Err(UrlRefusal::Syntax);
+        }
+        let url = Url::parse(text).map_err(|_| UrlRefusal::Syntax)?;
+        let is_tls = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(UrlRefusal::Scheme),
+        };
+        let rest = text.split_once("://").map(|(_, rest)| rest).ok_or(UrlRefusal::Syntax)?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.contains('@') || !url.username().is_empty() || url.password().is_some() {
+            return Err(UrlRefusal::UserInfo);
+        }
+        if url.fragment().is_some() {
+            return Err(UrlRefusal::Fragment);
+        }
+        let host = url.host().ok_or(UrlRefusal::Syntax)?.to_owned();
+        let port = url.port_or_known_default().ok_or(UrlRefusal::Port)?;
+        let is_allowed = self.hosts.contains(&host.to_string());
+        if !is_allowed {
+            self.check(is_tls, &host, port)?;
+        }
+        let path = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
+        let authority = url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
+        Ok(Place { is_tls, host, port, authority, path, is_allowed })
+    }
+
+    fn check(&self, is_tls: bool, host: &Host<String>, port: u16) -> Result<(), UrlRefusal> {
+        if !is_tls {
+            return Err(UrlRefusal::Scheme);
+        }
+        if !self.ports.contains(&port) {
+            return Err(UrlRefusal::Port);
+        }
+        match host {
+            Host::Ipv4(ip) if self.is_in_allowed((*ip).into()) => Ok(()),
+            Host::Ipv6(ip) if self.is_in_allowed((*ip).into()) => Ok(()),
+            Host::Ipv4(_) | Host::Ipv6(_) => Err(UrlRefusal::Literal),
+            Host::Domain(name) => {
+                let mut labels = name.rsplit('.');
+                let last = labels.next().unwrap_or_default();
+                let is_inner = labels.next().is_none() || last.is_empty();
+                let is_inner = is_inner || INNER_NAMES.contains(&last);
+                if is_inner { Err(UrlRefusal::InnerName) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn is_in_allowed(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(ip.to_canonical()))
+    }
+
+    /// Whether a connection may be made to this address, which was found now.
+    fn permits(&self, ip: IpAddr, own: &[IpAddr]) -> bool {
+        self.is_in_allowed(ip) || (is_global(ip) && !own.contains(&ip))
+    }
+
+    /// Where to connect to: addresses that were looked up now and are allowed.
+    ///
+    /// # Errors
+    /// [`DeliveryResult::Forbidden`] or [`DeliveryResult::Unreachable`].
+    pub(super) async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, DeliveryResult> {
+        let found = match &place.host {
+            Host::Ipv4(ip) => vec![IpAddr::from(*ip)],
+            Host::Ipv6(ip) => vec![IpAddr::from(*ip)],
+            // The operator's own names may stand in /etc/hosts. A name with a dot at its end is
+            // never completed by a search list of this machine.
+            Host::Domain(name) if place.is_allowed => self.look_up(name.clone()).await?,
+            Host::Domain(name) => self.look_up(format!("{name}.")).await?,
+        };
+        let own = own_addresses();
+        let allowed = found.iter().filter(|ip| place.is_allowed || self.permits(**ip, &own));
+        let allowed: Vec<_> = allowed.map(|ip| SocketAddr::new(*ip, place.port)).collect();
+        match (found.is_empty(), allowed.is_empty()) {
+            (true, _) => Err(DeliveryResult::Unreachable),
+            (_, true) => Err(DeliveryResult::Forbidden),
+            _ => Ok(allowed),
+        }
+    }
+
+    async fn look_up(&self, name: String) -> Result<Vec<IpAddr>, DeliveryResult> {
+        let unreachable = DeliveryResult::Unreachable;
+        let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(|_| unreachable)?;
+        let lookup = Arc::clone(&self.lookup);
+        let found = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            lookup(&name)
+        });
+        found.await.map_err(|_| unreachable)?.map_err(|_| unreachable)
+    }
+}
+
+fn system_lookup(name: &str) -> io::Result<Vec<IpAddr>> {
+    let found = (name, 0).to_socket_addrs()?;
+    Ok(found.map(|address| address.ip()).collect())
+}
+
+/// Addresses of this machine: what listens there may trust who comes from here.
+fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(if_addrs::Interface::ip).collect()
+}
+
+#[cfg(test)]
+mod tests;
