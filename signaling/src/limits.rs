@@ -13,6 +13,18 @@ pub const FIRST_MESSAGE: Duration = Duration::from_secs(ws::FIRST_MESSAGE_SECOND
 /// How long a media node may take to answer an offer.
 pub const OFFER: Duration = Duration::from_secs(public::OFFER_SECONDS_MAX as u64);
 
+/// Commits of a room that are not stored yet, above which nothing more is accepted that would make
+/// one: seconds of changes of a busy room. What nobody decides (a connection is lost) is still taken,
+/// and bounded by who is in.
+pub const COMMITS_PENDING_MAX: u64 = 1024;
+/// Bans that a room remembers. The store has all of them and is asked before a join; these are for
+/// the moment between both.
+pub const BANS_KEPT_MAX: usize = 1000;
+/// Handles that a room sent to its breakout rooms and expects back: as many as it may have.
+pub const EXPECTED_MAX: usize = public::PARTICIPANTS_MAX as usize;
+/// Closed sessions of a room of which a last count of traffic may come: a full room that ends.
+pub const DEPARTED_MAX: usize = public::PARTICIPANTS_MAX as usize;
+
 /// Commands waiting for one room. A room takes some microseconds for each; senders wait, so a
 /// flood slows down its own connection.
 pub const ROOM_QUEUE_MAX: usize = 1024;

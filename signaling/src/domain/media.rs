@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use sdk_spec::event::What;
 use sdk_spec::ws::{LeaveReason, MediaState, ServerMessage, Slot, Waiting};
 use sfu_proto::{
     control::{self, EndReason, Event, SlotState},
@@ -14,7 +15,7 @@ impl Room {
     pub(super) fn on_media(&mut self, event: Event, now: Instant) {
         match event {
             Event::Answered { session, request, answer } => {
-                self.on_answered(session, request, answer);
+                self.on_answered(session, request, answer, now);
             }
             Event::OfferRefused { session, request, reason } => {
                 self.on_offer_refused(session, request, reason, now);
@@ -27,7 +28,9 @@ impl Room {
             }
             // Nobody waits for it: a track is announced with the answer.
             Event::TrackStarted { .. } => {}
-            Event::Traffic { .. } => {}
+            Event::Traffic { session, received, sent } => {
+                self.on_traffic(session, (received, sent), now);
+            }
             Event::SpeakersChanged { tracks, .. } => self.on_speakers(&tracks),
         }
     }
@@ -39,6 +42,7 @@ impl Room {
     }
 
     fn on_session_ended(&mut self, session: SessionId, reason: EndReason, now: Instant) {
+        self.departed.retain(|(departed, _)| *departed != session);
         let Some(id) = self.sessions.get(&session).copied() else { return };
         let reason = match reason {
             EndReason::Refused => return self.on_session_refused(session, now),
@@ -50,6 +54,38 @@ impl Room {
             }
         };
         self.end(id, reason, now);
+    }
+
+    /// Bytes of somebody who is in, or who just left: a node tells its last count when it closes the
+    /// session. While the store is behind they are kept for later.
+    pub(super) fn on_traffic(&mut self, session: SessionId, bytes: (u64, u64), now: Instant) {
+        let known = self.sessions.get(&session).copied();
+        let Some(id) = known else {
+            let gone = self.departed.iter().find(|(departed, _)| *departed == session);
+            if let Some((_, id)) = gone {
+                self.transferred(*id, bytes, now);
+            }
+            return;
+        };
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.traffic.0 += bytes.0;
+        member.traffic.1 += bytes.1;
+        if !self.record.is_behind() {
+            let bytes = std::mem::take(&mut member.traffic);
+            self.transferred(id, bytes, now);
+        }
+    }
+
+    pub(super) fn transferred(
+        &mut self,
+        id: ParticipantId,
+        (received, sent): (u64, u64),
+        now: Instant,
+    ) {
+        if received + sent > 0 {
+            let participant = id.to_string();
+            self.happened(What::MediaTransferred { participant, received, sent }, now);
+        }
     }
 
     /// Whoever waits for an answer waits in vain, and sessions may have ended unheard: the media

@@ -4,19 +4,28 @@ use std::time::Instant;
 
 use sdk_spec::ws::{Grants, Participant, Source};
 use sfu_proto::{
-    id::{SessionId, TrackId},
+    control,
+    id::{RoomId, SessionId, TrackId},
     sdp,
 };
 
 use super::{
-    input::{ConnectionId, RequestId, Standard},
+    input::{Admission, ConnectionId, RequestId, Standard},
     outbox::Outbox,
+    shown::Rule,
 };
 use crate::secret::SecretHash;
 
 /// A participant, from join to leave.
 pub(crate) struct Member {
     pub(crate) info: Participant,
+    /// Counts those who came in: the order of arrival.
+    pub(crate) arrival: u64,
+    /// Of its token.
+    pub(crate) token: Grants,
+    /// Of its token, or of a moderator since.
+    pub(crate) granted: Grants,
+    /// What holds of it now, by role, mode and floor.
     pub(crate) grants: Grants,
     pub(crate) session: SessionId,
     /// Whether the media node has the session. It gets it with the first offer: it ends sessions
@@ -24,8 +33,16 @@ pub(crate) struct Member {
     pub(crate) has_media: bool,
     pub(crate) tracks: Vec<MemberTrack>,
     pub(crate) pending: Option<Pending>,
-    /// What it wants to see first, said before the media node had its session.
-    pub(crate) wanted: Option<Vec<TrackId>>,
+    /// What it wants to see first, after what is shown first to everybody.
+    pub(crate) wanted: Vec<TrackId>,
+    /// Whom it may see and hear.
+    pub(super) audience: Rule,
+    /// What the media node knows of that.
+    pub(super) audience_told: control::Audience,
+    /// It has a token for another room and is removed soon.
+    pub(crate) moving: Option<Moving>,
+    /// Bytes received from it and sent to it that no event tells yet.
+    pub(crate) traffic: (u64, u64),
     pub(crate) client: Client,
 }
 
@@ -35,7 +52,16 @@ pub(crate) struct MemberTrack {
     pub(crate) id: TrackId,
     pub(crate) mid: String,
     pub(crate) source: Source,
+    /// What its publisher says.
     pub(crate) muted: bool,
+    /// What the media node was told, which also knows of muting at the server.
+    pub(crate) told: bool,
+}
+
+/// Where a participant goes, and until when it may stay.
+pub(crate) struct Moving {
+    pub(crate) room: RoomId,
+    pub(crate) until: Instant,
 }
 
 /// An offer that the media node has not answered yet. At most one per participant.
@@ -80,6 +106,9 @@ pub(crate) struct Sdk {
     /// The ticket before it, good until the new connection is heard, so that the client is known to
     /// have the newest: the `resumed` that brings it may be lost with its connection.
     pub(crate) ticket_before: Option<SecretHash>,
+    /// Number of the `joined` that followed a `waiting`, and the ticket in it: when it is sent again
+    /// after a resume it must not bring an older ticket than that did.
+    pub(crate) joined: Option<(u64, String)>,
 }
 
 /// The connection of an SDK client.
@@ -99,7 +128,31 @@ pub(crate) struct StandardClient {
     pub(crate) generation: u64,
 }
 
+impl Sdk {
+    /// The open connection, if there is one.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        match self.link {
+            Link::Live { connection, .. } => Some(connection),
+            Link::Cut { .. } => None,
+        }
+    }
+}
+
 impl Member {
+    /// Whether the others do not know of it.
+    pub(crate) fn hidden(&self) -> bool {
+        self.granted.hidden
+    }
+
+    /// What it goes to another room as.
+    pub(crate) fn admission(&self) -> Admission {
+        Admission {
+            handle: self.info.handle.clone(),
+            role: self.info.role,
+            grants: self.granted.clone(),
+        }
+    }
+
     /// The SDK side, if it is one.
     pub(crate) fn sdk(&mut self) -> Option<&mut Sdk> {
         match &mut self.client {
@@ -111,8 +164,8 @@ impl Member {
     /// The open connection, if there is one.
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         match &self.client {
-            Client::Sdk(Sdk { link: Link::Live { connection, .. }, .. }) => Some(*connection),
-            _ => None,
+            Client::Sdk(sdk) => sdk.connection(),
+            Client::Standard(_) => None,
         }
     }
 }

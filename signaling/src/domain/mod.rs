@@ -6,27 +6,50 @@
 //! ```text
 //!  Command ─▶ Room::handle(command, now) ─▶ [Effect]      Room::deadline() ─▶ next Tick
 //! ```
+//!
+//! A stay of somebody who comes by WebSocket (WHIP and WHEP clients never wait):
+//!
+//! ```text
+//!          must wait                  admitted, or no need any more
+//!  join ─────────────▶ in the lobby ──────────────────▶ in ──────────▶ gone: left, timeout,
+//!    │                      │ denied, left, timeout     ▲              removed, replaced, moved,
+//!    │                      └──────────▶ turned away    │              the room or media ended
+//!    └──────────────────────────────────────────────────┘
+//! ```
 
+mod action;
 mod actor;
+mod breakout;
+mod entry;
+mod floor;
+mod grants;
 mod input;
+mod life;
+mod lobby;
 mod media;
 mod member;
+mod mute;
 mod offer;
 mod outbox;
+mod record;
 mod sdk;
+mod shown;
 mod standard;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use sdk_spec::{
-    limits::{EMPTY_TIMEOUT_SECONDS_DEFAULT, PARTICIPANTS_MAX_DEFAULT},
-    ws::{LeaveReason, Participant, ServerMessage, Track},
+    event::{RoomEnd, What},
+    handle::Handle,
+    rest::{RoomParticipant, RoomTrack},
+    ws::{LeaveReason, Participant, ServerMessage, Source, Track},
 };
 use sfu_proto::{
     control,
@@ -34,16 +57,21 @@ use sfu_proto::{
 };
 
 pub(crate) use actor::Actor;
+use floor::Floor;
 pub(crate) use input::{
     Admission, Ask, Ban, Body, BreakoutRoom, Charter, ClientInput, Close, Command, Commit,
     ConnectionId, Effect, Proof, Refusal, Reply, RequestId, Standard, Tag,
 };
-use member::{Asker, Client, Link, Member};
+use life::Recalled;
+use lobby::Guest;
+use member::{Asker, Client, Link, Member, Sdk};
+use record::Record;
 use sdk::encode;
 pub(crate) use sdk::{
-    Fault, INTERNAL, MALFORMED, NO_FIRST_MESSAGE, NO_MEDIA_NODE, NOT_FIRST, RESUME_REFUSED,
+    BEHIND, Fault, INTERNAL, MALFORMED, NO_FIRST_MESSAGE, NO_MEDIA_NODE, NOT_FIRST, RESUME_REFUSED,
     ROOM_FULL, TOKEN_REFUSED, TOO_LARGE, error, refusal,
 };
+use sdk_spec::room::Kind;
 
 use crate::{limits, secret::SecretHash};
 
@@ -57,16 +85,46 @@ pub(crate) struct Room {
     bans: Vec<Ban>,
     /// The same moment on both clocks: of deadlines, and of the wall in milliseconds since 1970.
     epoch: (Instant, u64),
+    /// Those who wait to be let in, in order of arrival.
+    lobby: Vec<Guest>,
     members: BTreeMap<ParticipantId, Member>,
     connections: BTreeMap<ConnectionId, ParticipantId>,
     sessions: BTreeMap<SessionId, ParticipantId>,
     tracks: BTreeMap<TrackId, ParticipantId>,
     /// Since when nobody is here; `None` while somebody is.
     empty_since: Option<Instant>,
+    /// Since when somebody is here, but nobody who may moderate.
+    unattended_since: Option<Instant>,
+    floor: Floor,
+    /// What is muted at the server for everybody but moderators.
+    muted: Vec<Source>,
+    spotlight: Vec<ParticipantId>,
+    pinned: Vec<TrackId>,
+    /// The tracks that follow from both: what everybody sees first.
+    first: Vec<TrackId>,
+    /// Handles that we sent to another room: they may come back past lock and lobby.
+    expected: Vec<Handle>,
+    recalled: Option<Recalled>,
+    /// Sessions that we closed lately: a last count of their traffic may come.
+    departed: VecDeque<(SessionId, ParticipantId)>,
+    record: Record,
+    stale: Stale,
     over: bool,
     requests: u64,
+    arrivals: u64,
     draw: Draw,
     effects: Vec<Effect>,
+}
+
+/// What changed while a command was handled and is seen to once, at its end.
+#[derive(Default)]
+struct Stale {
+    /// Who waits.
+    lobby: bool,
+    /// Who may moderate.
+    roster: bool,
+    /// What [`sdk_spec::ws::RoomInfo`] tells.
+    info: bool,
 }
 
 impl Room {
@@ -78,6 +136,12 @@ impl Room {
         draw: Draw,
         (now, now_ms): (Instant, u64),
     ) -> Self {
+        let mut charter = charter;
+        if let (Kind::Scheduled, None, Some(starts), Some(seconds)) =
+            (charter.kind, charter.ends_at_ms, charter.starts_at_ms, charter.duration_seconds)
+        {
+            charter.ends_at_ms = Some(starts + u64::from(seconds) * 1000);
+        }
         Self {
             id,
             charter,
@@ -87,9 +151,22 @@ impl Room {
             connections: BTreeMap::new(),
             sessions: BTreeMap::new(),
             tracks: BTreeMap::new(),
+            lobby: Vec::new(),
             empty_since: Some(now),
+            unattended_since: None,
+            floor: Floor::default(),
+            muted: Vec::new(),
+            spotlight: Vec::new(),
+            pinned: Vec::new(),
+            first: Vec::new(),
+            expected: Vec::new(),
+            recalled: None,
+            departed: VecDeque::new(),
+            record: Record::default(),
+            stale: Stale::default(),
             over: false,
             requests: 0,
+            arrivals: 0,
             draw,
             effects: Vec::new(),
         }
@@ -100,12 +177,22 @@ impl Room {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
-    /// Takes a command. After [`Effect::Ended`] nothing has an effect any more, except that
-    /// requests are refused.
+    /// Takes a command. A commit, if there is one, is the first effect. After [`Effect::Ended`] see
+    /// there.
     pub(crate) fn handle(&mut self, command: Command, now: Instant) -> Vec<Effect> {
         if self.over {
-            return self.refuse_all(command);
+            self.on_late(command, now);
+        } else {
+            self.on_command(command, now);
         }
+        if !self.over {
+            self.settle(now);
+        }
+        self.seal();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Join { connection, admission } => self.on_join(connection, admission, now),
             Command::Resume { connection, proof, received } => {
@@ -120,119 +207,60 @@ impl Room {
             Command::MediaMissed => self.on_media_missed(now),
             Command::RoomRefused => self.on_room_refused(now),
             Command::SessionRefused(session) => self.on_session_refused(session, now),
-            Command::Close => self.close(now),
-            Command::Committed(_)
-            | Command::Banned(_)
-            | Command::Unbanned(_)
-            | Command::Ticket { .. }
-            | Command::Recall { .. }
-            | Command::BreakoutEnded(_)
-            | Command::Renew { .. }
-            | Command::RenewRefused { .. } => {}
+            Command::Close => self.close(RoomEnd::Closed, now),
+            Command::Committed(number) => self.on_committed(number),
+            Command::Banned(ban) => self.ban(ban, now),
+            Command::Unbanned(handle) => self.bans.retain(|ban| ban.handle != handle),
+            Command::Ticket { participant, room, token, invited } => {
+                self.on_ticket(participant, (room, token), invited, now);
+            }
+            Command::Recall { parent_ended } => self.on_recall(parent_ended, now),
+            Command::BreakoutEnded(room) => self.on_breakout_ended(room, now),
+            Command::Renew { connection, admission } => self.on_renew(connection, admission, now),
+            Command::RenewRefused { connection } => self.on_renew_refused(connection),
             Command::Tick => self.on_tick(now),
         }
-        std::mem::take(&mut self.effects)
     }
 
-    /// When [`Command::Tick`] is due.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.over {
-            return None;
+    /// Sees to what follows from what changed, once for each command.
+    fn settle(&mut self, now: Instant) {
+        if self.recalled.is_some() && self.members.is_empty() {
+            return self.end_recalled(now);
         }
-        let empty = self.empty_since.map(|since| since + self.empty_timeout());
-        let members = self.members.values().flat_map(|member| {
-            let link = match &member.client {
-                Client::Sdk(sdk) => Some(link_deadline(&sdk.link)),
-                Client::Standard(_) => None,
-            };
-            link.into_iter().chain(member.pending.as_ref().map(|p| p.deadline))
-        });
-        members.chain(empty).min()
-    }
-
-    fn on_tick(&mut self, now: Instant) {
-        self.give_up_offers(|deadline| deadline <= now, now);
-        self.cut_silent(now);
-        if self.empty_since.is_some_and(|since| now >= since + self.empty_timeout()) {
-            self.close(now);
+        if !self.lobby.is_empty() {
+            self.open_lobby(now);
         }
-    }
-
-    fn close(&mut self, now: Instant) {
-        self.end_all(LeaveReason::RoomClosed, now);
-        self.over = true;
-        self.effects.push(Effect::Ended);
-    }
-
-    fn end_all(&mut self, reason: LeaveReason, now: Instant) {
-        // Nobody is left to be told, so the others need no announcements. Sessions end with the
-        // room, so the media node needs one command.
-        let ids: Vec<_> = self.members.keys().copied().collect();
-        let all: Vec<_> = ids.into_iter().filter_map(|id| self.forget(id, now)).collect();
-        if !all.is_empty() {
-            self.media(control::Command::CloseRoom { room: self.id });
+        if std::mem::take(&mut self.stale.roster) {
+            let is_unattended = !self.members.is_empty() && !self.has_moderator();
+            let since = self.unattended_since.unwrap_or(now);
+            self.unattended_since = is_unattended.then_some(since);
+            self.enforce_moderator_audiences();
         }
-        for member in all {
-            self.farewell(member, reason);
+        self.settle_shown();
+        if std::mem::take(&mut self.stale.info) {
+            self.tell_all(&ServerMessage::RoomUpdated { room: self.info() });
         }
+        self.tell_floor();
+        self.tell_lobby();
     }
 
-    /// A new participant: told to the others.
-    fn admit(&mut self, admission: Admission, client: Client) -> ParticipantId {
-        let participant = ParticipantId::from_bits(self.draw_bits());
-        let session = SessionId::from_bits(self.draw_bits());
-        if self.members.is_empty() {
-            let sessions_max = self.participants_max();
-            self.media(control::Command::OpenRoom { room: self.id, sessions_max });
-        }
-        let info = Participant {
-            id: participant.to_string(),
-            handle: admission.handle,
-            role: admission.role,
-            muted: Vec::new(),
-            state: None,
-        };
-        let joined = ServerMessage::ParticipantJoined { participant: info.clone() };
-        self.tell_others(participant, &joined);
-        let member = Member {
-            info,
-            grants: admission.grants,
-            session,
-            has_media: false,
-            tracks: Vec::new(),
-            pending: None,
-            wanted: None,
-            client,
-        };
-        self.sessions.insert(session, participant);
-        self.members.insert(participant, member);
-        self.empty_since = None;
-        participant
-    }
-
-    fn empty_timeout(&self) -> Duration {
-        let seconds = self.charter.settings.empty_timeout_seconds;
-        Duration::from_secs(seconds.unwrap_or(EMPTY_TIMEOUT_SECONDS_DEFAULT).into())
-    }
-
-    pub(crate) fn participants_max(&self) -> u32 {
-        self.charter.settings.participants_max.unwrap_or(PARTICIPANTS_MAX_DEFAULT)
-    }
-
-    fn is_full(&self) -> bool {
-        self.participants() >= self.participants_max()
-    }
-
-    /// Ends a participant and tells everybody.
+    /// Ends a participant, or turns it away, and tells everybody.
     fn end(&mut self, participant: ParticipantId, reason: LeaveReason, now: Instant) {
-        let Some(member) = self.forget(participant, now) else { return };
+        if self.turn_away(participant, reason, now) {
+            return;
+        }
+        let reason = self.note_move(participant, reason, now);
+        let Some(member) = self.depart(participant, reason, now) else { return };
         self.release(&member);
         for track in &member.tracks {
             let track = track.id.to_string();
             self.tell_others(participant, &ServerMessage::TrackUnpublished { track });
         }
-        let left = ServerMessage::ParticipantLeft { participant: member.info.id.clone(), reason };
-        self.tell_others(participant, &left);
+        if !member.hidden() {
+            let participant_id = member.info.id.clone();
+            let left = ServerMessage::ParticipantLeft { participant: participant_id, reason };
+            self.tell_others(participant, &left);
+        }
         self.farewell(member, reason);
     }
 
@@ -245,16 +273,38 @@ impl Room {
         }
     }
 
-    /// Takes a participant out of every table.
-    fn forget(&mut self, participant: ParticipantId, now: Instant) -> Option<Member> {
+    /// Takes a participant out of every table, with the events that tell it.
+    fn depart(
+        &mut self,
+        participant: ParticipantId,
+        reason: LeaveReason,
+        now: Instant,
+    ) -> Option<Member> {
         let member = self.members.remove(&participant)?;
+        self.drop_floor(participant, now);
         self.sessions.remove(&member.session);
         for track in &member.tracks {
             self.tracks.remove(&track.id);
+            self.happened(offer::unpublished(participant, track), now);
         }
+        self.transferred(participant, member.traffic, now);
+        let what = What::ParticipantLeft {
+            participant: member.info.id.clone(),
+            handle: member.info.handle.clone(),
+            reason,
+            hidden: member.hidden(),
+        };
+        self.happened(what, now);
         if let Some(connection) = member.connection() {
             self.connections.remove(&connection);
         }
+        if member.has_media {
+            if self.departed.len() >= limits::DEPARTED_MAX {
+                self.departed.pop_front();
+            }
+            self.departed.push_back((member.session, participant));
+        }
+        self.stale.roster |= member.grants.moderate || self.members.is_empty();
         if self.members.is_empty() {
             self.empty_since = Some(now);
         }
@@ -278,11 +328,49 @@ impl Room {
                 body: message.body,
             });
         }
+        self.disconnect(connection, reason);
+    }
+
+    fn disconnect(&mut self, connection: ConnectionId, reason: LeaveReason) {
         let close = match reason {
             LeaveReason::ProtocolError => Close::Refused,
             _ => Close::Done,
         };
         self.effects.push(Effect::Disconnect { connection, close });
+    }
+
+    /// Participants in order of arrival.
+    fn in_order(&self) -> Vec<ParticipantId> {
+        let mut ids: Vec<_> = self.members.iter().map(|(id, m)| (m.arrival, *id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Everybody who is in or waits, as the partner sees them.
+    fn listing(&self) -> Vec<RoomParticipant> {
+        let ids = self.in_order();
+        let inside = ids.iter().filter_map(|id| Some((id, self.members.get(id)?)));
+        let inside = inside.map(|(id, member)| RoomParticipant {
+            id: member.info.id.clone(),
+            handle: member.info.handle.clone(),
+            role: member.info.role,
+            waiting: false,
+            grants: member.grants.clone(),
+            muted: self.silenced(member),
+            holds_floor: self.floor.holders.contains(id),
+            tracks: member.tracks.iter().map(listed).collect(),
+        });
+        let waiting = self.lobby.iter().map(|guest| RoomParticipant {
+            id: guest.id.to_string(),
+            handle: guest.who.handle.clone(),
+            role: guest.who.role,
+            waiting: true,
+            grants: guest.who.grants.clone(),
+            muted: Vec::new(),
+            holds_floor: false,
+            tracks: Vec::new(),
+        });
+        inside.chain(waiting).collect()
     }
 
     /// Everybody else's tracks, for one who joins.
@@ -302,9 +390,28 @@ impl Room {
         }
     }
 
+    fn tell_all(&mut self, message: &ServerMessage) {
+        let body = encode(message);
+        for member in self.members.values_mut() {
+            self.effects.extend(sdk::send(member, Arc::clone(&body)));
+        }
+    }
+
     fn tell(&mut self, participant: ParticipantId, message: &ServerMessage) {
-        if let Some(member) = self.members.get_mut(&participant) {
-            self.effects.extend(sdk::send(member, encode(message)));
+        if let Some(sdk) = self.sdk_of(participant) {
+            let effect = sdk::send_to(sdk, encode(message));
+            self.effects.extend(effect);
+        }
+    }
+
+    /// The WebSocket side of somebody who is in or waits.
+    fn sdk_of(&mut self, participant: ParticipantId) -> Option<&mut Sdk> {
+        match self.members.get_mut(&participant) {
+            Some(member) => member.sdk(),
+            None => {
+                let mut guests = self.lobby.iter_mut();
+                guests.find(|guest| guest.id == participant).map(|guest| &mut guest.sdk)
+            }
         }
     }
 
@@ -327,16 +434,27 @@ impl Room {
         (secret, SecretHash::of(&secret))
     }
 
-    fn refuse_all(&mut self, command: Command) -> Vec<Effect> {
+    /// The room is over. What depends on its commits and the last counts of traffic are still heard.
+    fn on_late(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Join { connection, .. } => refusal(connection, sdk::ROOM_GONE),
-            Command::Resume { connection, .. } => refusal(connection, RESUME_REFUSED),
-            Command::Standard { request, .. } => {
-                vec![Effect::Reply { to: request, result: Err(Refusal::Gone) }]
+            Command::Committed(number) => self.on_committed(number),
+            Command::Media(control::Event::Traffic { session, received, sent }) => {
+                self.on_traffic(session, (received, sent), now);
             }
-            _ => Vec::new(),
+            Command::Join { connection, .. } => {
+                self.effects.extend(refusal(connection, sdk::ROOM_GONE));
+            }
+            Command::Resume { connection, .. } => {
+                self.effects.extend(refusal(connection, RESUME_REFUSED));
+            }
+            Command::Standard { request, .. } => self.reply(request, Err(Refusal::Gone)),
+            _ => {}
         }
     }
+}
+
+fn listed(track: &member::MemberTrack) -> RoomTrack {
+    RoomTrack { id: track.id.to_string(), source: track.source, muted: track.muted }
 }
 
 fn announced(info: &Participant, track: &member::MemberTrack) -> Track {

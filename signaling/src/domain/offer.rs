@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use sdk_spec::event::What;
 use sdk_spec::ws::{
     self, ErrorCode, Grants, LeaveReason, OfferedTrack, PublishedTrack, ServerMessage, Source,
 };
@@ -37,6 +38,11 @@ const BAD_TRACKS: Fault = (
     ErrorCode::OfferRefused,
     "tracks name a mid that is not sent, or a mid or source twice",
     "Name each sending media section at most once, each source once.",
+);
+const NO_PUBLISHING_PLACE: Fault = (
+    ErrorCode::OfferRefused,
+    "as many participants publish as may",
+    "Offer again when somebody has stopped, or raise publishers_max.",
 );
 const NO_ANSWER: Fault = (ErrorCode::Internal, "the media node did not answer", "Offer again.");
 
@@ -81,7 +87,10 @@ impl Room {
             _ if member.pending.is_some() => Err(error(OFFER_PENDING, Some(offer), false)),
             Err(reason) => Err(malformed_sdp(offer, &reason)),
             Ok(sdp) => match check_tracks(member, &sdp, tracks) {
-                Ok(()) => Ok(sdp),
+                Ok(()) => match self.check_new(id, tracks) {
+                    Ok(()) => Ok(sdp),
+                    Err(fault) => Err(error(fault, Some(offer), false)),
+                },
                 Err(fault) => Err(error(fault, Some(offer), false)),
             },
         };
@@ -94,9 +103,26 @@ impl Room {
         }
     }
 
+    /// Whether the room lets somebody begin what it is granted.
+    fn check_new(&self, id: ParticipantId, tracks: &[OfferedTrack]) -> Result<(), Fault> {
+        if !tracks.is_empty() && !self.has_publishing_place(Some(id)) {
+            return Err(NO_PUBLISHING_PLACE);
+        }
+        let is_kept = |track: &OfferedTrack| {
+            let own = self.members.get(&id).map(|member| member.tracks.as_slice());
+            let same = |t: &MemberTrack| t.mid == track.mid && t.source == track.source;
+            own.unwrap_or_default().iter().any(same)
+        };
+        if self.record.is_behind() && !tracks.iter().all(is_kept) {
+            return Err(super::BEHIND);
+        }
+        Ok(())
+    }
+
     /// Track ids: kept while mid and source stay the same, fresh otherwise.
     fn plan(&mut self, id: ParticipantId, offered: &[OfferedTrack]) -> Vec<MemberTrack> {
         let old = self.members.get(&id).map(|m| m.tracks.clone()).unwrap_or_default();
+        let silenced = self.members.get(&id).map(|m| self.silenced(m)).unwrap_or_default();
         let mut planned = Vec::with_capacity(offered.len());
         for track in offered {
             let same = old.iter().find(|t| t.mid == track.mid && t.source == track.source);
@@ -109,6 +135,7 @@ impl Room {
                 mid: track.mid.clone(),
                 source: track.source,
                 muted: track.muted,
+                told: track.muted || silenced.contains(&track.source),
             });
         }
         planned
@@ -122,6 +149,7 @@ impl Room {
             let permissions = permissions(&member.grants, &member.client);
             let open = control::Command::OpenSession { room, session, participant, permissions };
             self.media(open);
+            self.enforce_audience(participant);
         }
     }
 
@@ -134,6 +162,7 @@ impl Room {
         asker: Asker,
         now: Instant,
     ) {
+        let is_first = self.members.get(&id).is_some_and(|member| !member.has_media);
         self.open_session(id);
         self.requests += 1;
         let request = self.requests;
@@ -143,15 +172,15 @@ impl Room {
             .iter()
             .filter_map(|t| {
                 let mid = find(t)?.mid.clone();
-                Some(Publish { mid, track: t.id, source: source(t.source), muted: t.muted })
+                Some(Publish { mid, track: t.id, source: source(t.source), muted: t.told })
             })
             .collect();
         let session = member.session;
         member.pending = Some(Pending { request, deadline: now + limits::OFFER, tracks, asker });
-        let wanted = member.wanted.take();
         self.media(control::Command::Offer { session, request, offer, publish });
-        if let Some(tracks) = wanted {
-            self.media(control::Command::Want { session, tracks });
+        let wants = |member| is_first && !self.wants_of(member).is_empty();
+        if self.members.get(&id).is_some_and(wants) {
+            self.send_wants(id);
         }
     }
 
@@ -160,6 +189,7 @@ impl Room {
         session: SessionId,
         request: u64,
         answer: Box<sdp::Answer>,
+        now: Instant,
     ) {
         let Some((id, pending)) = self.take_pending(session, request) else { return };
         let accepted = accepted(pending.tracks, &answer);
@@ -175,7 +205,7 @@ impl Room {
             Asker::Open(to) => self.reply_opened(id, to, answer),
             Asker::Restart(to, ice) => self.reply_restarted(id, to, ice, answer),
         }
-        self.apply(id, accepted);
+        self.apply(id, accepted, now);
     }
 
     pub(super) fn on_offer_refused(
@@ -197,6 +227,8 @@ impl Room {
                 self.reply(to, Err(Refusal::Offer(reason)));
             }
         }
+        // What the offer said of its tracks is void.
+        self.enforce_mutes(id);
         if is_over {
             self.end(id, LeaveReason::ServerError, now);
         }
@@ -233,18 +265,22 @@ impl Room {
     }
 
     /// Makes `tracks` what the participant publishes and tells the others what changed.
-    fn apply(&mut self, id: ParticipantId, tracks: Vec<MemberTrack>) {
+    pub(super) fn apply(&mut self, id: ParticipantId, tracks: Vec<MemberTrack>, now: Instant) {
         let Some(member) = self.members.get_mut(&id) else { return };
         let info = member.info.clone();
         let before = std::mem::replace(&mut member.tracks, tracks.clone());
         for old in before.iter().filter(|old| !tracks.iter().any(|t| t.id == old.id)) {
             self.tracks.remove(&old.id);
+            self.happened(unpublished(id, old), now);
             let track = old.id.to_string();
             self.tell_others(id, &ServerMessage::TrackUnpublished { track });
         }
         for track in &tracks {
             let message = match before.iter().find(|old| old.id == track.id) {
-                None => ServerMessage::TrackPublished { track: announced(&info, track) },
+                None => {
+                    self.happened(published(id, track), now);
+                    ServerMessage::TrackPublished { track: announced(&info, track) }
+                }
                 Some(old) if old.muted != track.muted => {
                     ServerMessage::TrackMuted { track: track.id.to_string(), muted: track.muted }
                 }
@@ -254,6 +290,16 @@ impl Room {
             self.tell_others(id, &message);
         }
     }
+}
+
+fn published(id: ParticipantId, track: &MemberTrack) -> What {
+    let (participant, source) = (id.to_string(), track.source);
+    What::TrackPublished { track: track.id.to_string(), participant, source }
+}
+
+pub(super) fn unpublished(id: ParticipantId, track: &MemberTrack) -> What {
+    let (participant, source) = (id.to_string(), track.source);
+    What::TrackUnpublished { track: track.id.to_string(), participant, source }
 }
 
 /// The planned tracks whose sections were answered as receiving.

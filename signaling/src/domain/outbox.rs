@@ -37,6 +37,19 @@ impl Outbox {
         numbered
     }
 
+    /// The number of the next message.
+    pub(crate) fn next(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// Puts a text of the same length in the place of another, in a message that is kept.
+    pub(crate) fn replace(&mut self, seq: u64, old: &str, new: &str) {
+        debug_assert_eq!(old.len(), new.len());
+        if let Some(message) = self.kept.iter_mut().find(|message| message.seq == seq) {
+            message.body = message.body.replace(old, new).into();
+        }
+    }
+
     /// Forgets what the client has.
     pub(crate) fn acknowledge(&mut self, seq: u64) -> Result<(), AckAhead> {
         if seq > self.last {

@@ -9,13 +9,11 @@ use sdk_spec::{
         ClientLimits, ErrorCode, ErrorInfo, LeaveReason, MESSAGE_BYTES_MAX, RoomInfo, ServerMessage,
     },
 };
-use sfu_proto::{
-    control,
-    id::{ParticipantId, TrackId},
-};
+use sfu_proto::id::{ParticipantId, TrackId};
 
 use super::{
-    Admission, Body, ClientInput, Close, ConnectionId, Effect, Proof, Room,
+    Admission, Body, BreakoutRoom, ClientInput, Close, ConnectionId, Effect, Guest, Proof, Refusal,
+    Room,
     member::{Client, Link, Member, MemberTrack, Sdk},
     outbox::{Numbered, Outbox},
 };
@@ -62,6 +60,36 @@ const OUT_OF_SEQUENCE: Fault =
 const REPEATED: Fault = (ErrorCode::UnexpectedMessage, "the session is already open", SDK_DEFECT);
 const UNKNOWN_TRACK: Fault =
     (ErrorCode::UnknownTrack, "no such track, or not an own one", "Use ids from the last answer.");
+pub(super) const NOT_ALLOWED: Fault = (
+    ErrorCode::NotPermitted,
+    "the grants do not allow it",
+    "Mint a token that grants it; renew with it in the session.",
+);
+const STILL_WAITS: Fault = (
+    ErrorCode::UnexpectedMessage,
+    "the client waits to be let in",
+    "Wait for joined; until then only ping and leave are for it.",
+);
+/// So much waits for the store that nothing may be added.
+pub(crate) const BEHIND: Fault =
+    (ErrorCode::NoCapacity, "changes cannot be stored now", "Try again in some seconds.");
+const ROOM_LOCKED: Fault = (
+    ErrorCode::RoomLocked,
+    "the room is locked",
+    "Ask a moderator to unlock it; mint a new token.",
+);
+const ROOM_NOT_OPEN: Fault = (
+    ErrorCode::RoomNotOpen,
+    "the room is not open yet",
+    "Come back 15 minutes before starts_at, with a new token.",
+);
+const BANNED: Fault =
+    (ErrorCode::Banned, "the handle is banned", "Lift the ban, or let it end; mint a new token.");
+const DUPLICATE_HANDLE: Fault = (
+    ErrorCode::DuplicateHandle,
+    "the handle is in the room already",
+    "Leave the other session first, or set duplicate_handles to replace; mint a new token.",
+);
 const WANTS_TOO_MUCH: Fault =
     (ErrorCode::MalformedMessage, "want names more tracks than allowed", SDK_DEFECT);
 
@@ -80,6 +108,21 @@ pub(crate) fn error(fault: Fault, offer: Option<u64>, fatal: bool) -> ServerMess
     ServerMessage::Error { error, offer, fatal }
 }
 
+/// What a client is told that may not come in.
+pub(crate) fn fault(refused: Refusal) -> Fault {
+    match refused {
+        Refusal::RoomFull => ROOM_FULL,
+        Refusal::RoomLocked => ROOM_LOCKED,
+        Refusal::RoomNotOpen => ROOM_NOT_OPEN,
+        Refusal::Banned => BANNED,
+        Refusal::DuplicateHandle => DUPLICATE_HANDLE,
+        Refusal::NotFound | Refusal::Gone => ROOM_GONE,
+        Refusal::NoMediaNode => NO_MEDIA_NODE,
+        Refusal::Action(_) => BEHIND,
+        _ => INTERNAL,
+    }
+}
+
 /// Refuses a connection that has no session: outside the sequence, then closed.
 pub(crate) fn refusal(connection: ConnectionId, fault: Fault) -> Vec<Effect> {
     let body = encode(&error(fault, None, true));
@@ -89,9 +132,13 @@ pub(crate) fn refusal(connection: ConnectionId, fault: Fault) -> Vec<Effect> {
     ]
 }
 
-/// Numbers a message for a participant; sends it now if it is connected, at resume if not.
+/// Numbers a message for a participant, if it listens on a WebSocket.
 pub(super) fn send(member: &mut Member, body: Arc<str>) -> Option<Effect> {
-    let sdk = member.sdk()?;
+    send_to(member.sdk()?, body)
+}
+
+/// Numbers a message; sends it now if the client is connected, at resume if not.
+pub(super) fn send_to(sdk: &mut Sdk, body: Arc<str>) -> Option<Effect> {
     let message = sdk.outbox.push(body);
     match sdk.link {
         Link::Live { connection, .. } => Some(deliver(connection, sdk.heard, message)),
@@ -104,7 +151,7 @@ fn deliver(to: ConnectionId, ack: u64, message: Numbered) -> Effect {
 }
 
 impl Room {
-    fn info(&self) -> RoomInfo {
+    pub(super) fn info(&self) -> RoomInfo {
         let settings = &self.charter.settings;
         RoomInfo {
             id: self.id.to_string(),
@@ -114,37 +161,60 @@ impl Room {
             knock: settings.knock.unwrap_or_default(),
             ends_at: self.charter.ends_at_ms.map(Timestamp),
             parent: self.charter.parent.map(|parent| parent.to_string()),
-            breakouts: Vec::new(),
-            muted: Vec::new(),
-            spotlight: Vec::new(),
-            pinned: Vec::new(),
+            breakouts: self.charter.breakouts.iter().map(BreakoutRoom::shown).collect(),
+            muted: self.muted.clone(),
+            spotlight: self.spotlight.iter().map(ToString::to_string).collect(),
+            pinned: self.pinned.iter().map(ToString::to_string).collect(),
             data: settings.data.clone(),
         }
     }
 
     pub(super) fn on_join(&mut self, connection: ConnectionId, who: Admission, now: Instant) {
-        if self.is_full() {
-            self.effects.extend(refusal(connection, ROOM_FULL));
-            return;
+        let older = match self.check_entry(&who, now) {
+            Ok(older) => older,
+            Err(refused) => {
+                self.effects.extend(refusal(connection, fault(refused)));
+                return;
+            }
+        };
+        if let Some(older) = older {
+            self.end(older, LeaveReason::Replaced, now);
         }
         let (secret, ticket) = self.draw_secret();
-        let grants = who.grants.clone();
+        let participant = ParticipantId::from_bits(self.draw_bits());
         let link = Link::Live { connection, heard_at: now };
-        let sdk = Sdk { link, outbox: Outbox::default(), heard: 0, ticket, ticket_before: None };
-        let id = self.admit(who, Client::Sdk(sdk));
-        self.connections.insert(connection, id);
+        let outbox = Outbox::default();
+        let sdk = Sdk { link, outbox, heard: 0, ticket, ticket_before: None, joined: None };
+        let ticket = Capability { room: self.id, participant, secret }.encode();
+        self.connections.insert(connection, participant);
+        match self.must_wait(&who) {
+            Some(reason) => self.wait(Guest { id: participant, who, sdk, ticket }, reason, now),
+            None => {
+                self.admit(participant, who, Client::Sdk(sdk), now);
+                self.welcome(participant, ticket);
+            }
+        }
+    }
+
+    /// Tells a newcomer everything.
+    pub(super) fn welcome(&mut self, id: ParticipantId, ticket: String) {
         let Some(me) = self.members.get(&id) else { return };
-        let others = self.members.iter().filter(|(other, _)| **other != id);
+        let others = self.members.iter().filter(|(other, m)| **other != id && !m.hidden());
         let joined = ServerMessage::Joined {
             participant: me.info.clone(),
             room: self.info(),
             participants: others.map(|(_, m)| m.info.clone()).collect(),
             tracks: self.tracks_of_others(id),
-            ticket: Capability { room: self.id, participant: id, secret }.encode(),
-            grants,
+            ticket,
+            grants: me.grants.clone(),
             limits: client_limits(),
         };
+        let moderates = me.grants.moderate;
         self.tell(id, &joined);
+        self.tell_floor_to(id);
+        if moderates {
+            self.tell_lobby_to(id);
+        }
     }
 
     pub(super) fn on_resume(
@@ -156,8 +226,10 @@ impl Room {
     ) {
         let (secret, ticket) = self.draw_secret();
         let id = proof.participant;
-        let member = self.members.get_mut(&id);
-        let resumed = member.and_then(|m| reattach(m, connection, &proof, received, ticket, now));
+        let text = Capability { room: self.id, participant: id, secret }.encode();
+        let sdk = self.sdk_of(id);
+        let link = Link::Live { connection, heard_at: now };
+        let resumed = sdk.and_then(|sdk| reattach(sdk, link, &proof, received, (ticket, &text)));
         let Some((superseded, heard, missed)) = resumed else {
             self.effects.extend(refusal(connection, RESUME_REFUSED));
             return;
@@ -167,15 +239,17 @@ impl Room {
             self.effects.push(Effect::Disconnect { connection: old, close: Close::Superseded });
         }
         self.connections.insert(connection, id);
-        let ticket = Capability { room: self.id, participant: id, secret }.encode();
-        let body = encode(&ServerMessage::Resumed { received: heard, ticket });
+        if let Some(guest) = self.lobby.iter_mut().find(|guest| guest.id == id) {
+            guest.ticket.clone_from(&text);
+        }
+        let body = encode(&ServerMessage::Resumed { received: heard, ticket: text });
         self.effects.push(Effect::Send { to: connection, seq: 0, ack: heard, body });
         self.effects.extend(missed.into_iter().map(|m| deliver(connection, heard, m)));
     }
 
     pub(super) fn on_client(&mut self, from: ConnectionId, input: ClientInput, now: Instant) {
         let Some(id) = self.connections.get(&from).copied() else { return };
-        let Some(sdk) = self.members.get_mut(&id).and_then(Member::sdk) else { return };
+        let Some(sdk) = self.sdk_of(id) else { return };
         sdk.link = Link::Live { connection: from, heard_at: now };
         let fatal = match &input.body {
             Body::Malformed => Some(MALFORMED),
@@ -202,6 +276,12 @@ impl Room {
     }
 
     fn on_body(&mut self, id: ParticipantId, body: Body, now: Instant) {
+        let waits = self.guest(id).is_some();
+        match body {
+            Body::Ping | Body::Leave | Body::Unknown => {}
+            _ if waits => return self.tell(id, &error(STILL_WAITS, None, false)),
+            _ => {}
+        }
         match body {
             Body::Offer { id: offer, sdp, tracks } => {
                 self.on_sdk_offer(id, offer, sdp, &tracks, now);
@@ -210,11 +290,11 @@ impl Room {
             Body::Want { tracks } => self.on_want(id, &tracks),
             Body::Ping => self.tell(id, &ServerMessage::Pong {}),
             Body::Leave => self.end(id, LeaveReason::Left, now),
-            Body::Act { .. }
-            | Body::Floor { .. }
-            | Body::SetState { .. }
-            | Body::Data { .. }
-            | Body::Renewing => {}
+            Body::Act { id: act, action } => self.on_act(id, act, *action, now),
+            Body::Floor { wanted } => self.on_floor(id, wanted, now),
+            Body::SetState { state } => self.on_set_state(id, state),
+            Body::Data { to, body } => self.on_data(id, &to, body),
+            Body::Renewing => {}
             // These were answered as fatal; only an unknown message gets here.
             Body::Unknown | Body::Malformed | Body::Repeated | Body::TooMany | Body::TooLarge => {
                 self.tell(id, &error(MALFORMED, None, false));
@@ -236,10 +316,10 @@ impl Room {
         let track = own.id;
         let is_news = std::mem::replace(&mut own.muted, muted) != muted;
         // An offer in flight says again whether the track is muted, and said so before this.
-        let is_undone = offered.is_some_and(|o| std::mem::replace(&mut o.muted, muted) != muted);
-        if is_news || is_undone {
-            self.media(control::Command::SetMuted { track, muted });
+        if let Some(offered) = offered {
+            offered.muted = muted;
         }
+        self.enforce_mutes(id);
         if is_news {
             let message = ServerMessage::TrackMuted { track: track.to_string(), muted };
             self.tell_others(id, &message);
@@ -257,18 +337,15 @@ impl Room {
             text.parse::<TrackId>().ok().filter(|track| self.tracks.contains_key(track))
         };
         let tracks = tracks.iter().filter_map(known).collect();
-        let Some(member) = self.members.get_mut(&id) else { return };
-        if member.has_media {
-            let session = member.session;
-            self.media(control::Command::Want { session, tracks });
-        } else {
-            member.wanted = Some(tracks);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.wanted = tracks;
+            self.send_wants(id);
         }
     }
 
     pub(super) fn on_detach(&mut self, connection: ConnectionId, now: Instant) {
         let Some(id) = self.connections.remove(&connection) else { return };
-        if let Some(sdk) = self.members.get_mut(&id).and_then(Member::sdk) {
+        if let Some(sdk) = self.sdk_of(id) {
             sdk.link = Link::Cut { since: now };
         }
     }
@@ -277,12 +354,15 @@ impl Room {
     pub(super) fn cut_silent(&mut self, now: Instant) {
         let mut silent = Vec::new();
         let mut gone = Vec::new();
-        for (id, member) in &self.members {
-            let Client::Sdk(sdk) = &member.client else { continue };
+        let members = self.members.iter().filter_map(|(id, member)| match &member.client {
+            Client::Sdk(sdk) => Some((*id, sdk)),
+            Client::Standard(_) => None,
+        });
+        for (id, sdk) in members.chain(self.lobby.iter().map(|guest| (guest.id, &guest.sdk))) {
             if super::link_deadline(&sdk.link) <= now {
                 match sdk.link {
                     Link::Live { connection, .. } => silent.push(connection),
-                    Link::Cut { .. } => gone.push(*id),
+                    Link::Cut { .. } => gone.push(id),
                 }
             }
         }
@@ -307,26 +387,28 @@ fn is_ping(body: &Body) -> bool {
 /// Moves a session to a new connection, if the proof holds and nothing is lost. Returns the
 /// connection that it had, the highest `seq` heard, and what the client missed.
 fn reattach(
-    member: &mut Member,
-    connection: ConnectionId,
+    sdk: &mut Sdk,
+    link: Link,
     proof: &Proof,
     received: u64,
-    ticket: SecretHash,
-    now: Instant,
+    (ticket, text): (SecretHash, &str),
 ) -> Option<(Option<ConnectionId>, u64, Vec<Numbered>)> {
-    let superseded = member.connection();
-    let sdk = member.sdk()?;
     let is_newest = sdk.ticket.matches(&proof.secret);
     let is_before = sdk.ticket_before.is_some_and(|before| before.matches(&proof.secret));
     if !is_newest && !is_before {
         return None;
+    }
+    if let Some((seq, old)) = &mut sdk.joined {
+        sdk.outbox.replace(*seq, old, text);
+        text.clone_into(old);
     }
     let missed = sdk.outbox.after(received)?;
     sdk.outbox.acknowledge(received).ok()?;
     let used = if is_newest { Some(sdk.ticket) } else { sdk.ticket_before };
     sdk.ticket_before = used;
     sdk.ticket = ticket;
-    sdk.link = Link::Live { connection, heard_at: now };
+    let superseded = sdk.connection();
+    sdk.link = link;
     Some((superseded, sdk.heard, missed))
 }
 

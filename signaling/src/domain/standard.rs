@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sdk_spec::ws::{LeaveReason, Source};
+use sdk_spec::ws::{LeaveReason, Role, Source};
 use sfu_proto::{
     id::{ParticipantId, TrackId},
     sdp,
@@ -12,13 +12,23 @@ use super::{
     Admission, Ask, Proof, Refusal, Reply, RequestId, Room, Standard, Tag,
     member::{Asker, Client, Member, MemberTrack, StandardClient},
     offer::sends,
+    record::Asked,
 };
 use crate::secret::Capability;
 
 impl Room {
     pub(super) fn on_ask(&mut self, request: RequestId, ask: Ask, now: Instant) {
         let refused = match ask {
-            Ask::Act { .. } | Ask::Participants => Err(Refusal::NotFound),
+            Ask::Act { actor, action, version } => {
+                let result = self.act(&actor, *action, version, now);
+                self.answer(Asked::Request(request), result);
+                Ok(())
+            }
+            Ask::Participants => {
+                let list = self.listing();
+                self.reply(request, Ok(Reply::Participants(list)));
+                Ok(())
+            }
             Ask::Open { kind, admission, offer } => {
                 self.on_open(request, kind, admission, offer, now)
             }
@@ -40,11 +50,12 @@ impl Room {
         offer: Box<sdp::Offer>,
         now: Instant,
     ) -> Result<(), Refusal> {
-        if self.is_full() {
-            return Err(Refusal::RoomFull);
+        let older = self.check_entry(&who, now)?;
+        if self.must_wait(&who).is_some() {
+            return Err(Refusal::NotPermitted); // It could not be told to wait.
         }
         let sections = match kind {
-            Standard::Whip => published(&offer, &who.grants.publish),
+            Standard::Whip => published(&offer, &self.publishes(&who)),
             Standard::Whep => Vec::new(),
         };
         let permitted = match kind {
@@ -54,19 +65,29 @@ impl Room {
         if !permitted {
             return Err(Refusal::NotPermitted);
         }
-        let tracks = sections
-            .into_iter()
-            .map(|(source, mid)| {
-                let id = TrackId::from_bits(self.draw_bits());
-                MemberTrack { id, mid, source, muted: false }
-            })
-            .collect();
+        if kind == Standard::Whip && !self.has_publishing_place(older) {
+            return Err(Refusal::RoomFull);
+        }
+        if let Some(older) = older {
+            self.end(older, LeaveReason::Replaced, now);
+        }
+        let tracks = self.standard_tracks(sections, who.role);
         // The secret is drawn when the answer is there; until then no text matches.
         let (_, secret) = self.draw_secret();
         let client = StandardClient { kind, secret, offer: offer.clone(), generation: 0 };
-        let id = self.admit(who, Client::Standard(client));
+        let id = ParticipantId::from_bits(self.draw_bits());
+        self.admit(id, who, Client::Standard(client), now);
         self.send_offer(id, offer, tracks, Asker::Open(request), now);
         Ok(())
+    }
+
+    fn standard_tracks(&mut self, sections: Vec<(Source, String)>, role: Role) -> Vec<MemberTrack> {
+        let track = |(source, mid)| {
+            let id = TrackId::from_bits(self.draw_bits());
+            let told = role != Role::Moderator && self.muted.contains(&source);
+            MemberTrack { id, mid, source, muted: false, told }
+        };
+        sections.into_iter().map(track).collect()
     }
 
     pub(super) fn reply_opened(

@@ -4,11 +4,11 @@
 mod history;
 mod races;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, time::Duration};
 
 use sdk_spec::{
-    handle::Handle,
-    ws::{Envelope, ErrorCode, Grants, OfferedTrack, Role, Source},
+    action::{ActionRefusal, ActionResult},
+    ws::{Envelope, ErrorCode, Grants, OfferedTrack, Role, RoomInfo},
 };
 use sfu_proto::{
     control::{Event, SlotState},
@@ -89,6 +89,16 @@ struct Mirror {
     tracks: BTreeMap<String, String>,
     errors: Vec<(ErrorCode, bool)>,
     over: bool,
+    left: Option<LeaveReason>,
+    waits: bool,
+    grants: Grants,
+    room: Option<RoomInfo>,
+    lobby: Vec<String>,
+    floor: (Vec<String>, Vec<String>),
+    acted: Vec<(u64, Option<ActionResult>, Option<ActionRefusal>)>,
+    updated: Vec<sdk_spec::ws::Participant>,
+    texts: Vec<(String, String)>,
+    moves: Vec<(String, String, bool)>,
 }
 
 impl Mirror {
@@ -99,13 +109,40 @@ impl Mirror {
         }
         assert!(!self.over, "nothing after the end: {body}");
         match serde_json::from_str::<ServerMessage>(body).unwrap() {
-            ServerMessage::Joined { participant, participants, tracks, ticket, .. } => {
+            ServerMessage::Joined {
+                participant,
+                participants,
+                tracks,
+                ticket,
+                room,
+                grants,
+                ..
+            } => {
+                assert!(self.me.is_empty() || self.me == participant.id, "it stays who it is");
+                self.waits = false;
+                self.grants = grants;
+                self.room = Some(room);
                 self.me = participant.id;
                 self.ticket = ticket;
                 self.participants = participants.into_iter().map(|p| p.id).collect();
                 self.tracks = tracks.into_iter().map(|t| (t.id, t.participant)).collect();
             }
+            ServerMessage::Waiting { participant, ticket, .. } => {
+                self.me = participant;
+                self.ticket = ticket;
+                self.waits = true;
+            }
             ServerMessage::Resumed { ticket, .. } => self.ticket = ticket,
+            ServerMessage::GrantsChanged { grants, .. } => self.grants = grants,
+            ServerMessage::Lobby { waiting } => {
+                self.lobby = waiting.into_iter().map(|p| p.id).collect();
+            }
+            ServerMessage::Floor { holders, requests } => self.floor = (holders, requests),
+            ServerMessage::RoomUpdated { room } => self.room = Some(room),
+            ServerMessage::Acted { id, result, refused } => self.acted.push((id, result, refused)),
+            ServerMessage::ParticipantUpdated { participant } => self.updated.push(participant),
+            ServerMessage::Data { from, body } => self.texts.push((from, body)),
+            ServerMessage::Move { room, token, invited } => self.moves.push((room, token, invited)),
             ServerMessage::ParticipantJoined { participant } => {
                 assert_ne!(participant.id, self.me);
                 assert!(self.participants.insert(participant.id), "joined twice");
@@ -123,7 +160,10 @@ impl Mirror {
             }
             ServerMessage::TrackMuted { track, .. } => assert!(self.tracks.contains_key(&track)),
             ServerMessage::Error { error, fatal, .. } => self.errors.push((error.code, fatal)),
-            ServerMessage::Left { .. } => self.over = true,
+            ServerMessage::Left { reason } => {
+                self.over = true;
+                self.left = Some(reason);
+            }
             _ => {}
         }
     }
@@ -143,8 +183,17 @@ struct Scene {
     /// Everything that the media node was told.
     commands: Vec<control::Command>,
     replies: Vec<Result<Reply, Refusal>>,
+    /// What lasts, in order.
+    commits: Vec<Commit>,
+    transfers: Vec<Transferred>,
+    recalls: Vec<(Vec<RoomId>, bool)>,
+    /// Whether commits are stored at once.
+    stores: bool,
     ended: bool,
 }
+
+/// Who was to be sent where, and whether only invited.
+type Transferred = (Vec<ParticipantId>, RoomId, bool);
 
 impl Scene {
     fn new(participants_max: u32) -> Self {
@@ -154,7 +203,10 @@ impl Scene {
             empty_timeout_seconds: Some(60),
             ..sdk_spec::room::RoomSettings::default()
         };
-        let charter = Charter::new(sdk_spec::room::Kind::AdHoc, &settings);
+        Self::of(Charter::new(sdk_spec::room::Kind::AdHoc, &settings), now)
+    }
+
+    fn of(charter: Charter, now: Instant) -> Self {
         Self {
             room: Room::new(RoomId::from_bits(1), charter, Vec::new(), draw(), (now, 1_000_000)),
             now,
@@ -166,11 +218,28 @@ impl Scene {
             offers: Vec::new(),
             commands: Vec::new(),
             replies: Vec::new(),
+            commits: Vec::new(),
+            transfers: Vec::new(),
+            recalls: Vec::new(),
+            stores: true,
             ended: false,
         }
     }
 
     fn apply(&mut self, command: Command) {
+        let before = self.commits.len();
+        self.carry_out(command);
+        if self.stores && self.commits.len() > before {
+            self.store();
+        }
+    }
+
+    /// Everything is stored.
+    fn store(&mut self) {
+        self.carry_out(Command::Committed(self.commits.len() as u64));
+    }
+
+    fn carry_out(&mut self, command: Command) {
         for effect in self.room.handle(command, self.now) {
             match effect {
                 Effect::Send { to, seq, body, .. } => {
@@ -186,7 +255,15 @@ impl Scene {
                 }
                 Effect::Media(command) => self.on_command(command),
                 Effect::Reply { result, .. } => self.replies.push(result),
-                Effect::Commit(_) | Effect::Transfer { .. } | Effect::Recall { .. } => {}
+                Effect::Commit(commit) => {
+                    assert_eq!(commit.number, self.commits.len() as u64 + 1, "counts from 1");
+                    self.commits.push(*commit);
+                }
+                Effect::Transfer { participants, room, invited } => {
+                    let ids = participants.into_iter().map(|(id, _)| id).collect();
+                    self.transfers.push((ids, room, invited));
+                }
+                Effect::Recall { rooms, parent_ended } => self.recalls.push((rooms, parent_ended)),
                 Effect::Ended => self.ended = true,
             }
         }
@@ -238,7 +315,6 @@ impl Scene {
         assert_eq!(self.sessions, with_media.collect());
         assert_eq!(room.empty_since.is_some(), room.members.is_empty());
         assert_eq!(self.room_open, !room.members.is_empty());
-        assert!(room.participants() <= room.participants_max());
         let tracks: usize = room.members.values().map(|m| m.tracks.len()).sum();
         assert_eq!(tracks, room.tracks.len());
         for (connection, id) in &room.connections {
@@ -248,11 +324,15 @@ impl Scene {
             if client.me.is_empty() || !room.connections.contains_key(connection) {
                 continue;
             }
+            if room.lobby.iter().any(|guest| guest.id.to_string() == client.me) {
+                assert!(client.participants.is_empty() && client.tracks.is_empty());
+                continue;
+            }
             let others: BTreeSet<String> = room
                 .members
-                .keys()
-                .map(ToString::to_string)
-                .filter(|id| *id != client.me)
+                .values()
+                .filter(|m| !m.hidden() && m.info.id != client.me)
+                .map(|m| m.info.id.clone())
                 .collect();
             assert_eq!(client.participants, others, "a client knows everybody else");
             let theirs: BTreeSet<String> = room

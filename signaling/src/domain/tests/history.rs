@@ -125,7 +125,7 @@ fn perform(scene: &mut Scene, step: Step) {
             let sections = [("a", Kind::Audio, Direction::SendOnly)];
             let ask = Ask::Open {
                 kind: Standard::Whip,
-                admission: admission("encoder"),
+                admission: admission(&format!("encoder-{}", scene.replies.len())),
                 offer: offer(&sections),
             };
             scene.apply(Command::Standard { request: RequestId(1), ask });

@@ -1,0 +1,125 @@
+//! What lasts of a command: gathered while it is handled, one commit at its end. Answers to actions
+//! wait until theirs is stored.
+
+use std::{collections::VecDeque, time::Instant};
+
+use sdk_spec::{
+    action::{ActionRefusal, ActionResult},
+    event::What,
+    ws::ServerMessage,
+};
+use sfu_proto::id::ParticipantId;
+
+use super::{Actor, Commit, Effect, Reply, RequestId, Room};
+use crate::limits::COMMITS_PENDING_MAX;
+
+/// Commits of a room and the answers that wait for them.
+#[derive(Default)]
+pub(super) struct Record {
+    /// Of the command that is being handled.
+    pub(super) commit: Commit,
+    /// The charter changed.
+    pub(super) has_charter: bool,
+    answers: Vec<Answer>,
+    held: VecDeque<(u64, Answer)>,
+    last: u64,
+    stored: u64,
+}
+
+/// An accepted action's answer.
+enum Answer {
+    Request(RequestId, ActionResult),
+    Client(ParticipantId, u64, ActionResult),
+}
+
+/// Who waits for the answer to an action.
+#[derive(Clone, Copy)]
+pub(super) enum Asked {
+    Request(RequestId),
+    Client(ParticipantId, u64),
+}
+
+impl Record {
+    /// Whether so much waits for the store that nothing may be added by anybody's wish.
+    pub(super) fn is_behind(&self) -> bool {
+        self.last - self.stored >= COMMITS_PENDING_MAX
+    }
+}
+
+impl Room {
+    pub(super) fn happened(&mut self, what: What, now: Instant) {
+        let time = self.wall_ms(now);
+        self.record.commit.events.push((time, what));
+    }
+
+    /// To be called after a change of the charter.
+    pub(super) fn charter_changed(&mut self) {
+        // A command changes it several times at most, and counts as one change.
+        if !std::mem::replace(&mut self.record.has_charter, true) {
+            self.charter.version += 1;
+        }
+    }
+
+    pub(super) fn audit(&mut self, actor: &Actor, what: &'static str, object: impl ToString) {
+        self.record.commit.audits.push((actor.clone(), what, object.to_string()));
+    }
+
+    /// Answers an action: a refusal at once, else when what was done is stored.
+    pub(super) fn answer(&mut self, to: Asked, result: Result<ActionResult, ActionRefusal>) {
+        match (to, result) {
+            (Asked::Request(to), Ok(result)) => {
+                self.record.answers.push(Answer::Request(to, result));
+            }
+            (Asked::Client(to, id), Ok(result)) => {
+                self.record.answers.push(Answer::Client(to, id, result));
+            }
+            (Asked::Request(to), Err(refused)) => {
+                self.reply(to, Err(super::Refusal::Action(refused)));
+            }
+            (Asked::Client(to, id), Err(refused)) => {
+                self.tell(to, &ServerMessage::Acted { id, result: None, refused: Some(refused) });
+            }
+        }
+    }
+
+    /// Puts what was gathered in front of all effects.
+    pub(super) fn seal(&mut self) {
+        let mut commit = std::mem::take(&mut self.record.commit);
+        if std::mem::take(&mut self.record.has_charter) {
+            commit.charter = Some(self.charter.clone());
+        }
+        let is_nothing = commit.charter.is_none()
+            && commit.events.is_empty()
+            && commit.bans.is_empty()
+            && commit.breakouts.is_empty()
+            && commit.audits.is_empty()
+            && !commit.ended;
+        if !is_nothing {
+            self.record.last += 1;
+            commit.number = self.record.last;
+            self.effects.insert(0, Effect::Commit(Box::new(commit)));
+        }
+        let number = self.record.last;
+        let answers = std::mem::take(&mut self.record.answers);
+        self.record.held.extend(answers.into_iter().map(|answer| (number, answer)));
+        self.give_answers();
+    }
+
+    pub(super) fn on_committed(&mut self, number: u64) {
+        self.record.stored = self.record.stored.max(number.min(self.record.last));
+    }
+
+    fn give_answers(&mut self) {
+        while let Some((_, answer)) =
+            self.record.held.pop_front_if(|(number, _)| *number <= self.record.stored)
+        {
+            match answer {
+                Answer::Request(to, result) => self.reply(to, Ok(Reply::Acted(result))),
+                Answer::Client(to, id, result) => {
+                    let acted = ServerMessage::Acted { id, result: Some(result), refused: None };
+                    self.tell(to, &acted);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What participants say to each other: their state, and texts. Nothing of it lasts.
+
+use std::sync::Arc;
+
+use sdk_spec::{
+    limits::{DATA_BYTES_MAX, NAMED_MAX, STATE_BYTES_MAX},
+    ws::{ErrorCode, ServerMessage},
+};
+use sfu_proto::id::ParticipantId;
+
+use super::{Fault, Room, error, sdk::NOT_ALLOWED};
+
+const TOO_LONG: Fault = (
+    ErrorCode::MessageTooLarge,
+    "the text is longer, or names more participants, than allowed",
+    "Send at most 1024 bytes of state and 4096 bytes of data to at most 100 participants.",
+);
+
+impl Room {
+    pub(super) fn on_set_state(&mut self, id: ParticipantId, state: Option<String>) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let fault = if !member.grants.update_own || member.hidden() {
+            Some(NOT_ALLOWED)
+        } else if state.as_ref().is_some_and(|state| state.len() > STATE_BYTES_MAX) {
+            Some(TOO_LONG)
+        } else {
+            None
+        };
+        match fault {
+            Some(fault) => self.tell(id, &error(fault, None, false)),
+            None if member.info.state == state => {}
+            None => {
+                member.info.state = state;
+                self.announce_update(id, false);
+            }
+        }
+    }
+
+    pub(super) fn on_data(&mut self, id: ParticipantId, to: &[String], body: String) {
+        let Some(member) = self.members.get(&id) else { return };
+        let fault = if !member.grants.data || member.hidden() {
+            Some(NOT_ALLOWED)
+        } else if body.len() > DATA_BYTES_MAX || to.len() > NAMED_MAX {
+            Some(TOO_LONG)
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            return self.tell(id, &error(fault, None, false));
+        }
+        let message = ServerMessage::Data { from: id.to_string(), body };
+        if to.is_empty() {
+            return self.tell_others(id, &message);
+        }
+        let body = super::encode(&message);
+        // Who is not here any more is a race, not a fault.
+        let ids = to.iter().filter_map(|id| id.parse::<ParticipantId>().ok()).collect();
+        for to in super::shown::distinct(ids).into_iter().filter(|to| *to != id) {
+            if let Some(member) = self.members.get_mut(&to) {
+                self.effects.extend(super::sdk::send(member, Arc::clone(&body)));
+            }
+        }
+    }
+}
