@@ -31,6 +31,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR", env = "CONCLAVE_DEMO")]
         demo: Option<PathBuf>,
     },
+    /// Manage partners: a partner has projects.
+    #[command(subcommand)]
+    Partner(PartnerCommand),
+    /// Manage the keys of the operator's API.
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// Manage projects: a project holds the rooms and keys of one application.
     #[command(subcommand)]
     Project(ProjectCommand),
@@ -65,11 +71,58 @@ pub(crate) enum Command {
     Config(ConfigCommand),
 }
 
+/// Verbs of `conclave partner`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PartnerCommand {
+    /// Create a partner and print its id.
+    Create {
+        /// What operators call it.
+        label: String,
+    },
+    /// List partners: id, label.
+    List,
+}
+
+/// What `conclave operator` manages.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Manage keys.
+    #[command(subcommand)]
+    Key(OperatorKeyCommand),
+}
+
+/// Verbs of `conclave operator key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorKeyCommand {
+    /// Create a key. Its secret is printed once and is kept only as a hash.
+    Create {
+        /// What it is for, an opaque word such as billing-job.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// What it may do: operator:read, operator:write; repeat it or separate by commas.
+        #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
+        scope: Vec<String>,
+        /// From when on it is refused: a time such as 2027-01-31T00:00:00.000Z.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// List keys: id, whether they are valid, name, scopes.
+    List,
+    /// Revoke a key at once.
+    Revoke {
+        /// Key id, as shown by the list.
+        id: String,
+    },
+}
+
 /// Verbs of `conclave project`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProjectCommand {
     /// Create a project and print its id.
     Create {
+        /// Id of the partner whose it is. Left out: a partner of the same label is made.
+        #[arg(long, value_name = "ID")]
+        partner: Option<String>,
         /// What operators call it.
         label: String,
     },
@@ -89,6 +142,23 @@ pub(crate) enum KeyCommand {
         /// granted by default.
         #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
         scope: Vec<String>,
+        /// What it is for, an opaque word such as backend-1.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// From when on it is refused: a time such as 2027-01-31T00:00:00.000Z.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// Give a key a new secret, which is printed once; the old one stays good for a while.
+    Rotate {
+        /// Project id.
+        #[arg(long, value_name = "ID")]
+        project: String,
+        /// Key id, as shown by `conclave key list`.
+        id: String,
+        /// Seconds for which the old secret stays good.
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        overlap: u32,
     },
     /// List the keys of a project: id, scopes, whether it was revoked.
     List {

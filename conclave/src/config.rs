@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) http: file::Http,
     /// Where webhooks may go.
     pub(crate) webhooks: file::Webhooks,
+    /// The operator's API.
+    pub(crate) operator: file::Operator,
     /// Media ports and addresses.
     pub(crate) media: file::Media,
     /// How long things are kept.
@@ -55,6 +57,9 @@ pub(crate) struct Overrides {
     /// Address and port of REST and WebSocket [http.listen].
     #[arg(long, env = "CONCLAVE_LISTEN", value_name = "ADDRESS:PORT", global = true)]
     pub(crate) listen: Option<SocketAddr>,
+    /// Address and port of the operator's API, a loopback one [operator.listen].
+    #[arg(long, env = "CONCLAVE_OPERATOR_LISTEN", value_name = "ADDRESS:PORT", global = true)]
+    pub(crate) operator_listen: Option<SocketAddr>,
     /// First UDP and TCP port of media [media.port].
     #[arg(long, env = "CONCLAVE_MEDIA_PORT", value_name = "PORT", global = true)]
     pub(crate) media_port: Option<u16>,
@@ -110,6 +115,7 @@ impl Config {
         file::Storage::sample(&mut out);
         file::Http::sample(&mut out);
         file::Webhooks::sample(&mut out);
+        file::Operator::sample(&mut out);
         file::Media::sample(&mut out);
         file::Retention::sample(&mut out);
         file::Log::sample(&mut out);
@@ -122,6 +128,7 @@ impl Config {
             storage: section::read(&mut table, mistakes),
             http: section::read(&mut table, mistakes),
             webhooks: section::read(&mut table, mistakes),
+            operator: section::read(&mut table, mistakes),
             media: section::read(&mut table, mistakes),
             retention: section::read(&mut table, mistakes),
             log: section::read(&mut table, mistakes),
@@ -132,6 +139,7 @@ impl Config {
             file::Media::NAME,
             file::Retention::NAME,
             file::Webhooks::NAME,
+            file::Operator::NAME,
             file::Log::NAME,
         ];
         for name in table.keys() {
@@ -145,6 +153,7 @@ impl Config {
         signaling::Config {
             retention: self.retention.server(),
             webhooks: self.webhooks.server(),
+            operator_listen: self.operator.listen,
             ..self.http.server()
         }
     }
@@ -157,6 +166,9 @@ impl Config {
         }
         set(&mut self.storage.data_dir, overrides.data_dir);
         set(&mut self.http.listen, overrides.listen);
+        if overrides.operator_listen.is_some() {
+            self.operator.listen = overrides.operator_listen;
+        }
         set(&mut self.media.port, overrides.media_port);
         set(&mut self.media.workers, overrides.workers);
         set(&mut self.log.format, overrides.log_format);

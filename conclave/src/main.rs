@@ -47,6 +47,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(_) => {}
         Command::Doctor if doctor::run(&config) => {}
         Command::Doctor => return Ok(ExitCode::FAILURE),
+        Command::Partner(command) => runtime()?.block_on(admin::partner(storage, command))?,
+        Command::Operator(command) => runtime()?.block_on(admin::operator(storage, command))?,
         Command::Project(command) => runtime()?.block_on(admin::project(storage, command))?,
         Command::Key(command) => runtime()?.block_on(admin::key(storage, command))?,
         Command::Audit(command) => runtime()?.block_on(audit::run(storage, command))?,

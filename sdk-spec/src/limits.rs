@@ -90,7 +90,31 @@ limits! {
     MOVE_SECONDS: u32 = 10, "seconds",
         "Time in which a client that is moved joins the other room; then it is removed from this one.";
     ROOMS_OPEN_MAX: u32 = 10_000, "rooms",
-        "Most open rooms of a project. Each costs about 2 kB of memory on its node.";
+        "Open rooms of a project, unless the operator sets another quota. Each costs about 2 kB of memory on its node.";
+    PARTICIPANTS_AT_ONCE_DEFAULT: u32 = 10_000, "participants",
+        "Participants of a project at once, unless the operator sets another quota: more than one machine serves.";
+    PROJECT_REQUESTS_PER_SECOND_DEFAULT: u32 = 200, "requests per second",
+        "Sustained REST requests of a project, unless the operator sets another quota: four busy keys.";
+    PROJECT_BURST_SECONDS: u32 = 4, "seconds",
+        "Requests of a project at once, after a pause, as seconds of its rate; as for a key.";
+    KEYS_DEFAULT: u32 = 50, "keys",
+        "API keys of a project, unless the operator sets another quota: one for each server and rotation.";
+    TOKEN_KEYS_MAX: u32 = 20, "keys",
+        "Token keys of a project: one for each of its servers, and two where one follows the other.";
+    BANS_MAX: u32 = 10_000, "bans",
+        "Bans of a project that hold at the same time. More belong into the partner's own rules for minting.";
+    BAN_SECONDS_MAX: u32 = 365 * 24 * 3600, "seconds",
+        "Longest ban with an end; a longer one has none.";
+    KEY_OVERLAP_SECONDS_DEFAULT: u32 = 3600, "seconds",
+        "How long the old secret of a rotated key stays good when the request says nothing: time to deploy.";
+    KEY_OVERLAP_SECONDS_MAX: u32 = 7 * 24 * 3600, "seconds",
+        "How long the old secret of a rotated key can stay good. A longer overlap is a second key.";
+    QUOTA_MAX: u32 = 1_000_000, "of anything",
+        "Largest number that a quota can be set to: a typing mistake must not be without limit.";
+    LABEL_CHARS_MAX: usize = 64, "characters",
+        "Longest label that an operator gives a partner or project.";
+    PEM_CHARS_MAX: usize = 1024, "characters",
+        "Longest public key in PEM. One of Ed25519 has 113.";
     TOKEN_SECONDS_MAX: u32 = 15 * 60, "seconds",
         "Longest life of a room token. It is used once, at once; a leaked one must die soon.";
     TOKEN_SECONDS_DEFAULT: u32 = 5 * 60, "seconds",
@@ -142,7 +166,7 @@ limits! {
     OFFER_SECONDS_MAX: u32 = 5, "seconds",
         "Time in which a media node answers an offer; it takes milliseconds.";
     WEBHOOKS_MAX: u32 = 16, "endpoints",
-        "Webhook endpoints of a project. Every event is sent to each, so cost grows with their number.";
+        "Webhook endpoints of a project, unless the operator sets another quota. Every event is sent to each, so cost grows with their number.";
     WEBHOOK_URL_BYTES_MAX: usize = 2048, "bytes",
         "Longest URL of a webhook endpoint; what common servers take.";
     WEBHOOK_OVERLAP_SECONDS_MAX: u32 = 7 * 24 * 3600, "seconds",

@@ -102,7 +102,7 @@ codes! {
     MalformedSdp = "malformed_sdp", 400, "The session description cannot be read",
         "Send an RFC 8866 offer with ICE credentials, a SHA-256 fingerprint and BUNDLE, within the limits.";
     Unauthorized = "unauthorized", 401, "The API key is missing or not accepted",
-        "Send `Authorization: Bearer ck_…`. Create a key with `conclave key create`.";
+        "Send `Authorization: Bearer ck_…`. Create a key with POST /v1/keys or `conclave key create`.";
     TokenRefused = "token_refused", 401, "The room token is not accepted",
         "Mint a new token with POST /v1/rooms/{id}/tokens. A token is for one room, once, for minutes.";
     NotPermitted = "not_permitted", 403, "The token's grants do not allow this",
@@ -131,6 +131,12 @@ codes! {
         "Look at `detail`, read the room and its participants, and try again.";
     VersionMismatch = "version_mismatch", 412, "The resource changed meanwhile",
         "Read it again, and send the `ETag` that it has now in `If-Match`.";
+    ProjectSuspended = "project_suspended", 403, "The project is suspended",
+        "Ask the operator.";
+    SecretNotRepeated = "secret_not_repeated", 409, "A secret is shown once, and this retry is not the first",
+        "If the first answer was lost, delete or rotate what `detail` names and use a new idempotency key.";
+    NotEmpty = "not_empty", 409, "Something still belongs to it",
+        "Delete what belongs to it first.";
     QuotaExceeded = "quota_exceeded", 409, "A quota of the project is used up",
         "`detail` names it. Delete what is no longer needed, or ask the operator for more.";
     TooManyRooms = "too_many_rooms", 409, "The project has as many open rooms as it may",

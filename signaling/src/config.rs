@@ -27,6 +27,8 @@ pub struct Config {
     /// Open TCP connections from one address (IPv6: one /64 network) at most; loopback (a proxy) has
     /// no such limit.
     pub connections_per_address_max: u32,
+    /// Address and port of the operator's API, a loopback one; none serves it nowhere.
+    pub operator_listen: Option<SocketAddr>,
     /// How long things are kept.
     pub retention: Retention,
     /// Where webhooks may go.
@@ -100,6 +102,12 @@ pub enum ConfigError {
     /// Not a host or network that webhooks may go to.
     #[error(transparent)]
     Webhooks(#[from] WebhooksError),
+    /// The operator's API to the world.
+    #[error(
+        "operator_listen: the operator's API is served on a loopback address only; reach it by \
+         a tunnel or a proxy of your own"
+    )]
+    PublicOperator,
     /// A cap of nothing.
     #[error("connections_max and connections_per_address_max must be at least 1")]
     Connections,
@@ -140,6 +148,7 @@ impl Default for Config {
             connections_per_address_max: 500,
             retention: Retention::default(),
             webhooks: Webhooks::default(),
+            operator_listen: None,
         }
     }
 }
@@ -159,6 +168,9 @@ impl Config {
         }
         if self.listen.ip().is_unspecified() && self.public_url.is_none() {
             errors.push(ConfigError::NoPublicUrl);
+        }
+        if self.operator_listen.is_some_and(|address| !address.ip().is_loopback()) {
+            errors.push(ConfigError::PublicOperator);
         }
         if self.connections_max == 0 || self.connections_per_address_max == 0 {
             errors.push(ConfigError::Connections);
@@ -204,8 +216,10 @@ mod tests {
         assert_eq!(config.validate(), Ok(()));
         config.listen = "0.0.0.0:80".parse().unwrap();
         config.public_url = Some(String::from("ftp://x"));
+        config.operator_listen = Some("192.0.2.1:7881".parse().unwrap());
         let errors = config.validate().unwrap_err();
-        assert_eq!(errors, [ConfigError::PlainHttp, ConfigError::PublicUrl]);
+        let wanted = [ConfigError::PlainHttp, ConfigError::PublicUrl, ConfigError::PublicOperator];
+        assert_eq!(errors, wanted);
     }
 
     #[test]

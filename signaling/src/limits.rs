@@ -147,6 +147,10 @@ pub const FAILED_ADDRESSES_MAX: usize = 50_000;
 pub const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// How long a closed room's row is kept.
 pub const CLOSED_ROOM_MS: u64 = 24 * 3600 * 1000;
+/// How long the row of a revoked key is kept: for the operator's questions.
+pub const REVOKED_KEY_MS: u64 = 30 * 24 * 3600 * 1000;
+/// Projects whose rate is remembered; as [`RATED_KEYS_MAX`].
+pub const RATED_PROJECTS_MAX: usize = 10_000;
 /// Connections to the database that read at the same time; SQLite has one writer beside them.
 pub const STORE_READERS: u32 = 4;
 /// Connections to PostgreSQL.

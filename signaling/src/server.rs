@@ -72,6 +72,7 @@ fn list(errors: &[ConfigError]) -> String {
 /// of media nodes any more. [`Server::shutdown`] stops it in order.
 pub struct Server {
     address: SocketAddr,
+    operator: Option<SocketAddr>,
     handle: Handle<SocketAddr>,
     app: Arc<App>,
     serving: JoinHandle<io::Result<()>>,
@@ -111,10 +112,8 @@ pub async fn serve_with(
 ) -> Result<Server, StartError> {
     config.validate().map_err(StartError::Config)?;
     let tls = config.tls.as_ref().map(tls::load).transpose()?;
-    let listen = |source| StartError::Listen { address: config.listen, source };
-    let listener = TcpListener::bind(config.listen).map_err(listen)?;
-    listener.set_nonblocking(true).map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
+    let (listener, address) = bind(config.listen)?;
+    let operator = config.operator_listen.map(bind).transpose()?;
     let app = assemble(config, address, store, bus, registry).await?;
     let mut background = start_background(&app);
     if let (Some(config), Some(files)) = (&tls, app.config.tls.clone()) {
@@ -122,9 +121,37 @@ pub async fn serve_with(
     }
     let router = api::router(Arc::clone(&app), extra(api::router(Arc::clone(&app), None)));
     let handle = Handle::new();
+    let operator_address = operator.as_ref().map(|(_, address)| *address);
+    if let Some((listener, _)) = operator {
+        let router = api::operator::router(Arc::clone(&app));
+        background.spawn(serve_operator(listener, Arc::clone(&app), handle.clone(), router));
+    }
     let serving = tokio::spawn(accept(listener, tls, Arc::clone(&app), handle.clone(), router));
     let dispatching = dispatch(&app);
-    Ok(Server { address, handle, app, serving, background, dispatching })
+    let operator = operator_address;
+    Ok(Server { address, operator, handle, app, serving, background, dispatching })
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound().map_err(|source| StartError::Listen { address, source })
+}
+
+/// Plain HTTP on loopback; ends with the server.
+async fn serve_operator(
+    listener: TcpListener,
+    app: Arc<App>,
+    handle: Handle<SocketAddr>,
+    router: Router,
+) {
+    if let Err(error) = accept(listener, None, app, handle, router).await {
+        tracing::error!(%error, "the operator's API ended");
+    }
 }
 
 async fn assemble(
@@ -146,8 +173,10 @@ async fn assemble(
         rooms,
         metrics,
         registry,
-        rates: Rates::of_keys(),
+        rates: Rates::of(limits::RATED_KEYS_MAX),
+        project_rates: Rates::of(limits::RATED_PROJECTS_MAX),
         failures: Failures::default(),
+        operator_failures: Failures::default(),
         reading: Reading::default(),
         turns: Turns::default(),
         polls: Polls::default(),
@@ -251,6 +280,11 @@ impl Server {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the operator's API listens.
+    pub fn operator_addr(&self) -> Option<SocketAddr> {
+        self.operator
     }
 
     /// Waits until the server ends by itself, which is an error.

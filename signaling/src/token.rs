@@ -12,19 +12,19 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto};
 use sdk_spec::{
     limits::{CLOCK_SKEW_SECONDS_MAX, TOKEN_BYTES_MAX, TOKEN_SECONDS_MAX},
     object,
-    rest::is_opaque_name,
+    rest::{is_opaque_name, keys::TokenAlgorithm},
     token::{AUDIENCE, Claims, TYPE},
 };
 use serde::Deserialize;
 use sfu_proto::id::RoomId;
 
 use crate::{
+    clock,
     domain::Admission,
-    store::{Admitted, SigningKey, Store, StoreError},
+    store::{Admitted, SigningKey, Store, StoreError, Use, Verifier, VerifyingKey},
 };
 
-/// Name of the algorithm of our own keys (RFC 8037).
-pub(crate) const EDDSA: &str = "EdDSA";
+pub(crate) mod key;
 
 /// Why a token is not accepted. All of the token's reasons get the same answer; metrics tell them
 /// apart.
@@ -33,6 +33,12 @@ pub(crate) enum TokenError {
     /// Peer: not a token of ours.
     #[error("token refused: {0}")]
     Refused(&'static str),
+    /// Peer: the token is right, its bearer is banned.
+    #[error("the handle is banned")]
+    Banned,
+    /// Caller: the token is right, the project has as many participants as it may.
+    #[error("the project's quota of participants is used up")]
+    Full,
     /// Environment.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -44,6 +50,16 @@ impl TokenError {
     pub(crate) fn is_guess(&self) -> bool {
         let forged = ["malformed", "header", "unknown_key", "algorithm", "signature"];
         matches!(self, Self::Refused(reason) if forged.contains(reason))
+    }
+
+    /// Why, for the metrics: by this a partner's developer and an operator tell refusals apart.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(reason) => reason,
+            Self::Banned => "banned",
+            Self::Full => "quota",
+            Self::Store(_) => "store",
+        }
     }
 }
 
@@ -66,6 +82,7 @@ pub(crate) struct Verified {
     id: TokenId,
     project: String,
     forget_at_ms: u64,
+    now_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -89,9 +106,6 @@ fn install_crypto() {
 /// Signs claims.
 pub(crate) fn mint(key: &SigningKey, claims: &Claims) -> Result<String, MintError> {
     install_crypto();
-    if key.algorithm != EDDSA {
-        return Err(MintError);
-    }
     let mut header = Header::new(Algorithm::EdDSA);
     header.typ = Some(TYPE.to_owned());
     header.kid = Some(key.id.clone());
@@ -105,16 +119,23 @@ pub(crate) async fn verify(store: &Store, text: &str, now_ms: u64) -> Result<Ver
     if header.typ != TYPE || !is_opaque_name(&header.kid) {
         return Err(TokenError::Refused("header"));
     }
-    let key = store.signing_key(&header.kid).await?.ok_or(TokenError::Refused("unknown_key"))?;
-    if header.alg != key.algorithm || key.algorithm != EDDSA {
+    let key = store.verifying_key(&header.kid).await?.ok_or(TokenError::Refused("unknown_key"))?;
+    if header.alg != key.verifier.algorithm().as_str() {
         return Err(TokenError::Refused("algorithm"));
     }
-    if !signature_holds(&key, signed, signature) {
+    if !key.verifier.holds(signed, signature) {
         return Err(TokenError::Refused("signature"));
+    }
+    // Only who has a signature of the key may learn what became of it.
+    if key.revoked {
+        return Err(TokenError::Refused("revoked_key"));
+    }
+    if key.not_after_ms.is_some_and(|end| end <= now_ms) {
+        return Err(TokenError::Refused("expired_key"));
     }
     let claims = signed.split_once('.').map(|(_, claims)| claims).and_then(decode::<Claims>);
     let claims = claims.ok_or(TokenError::Refused("claims"))?;
-    check(claims, key, now_ms / 1000)
+    check(claims, key, now_ms)
 }
 
 impl Verified {
@@ -124,11 +145,29 @@ impl Verified {
 
     /// Uses the token up, durably. Only then its bearer may be let in.
     pub(crate) async fn redeem(self, store: &Store) -> Result<(RoomId, Admission), TokenError> {
-        let place = (self.project.as_str(), self.room);
-        match store.use_token(&self.id.key, &self.id.jti, self.forget_at_ms, place).await? {
+        let refused = |reason| Err(TokenError::Refused(reason));
+        match store.use_token(&self.use_up()).await? {
             Admitted::Yes => Ok((self.room, self.admission)),
-            Admitted::Replayed => Err(TokenError::Refused("replayed")),
-            Admitted::NoRoom => Err(TokenError::Refused("room")),
+            Admitted::Replayed => refused("replayed"),
+            Admitted::Revoked => refused("revoked"),
+            Admitted::KeyRevoked => refused("revoked_key"),
+            Admitted::NoRoom => refused("room"),
+            Admitted::Suspended => refused("suspended"),
+            Admitted::Banned => Err(TokenError::Banned),
+            Admitted::Full => Err(TokenError::Full),
+        }
+    }
+
+    fn use_up(&self) -> Use<'_> {
+        Use {
+            signing_key: &self.id.key,
+            jti: &self.id.jti,
+            expires_at_ms: self.forget_at_ms,
+            project: &self.project,
+            room: self.room,
+            handle: &self.admission.handle,
+            // A body may have been read since the token was verified.
+            now_ms: self.now_ms.max(clock::now_ms()),
         }
     }
 }
@@ -147,13 +186,28 @@ fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
     object::from_slice(&BASE64.decode(part).ok()?).ok()
 }
 
-fn signature_holds(key: &SigningKey, signed: &str, signature: &str) -> bool {
-    install_crypto();
-    let public = DecodingKey::from_ed_der(&key.public_key);
-    crypto::verify(signature, signed.as_bytes(), &public, Algorithm::EdDSA).unwrap_or(false)
+impl Verifier {
+    /// The only algorithm that it is for.
+    pub(crate) fn algorithm(&self) -> TokenAlgorithm {
+        match self {
+            Self::Ed25519(_) => TokenAlgorithm::EdDsa,
+            Self::HmacSha256(_) => TokenAlgorithm::Hs256,
+        }
+    }
+
+    /// Whether `signature` in base64url is one of `signed`.
+    fn holds(&self, signed: &str, signature: &str) -> bool {
+        install_crypto();
+        let (key, algorithm) = match self {
+            Self::Ed25519(public) => (DecodingKey::from_ed_der(public), Algorithm::EdDSA),
+            Self::HmacSha256(secret) => (DecodingKey::from_secret(secret), Algorithm::HS256),
+        };
+        crypto::verify(signature, signed.as_bytes(), &key, algorithm).unwrap_or(false)
+    }
 }
 
-fn check(claims: Claims, key: SigningKey, now: u64) -> Result<Verified, TokenError> {
+fn check(claims: Claims, key: VerifyingKey, now_ms: u64) -> Result<Verified, TokenError> {
+    let now = now_ms / 1000;
     let refused = |reason| Err(TokenError::Refused(reason));
     let skew = u64::from(CLOCK_SKEW_SECONDS_MAX);
     if claims.aud != AUDIENCE || claims.iss != key.project || !is_opaque_name(&claims.jti) {
@@ -179,6 +233,7 @@ fn check(claims: Claims, key: SigningKey, now: u64) -> Result<Verified, TokenErr
         project: key.project,
         // `life` bounds exp by iat, and iat by now: no overflow.
         forget_at_ms: (claims.exp + 2 * skew) * 1000,
+        now_ms,
     })
 }
 

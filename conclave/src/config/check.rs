@@ -12,6 +12,9 @@ impl Config {
         pass_on("retention", kept.validate(), mistakes);
         let webhooks = self.webhooks.server().validate();
         pass_on("webhooks", webhooks.map_err(|error| vec![error]), mistakes);
+        if self.operator.listen.is_some_and(|address| !address.ip().is_loopback()) {
+            mistakes.add("operator.listen", "must be a loopback address such as 127.0.0.1:7881");
+        }
         pass_on("media", self.media.node(false).validate(), mistakes);
         if let Err(error) = EnvFilter::builder().parse(&self.log.level) {
             mistakes.add("log.level", format!("{:?}: {error}", self.log.level));

@@ -72,6 +72,15 @@ section! {
     }
 }
 
+section! {
+    /// The operator's API: partners, projects, quotas, first keys. Its keys: `conclave operator key
+    /// create`; there are none by default.
+    Operator = "operator" {
+        /// Address and TCP port, a loopback one. Left out: it is not served.
+        listen: Option<SocketAddr> = None, example "\"127.0.0.1:7881\"";
+    }
+}
+
 fn server() -> signaling::Config {
     signaling::Config::default()
 }

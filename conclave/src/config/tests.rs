@@ -42,6 +42,8 @@ fn every_mistake_is_told_at_once() {
         [media]
         port = 70000
         announce = [\"0.0.0.0\"]
+        [operator]
+        listen = \"192.0.2.1:7881\"
         [log]
         level = \"info,sfu=loud\"
     ";
@@ -54,11 +56,12 @@ fn every_mistake_is_told_at_once() {
         "http.allowed_origins:",
         "media.port:",
         "media.announce:",
+        "operator.listen:",
         "log.level:",
     ] {
         assert!(told.contains(place), "{place} is missing in: {told}");
     }
-    assert!(told.starts_with("the configuration has 8 mistakes:"), "{told}");
+    assert!(told.starts_with("the configuration has 9 mistakes:"), "{told}");
 }
 
 #[test]

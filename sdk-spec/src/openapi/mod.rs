@@ -83,6 +83,13 @@ impl Modify for Security {
                 ),
             ),
             ("key_basic", http(HttpAuthScheme::Basic, "User `ck_<id>`, password the secret.")),
+            (
+                "operator",
+                http(
+                    HttpAuthScheme::Bearer,
+                    "Operator's key, `co_<id>_<secret>`, on the operator's listener only.",
+                ),
+            ),
             ("room_token", http(HttpAuthScheme::Bearer, "Room token, single use.")),
         ] {
             components.add_security_scheme(name, scheme);

@@ -1,4 +1,4 @@
-//! Who asks: a partner's server with an API key.
+//! Who asks: a partner's server with an API key, or the operator with one of its own.
 
 use std::sync::Arc;
 
@@ -9,18 +9,36 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sdk_spec::{problem::Code, rest::is_opaque_name, scope::Scope};
+use sdk_spec::{
+    limits::{PROJECT_BURST_SECONDS, REQUESTS_BURST, REQUESTS_PER_SECOND},
+    problem::Code,
+    rest::{is_opaque_name, operator::Quotas},
+    scope::{OperatorScope, Scope},
+};
 
-use super::{Failure, Peer, Shared, limit};
-use crate::domain::Actor;
+use super::{
+    Failure, Peer, Shared,
+    limit::{self, Rate},
+};
+use crate::{
+    admin::bare,
+    clock,
+    domain::Actor,
+    store::{Author, StoreError},
+};
+
+/// How often one key may ask.
+const KEY_RATE: Rate = Rate { per_second: REQUESTS_PER_SECOND, burst: REQUESTS_BURST };
 
 /// A partner's server, authenticated.
 #[derive(Clone)]
 pub(crate) struct Partner {
     /// Project id.
     pub(crate) project: Arc<str>,
-    /// Id of its key.
+    /// Id of its key, `ck_…`.
     pub(crate) key: Arc<str>,
+    /// How much the project may have.
+    pub(crate) quotas: Quotas,
     scopes: Arc<[Scope]>,
 }
 
@@ -30,15 +48,17 @@ impl Partner {
         Actor::Key(self.key.to_string())
     }
 
+    /// It, now.
+    pub(crate) fn by(&self) -> Author {
+        Author::new(self.actor(), clock::now_ms())
+    }
+
     /// Whether its key may do this; every handler asks first.
     ///
     /// # Errors
     /// [`Code::ScopeMissing`], naming the scope.
     pub(crate) fn may(&self, scope: Scope) -> Result<(), Failure> {
-        if self.scopes.contains(&scope) {
-            return Ok(());
-        }
-        Err(Failure::new(Code::ScopeMissing).detail(format!("This needs the scope `{scope}`.")))
+        if self.scopes.contains(&scope) { Ok(()) } else { Err(missing(scope.as_str())) }
     }
 }
 
@@ -48,9 +68,38 @@ impl Partner {
     /// # Errors
     /// [`Code::Unauthorized`] when it was revoked since.
     pub(crate) async fn is_still_valid(&self, app: &Shared) -> Result<(), Failure> {
-        let key = app.store.api_key(&self.key).await?;
+        let key = app.store.api_key(bare(&self.key, "ck_")).await?;
+        let now_ms = clock::now_ms();
+        let key = key.filter(|key| !key.suspended && key.expires_at_ms.is_none_or(|e| e > now_ms));
         key.map(|_| ()).ok_or_else(|| Failure::new(Code::Unauthorized))
     }
+}
+
+/// The operator, authenticated.
+#[derive(Clone)]
+pub(crate) struct Operator {
+    /// Id of its key, `co_…`.
+    key: Arc<str>,
+    scopes: Arc<[OperatorScope]>,
+}
+
+impl Operator {
+    /// It, now.
+    pub(crate) fn by(&self) -> Author {
+        Author::new(Actor::Operator(self.key.to_string()), clock::now_ms())
+    }
+
+    /// Whether its key may do this; every handler asks first.
+    ///
+    /// # Errors
+    /// [`Code::ScopeMissing`], naming the scope.
+    pub(crate) fn may(&self, scope: OperatorScope) -> Result<(), Failure> {
+        if self.scopes.contains(&scope) { Ok(()) } else { Err(missing(scope.as_str())) }
+    }
+}
+
+fn missing(scope: &str) -> Failure {
+    Failure::new(Code::ScopeMissing).detail(format!("This needs the scope `{scope}`."))
 }
 
 /// Key id and secret as sent.
@@ -59,54 +108,112 @@ struct Credentials {
     secret: String,
 }
 
-/// Lets a request with a good API key and within its rate through, as a [`Partner`].
+/// Lets a request with a good API key and within the rates of key and project through, as a
+/// [`Partner`].
 pub(super) async fn partner(
     State(app): State<Shared>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let peer = Peer::of(request.extensions(), request.headers());
-    let (partner, key) = match authenticate(&app, peer, request.headers()).await {
+    let partner = match authenticate(&app, peer, request.headers()).await {
         Ok(found) => found,
         Err(failure) => return failure.into_response(),
     };
-    let allowance = app.rates.take(&key);
+    let per_second = partner.quotas.requests_per_second;
+    let burst = per_second.saturating_mul(PROJECT_BURST_SECONDS);
+    let of_key = app.rates.take(&partner.key.to_string(), KEY_RATE);
+    let mut counted = vec![("key", of_key)];
+    if of_key.granted {
+        let rate = Rate { per_second, burst };
+        counted.push(("project", app.project_rates.take(&partner.project.to_string(), rate)));
+    }
+    let refused = counted.iter().find(|(_, allowance)| !allowance.granted);
+    let mut response = match refused {
+        None => {
+            request.extensions_mut().insert(partner);
+            next.run(request).await
+        }
+        Some((_, allowance)) => {
+            app.metrics.rate_limited.inc();
+            limit::refusal(allowance.wait).into_response()
+        }
+    };
+    limit::write_headers(&counted, response.headers_mut());
+    response
+}
+
+/// The same answer for a missing, unknown, wrong, expired and revoked key. Too many guesses change
+/// only the answer to further ones.
+async fn authenticate(app: &Shared, peer: Peer, headers: &HeaderMap) -> Result<Partner, Failure> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Err(Failure::new(Code::Unauthorized)); // No guess.
+    }
+    let refused = || app.count_guess(peer).err().unwrap_or(Failure::new(Code::Unauthorized));
+    let credentials = credentials(headers, "ck_").ok_or_else(refused)?;
+    let now_ms = clock::now_ms();
+    let hash = app.store.vault().hash_secret(credentials.secret.as_bytes());
+    let key = app.store.api_key(&credentials.id).await?.ok_or_else(refused)?;
+    if !key.matches(&hash, now_ms) {
+        return Err(refused());
+    }
+    if key.expires_at_ms.is_some_and(|end| end <= now_ms) {
+        return Err(Failure::new(Code::Unauthorized)); // It was good once: no guess.
+    }
+    if key.suspended {
+        return Err(Failure::new(Code::ProjectSuspended));
+    }
+    Ok(Partner {
+        project: key.project.into(),
+        key: format!("ck_{}", credentials.id).into(),
+        quotas: key.quotas,
+        scopes: key.scopes.into(),
+    })
+}
+
+/// Lets a request with a good operator's key and within its rate through, as an [`Operator`].
+pub(super) async fn operator(
+    State(app): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let operator = match authenticate_operator(&app, request.headers()).await {
+        Ok(found) => found,
+        Err(failure) => return failure.into_response(),
+    };
+    let allowance = app.rates.take(&operator.key.to_string(), KEY_RATE);
     let mut response = if allowance.granted {
-        request.extensions_mut().insert(partner);
+        request.extensions_mut().insert(operator);
         next.run(request).await
     } else {
         app.metrics.rate_limited.inc();
         limit::refusal(allowance.wait).into_response()
     };
-    limit::write_headers(&allowance, response.headers_mut());
+    limit::write_headers(&[("key", allowance)], response.headers_mut());
     response
 }
 
-/// The same answer for a missing, unknown, wrong and revoked key. Too many guesses change only the
-/// answer to further ones.
-async fn authenticate(
-    app: &Shared,
-    peer: Peer,
-    headers: &HeaderMap,
-) -> Result<(Partner, String), Failure> {
+async fn authenticate_operator(app: &Shared, headers: &HeaderMap) -> Result<Operator, Failure> {
     if !headers.contains_key(header::AUTHORIZATION) {
-        return Err(Failure::new(Code::Unauthorized)); // No guess.
+        return Err(Failure::new(Code::Unauthorized));
     }
-    let refused = || app.count_guess(peer).err().unwrap_or(Failure::new(Code::Unauthorized));
-    let credentials = credentials(headers).ok_or_else(refused)?;
-    let key = app.store.api_key(&credentials.id).await?.ok_or_else(refused)?;
-    if !key.hash.matches(credentials.secret.as_bytes()) {
-        return Err(refused());
-    }
-    let partner = Partner {
-        project: key.project.into(),
-        key: credentials.id.as_str().into(),
-        scopes: key.scopes.into(),
+    // Its listener is on this machine: whoever guesses is behind one address.
+    let refused = || {
+        let counted = app.operator_failures.count_all();
+        counted.inspect_err(|_| app.metrics.rate_limited.inc()).err()
     };
-    Ok((partner, credentials.id))
+    let refused = || refused().unwrap_or(Failure::new(Code::Unauthorized));
+    let credentials = credentials(headers, "co_").ok_or_else(refused)?;
+    let hash = app.store.vault().hash_secret(credentials.secret.as_bytes());
+    let key = app.store.operator_key(&credentials.id).await.map_err(|e: StoreError| e.into());
+    let key = key.and_then(|key| key.filter(|key| key.matches(&hash)).ok_or_else(refused))?;
+    if key.expires_at_ms.is_some_and(|end| end <= clock::now_ms()) {
+        return Err(Failure::new(Code::Unauthorized));
+    }
+    Ok(Operator { key: format!("co_{}", credentials.id).into(), scopes: key.scopes.into() })
 }
 
-fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+fn credentials(headers: &HeaderMap, prefix: &str) -> Option<Credentials> {
     let (scheme, value) = authorization(headers)?;
     let text = if scheme.eq_ignore_ascii_case("bearer") {
         value.to_owned()
@@ -116,7 +223,7 @@ fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     } else {
         return None;
     };
-    let (id, secret) = text.strip_prefix("ck_")?.split_once('_')?;
+    let (id, secret) = text.strip_prefix(prefix)?.split_once('_')?;
     is_opaque_name(id).then(|| Credentials { id: id.to_owned(), secret: secret.to_owned() })
 }
 

@@ -4,19 +4,16 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use sdk_spec::{
-    limits::{REQUESTS_BURST, REQUESTS_PER_SECOND},
-    problem::Code,
-};
+use sdk_spec::problem::Code;
 
 use super::{Failure, Peer};
-use crate::limits::{FAILED_ADDRESSES_MAX, FAILED_BURST, FAILED_PER_SECOND, RATED_KEYS_MAX};
+use crate::limits::{FAILED_ADDRESSES_MAX, FAILED_BURST, FAILED_PER_SECOND};
 
 /// A token bucket that counts in time: full at `full_at`, one token each `period`.
 ///
@@ -35,7 +32,7 @@ pub(crate) struct Rate {
 
 impl Rate {
     fn period(self) -> Duration {
-        Duration::from_secs(1) / self.per_second
+        Duration::from_secs(1) / self.per_second.max(1)
     }
 }
 
@@ -66,6 +63,7 @@ impl Bucket {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
     pub(crate) granted: bool,
+    rate: Rate,
     remaining: u32,
     pub(super) wait: Duration,
 }
@@ -73,21 +71,19 @@ pub(crate) struct Allowance {
 /// The buckets of everybody who is counted.
 pub(crate) struct Rates<K> {
     buckets: Mutex<HashMap<K, Bucket>>,
-    rate: Rate,
     known_max: usize,
 }
 
-impl Rates<String> {
-    /// Requests of API keys.
-    pub(crate) fn of_keys() -> Self {
-        let rate = Rate { per_second: REQUESTS_PER_SECOND, burst: REQUESTS_BURST };
-        Self { buckets: Mutex::default(), rate, known_max: RATED_KEYS_MAX }
+impl<K> Rates<K> {
+    /// For as many as this.
+    pub(crate) fn of(known_max: usize) -> Self {
+        Self { buckets: Mutex::new(HashMap::new()), known_max }
     }
 }
 
 impl<K: Hash + Eq + Clone> Rates<K> {
-    /// Takes a token of `key`. An API key must be authenticated: guesses take no memory.
-    pub(crate) fn take(&self, key: &K) -> Allowance {
+    /// Takes a token of `key`, which must be authenticated: guesses take no memory.
+    pub(crate) fn take(&self, key: &K, rate: Rate) -> Allowance {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= self.known_max && !buckets.contains_key(key) {
@@ -98,10 +94,11 @@ impl<K: Hash + Eq + Clone> Rates<K> {
             }
         }
         let bucket = buckets.entry(key.clone()).or_insert_with(|| Bucket::full(now));
-        let taken = bucket.take(1, self.rate, now);
+        let taken = bucket.take(1, rate, now);
         Allowance {
             granted: taken.is_ok(),
-            remaining: bucket.remaining(self.rate, now),
+            rate,
+            remaining: bucket.remaining(rate, now),
             wait: taken.err().unwrap_or_default(),
         }
     }
@@ -120,10 +117,12 @@ impl<K: Hash + Eq> Rates<K> {
 /// more are not guessed at any rate: this only makes guessing visible and unattractive.
 pub(crate) struct Failures(Rates<IpAddr>);
 
+/// How many guesses one network has.
+const GUESSES: Rate = Rate { per_second: FAILED_PER_SECOND, burst: FAILED_BURST };
+
 impl Default for Failures {
     fn default() -> Self {
-        let rate = Rate { per_second: FAILED_PER_SECOND, burst: FAILED_BURST };
-        Self(Rates { buckets: Mutex::default(), rate, known_max: FAILED_ADDRESSES_MAX })
+        Self(Rates::of(FAILED_ADDRESSES_MAX))
     }
 }
 
@@ -135,7 +134,16 @@ impl Failures {
     /// [`Code::RateLimited`] after too many.
     pub(super) fn count(&self, peer: Peer) -> Result<(), Failure> {
         let Peer::Network(network) = peer else { return Ok(()) };
-        let allowance = self.0.take(&network);
+        self.count_network(network)
+    }
+
+    /// As [`Failures::count`], for everybody together.
+    pub(super) fn count_all(&self) -> Result<(), Failure> {
+        self.count_network(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    fn count_network(&self, network: IpAddr) -> Result<(), Failure> {
+        let allowance = self.0.take(&network, GUESSES);
         if allowance.granted { Ok(()) } else { Err(refusal(allowance.wait)) }
     }
 
@@ -151,13 +159,18 @@ pub(super) fn refusal(wait: Duration) -> Failure {
     Failure::new(Code::RateLimited).header(header::RETRY_AFTER, &seconds.to_string())
 }
 
-/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
-pub(super) fn write_headers(allowance: &Allowance, headers: &mut HeaderMap) {
-    let window = REQUESTS_BURST / REQUESTS_PER_SECOND;
-    let policy = format!("\"key\";q={REQUESTS_BURST};w={window}");
-    let left = format!("\"key\";r={};t={window}", allowance.remaining);
-    for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+/// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers): an item for each
+/// bucket that the request counts in.
+pub(super) fn write_headers(counted: &[(&str, Allowance)], headers: &mut HeaderMap) {
+    let (mut policies, mut left) = (Vec::new(), Vec::new());
+    for (name, allowance) in counted {
+        let rate = allowance.rate;
+        let window = rate.burst.div_ceil(rate.per_second.max(1));
+        policies.push(format!("\"{name}\";q={};w={window}", rate.burst));
+        left.push(format!("\"{name}\";r={};t={window}", allowance.remaining));
+    }
+    for (name, items) in [("ratelimit-policy", policies), ("ratelimit", left)] {
+        if let Ok(value) = HeaderValue::from_str(&items.join(", ")) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
@@ -183,11 +196,12 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_by_the_number_of_keys() {
-        let rates = Rates::of_keys();
-        for i in 0..RATED_KEYS_MAX + 10 {
-            assert!(rates.take(&i.to_string()).granted);
+        let rates = Rates::of(100);
+        let rate = Rate { per_second: 1, burst: 1 };
+        for i in 0..110 {
+            assert!(rates.take(&i.to_string(), rate).granted);
         }
-        assert!(rates.buckets.lock().expect("not poisoned").len() <= RATED_KEYS_MAX);
+        assert!(rates.buckets.lock().expect("not poisoned").len() <= 100);
     }
 
     #[test]

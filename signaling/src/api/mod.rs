@@ -4,6 +4,7 @@ mod auth;
 mod docs;
 mod limit;
 mod operations;
+pub(crate) mod operator;
 mod peer;
 mod poll;
 mod problem;
@@ -49,8 +50,13 @@ pub(crate) struct App {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) registry: Registry,
+    /// Requests of keys.
     pub(crate) rates: Rates<String>,
+    /// Requests of projects.
+    pub(crate) project_rates: Rates<String>,
     pub(crate) failures: Failures,
+    /// Guesses of the operator's keys.
+    pub(crate) operator_failures: Failures,
     /// Places for SDP bodies being read.
     pub(crate) reading: Reading,
     /// Requests with an `Idempotency-Key` that are being answered.

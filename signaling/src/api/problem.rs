@@ -12,6 +12,7 @@ use sdk_spec::{
     action::ActionRefusal,
     object,
     problem::{Code, FieldError, MEDIA_TYPE, Problem},
+    rest::is_opaque_name,
     token::personal_claim,
 };
 use serde::de::DeserializeOwned;
@@ -19,9 +20,11 @@ use serde_json::error::Category;
 
 use crate::{
     domain::Refusal,
-    store::StoreError,
+    store::{Creation, StoreError},
     token::{MintError, TokenError},
 };
+
+const PARTICIPANTS_QUOTA: &str = "The quota `participants` is used up.";
 
 /// A problem and the headers that go with it.
 #[derive(Debug)]
@@ -86,6 +89,18 @@ impl From<Vec<FieldError>> for Failure {
     }
 }
 
+impl From<Creation> for Failure {
+    /// What is made or was made before is no failure; the caller has looked.
+    fn from(creation: Creation) -> Self {
+        match creation {
+            Creation::Other => Self::new(Code::IdempotencyKeyReused),
+            Creation::Full => Self::new(Code::QuotaExceeded),
+            Creation::Missing => Self::new(Code::NotFound),
+            Creation::Made | Creation::Before(_) => Self::new(Code::Internal),
+        }
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "store");
@@ -104,6 +119,8 @@ impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Refused(_) => Self::new(Code::TokenRefused),
+            TokenError::Banned => Self::new(Code::Banned),
+            TokenError::Full => Self::new(Code::QuotaExceeded).detail(PARTICIPANTS_QUOTA),
             TokenError::Store(error) => error.into(),
         }
     }
@@ -252,6 +269,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             Err(_) => Err(Failure::new(Code::MalformedRequest)
                 .detail("a query parameter is unknown, repeated or of the wrong type")),
         }
+    }
+}
+
+/// An opaque id of a path: what the store can be asked for.
+pub(crate) struct OpaqueName(pub(crate) String);
+
+impl std::str::FromStr for OpaqueName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if is_opaque_name(text) { Ok(Self(text.to_owned())) } else { Err(()) }
     }
 }
 

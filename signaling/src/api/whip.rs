@@ -78,8 +78,8 @@ async fn open(
     let peer = Peer::of(request.extensions(), headers);
     let text = bearer(headers).ok_or_else(|| Failure::new(Code::TokenRefused))?.to_owned();
     let count = |error: TokenError| {
-        if let TokenError::Refused(reason) = &error {
-            app.metrics.tokens_refused.with_label_values(&[reason]).inc();
+        if !matches!(error, TokenError::Store(_)) {
+            app.metrics.tokens_refused.with_label_values(&[error.reason()]).inc();
         }
         match error.is_guess().then(|| app.count_guess(peer)) {
             Some(Err(too_many)) => too_many,

@@ -20,7 +20,7 @@ use sdk_spec::{
     limits::{MESSAGES_BURST, MESSAGES_PER_SECOND, SDK_CHARS_MAX},
     object,
     problem::Code,
-    ws::{ClientMessage, Envelope, MESSAGE_BYTES_MAX, SUBPROTOCOL, ServerMessage},
+    ws::{ClientMessage, Envelope, ErrorCode, MESSAGE_BYTES_MAX, SUBPROTOCOL, ServerMessage},
 };
 use serde::Deserialize;
 use sfu_proto::{id::RoomId, sdp::Offer};
@@ -159,6 +159,13 @@ async fn hello(app: &Shared, peer: Peer, text: &str) -> Result<(RoomId, Hello), 
     }
 }
 
+/// The token is right; its bearer may not come in.
+const BANNED: Fault = (
+    ErrorCode::Banned,
+    "the handle is banned",
+    "The partner can lift the ban (DELETE /v1/bans/{ban}); come with a new token then.",
+);
+
 async fn admit(app: &App, peer: Peer, text: &str) -> Result<(RoomId, domain::Admission), Fault> {
     let fault = |error| count_refusal(app, peer, &error);
     let verified = token::verify(&app.store, text, clock::now_ms()).await.map_err(fault)?;
@@ -188,17 +195,20 @@ async fn admit_again(
 
 fn count_refusal(app: &App, peer: Peer, error: &TokenError) -> Fault {
     match error {
-        TokenError::Refused(reason) => {
-            if error.is_guess() {
-                let _ = app.count_guess(peer); // One answer, whatever it was.
-            }
-            app.metrics.tokens_refused.with_label_values(&[reason]).inc();
-            domain::TOKEN_REFUSED
-        }
         TokenError::Store(error) => {
             tracing::error!(%error, "store");
-            domain::INTERNAL
+            return domain::INTERNAL;
         }
+        TokenError::Refused(_) if error.is_guess() => {
+            let _ = app.count_guess(peer); // One answer, whatever it was.
+        }
+        _ => {}
+    }
+    app.metrics.tokens_refused.with_label_values(&[error.reason()]).inc();
+    match error {
+        TokenError::Banned => BANNED,
+        TokenError::Full => domain::ROOM_FULL,
+        TokenError::Refused(_) | TokenError::Store(_) => domain::TOKEN_REFUSED,
     }
 }
 

@@ -27,7 +27,8 @@ impl Rooms {
             if row.charter.parent.is_some_and(|parent| !open.contains(&parent)) {
                 orphans.push(row.id);
             }
-            self.open(row, Vec::new());
+            let bans = self.store.bans_in(&row.project, row.id, clock::now_ms()).await?;
+            self.open(row, bans);
         }
         // Their parent ended and had no time to say so.
         for orphan in orphans {

@@ -71,6 +71,9 @@ impl Tx<'_> {
         for (time_ms, what) in &commit.events {
             self.store_event(all, *time_ms, what).await?;
         }
+        for ban in &commit.bans {
+            self.ban(&all.project, Some(all.room), ban, all.now_ms).await?;
+        }
         if let Some(request) = &all.request {
             idempotency::remember(self, request).await?;
         }

@@ -1,21 +1,16 @@
-//! Projects, their API keys and their signing keys.
+//! API keys of projects. Of a secret only a hash keyed with the data key is kept.
 
-use sdk_spec::scope::Scope;
-use sqlx::Row as _;
+use sdk_spec::{event::What, rest::operator::Quotas, scope::Scope};
+use sqlx::{Row as _, any::AnyRow};
+use subtle::ConstantTimeEq as _;
 
-use super::{Store, StoreError, int, unsigned};
-use crate::secret::SecretHash;
-
-/// A partner's project: what keys, rooms and tokens belong to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Project {
-    /// `pj_…`.
-    pub id: String,
-    /// The operator's name for it.
-    pub label: String,
-    /// Milliseconds since 1970.
-    pub created_at_ms: u64,
-}
+use super::{
+    After, Author, Creation, IdempotentRequest, NewEvent, OPERATOR_TREE, Store, StoreError, Tx,
+    int,
+    partners::{count, quotas},
+    unsigned,
+};
+use crate::{domain::Actor, secret::sha256, vault::Vault};
 
 /// What may be told of an API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,198 +19,336 @@ pub struct ApiKeyInfo {
     pub id: String,
     /// Project id.
     pub project: String,
+    /// What its owner calls it.
+    pub name: Option<String>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// Milliseconds since 1970.
     pub created_at_ms: u64,
+    /// From when on it is refused.
+    pub expires_at_ms: Option<u64>,
+    /// When it got its present secret.
+    pub rotated_at_ms: Option<u64>,
+    /// Until when the secret before is good.
+    pub old_until_ms: Option<u64>,
     /// Whether it was revoked.
     pub revoked: bool,
 }
 
-/// An API key as a request is held against it. No `Debug`: the hash is a secret.
+/// An API key as a request is held against it. No `Debug`: the hashes are secrets.
 pub(crate) struct ApiKey {
     /// Project id.
     pub(crate) project: String,
     pub(crate) scopes: Vec<Scope>,
-    pub(crate) hash: SecretHash,
+    pub(crate) expires_at_ms: Option<u64>,
+    /// Of the project.
+    pub(crate) suspended: bool,
+    /// Of the project.
+    pub(crate) quotas: Quotas,
+    hash: Vec<u8>,
+    old: Option<(Vec<u8>, u64)>,
 }
 
-/// A key that signs room tokens. No `Debug`: it is a secret.
-#[derive(Clone)]
-pub(crate) struct SigningKey {
-    /// `kid` of the tokens.
-    pub(crate) id: String,
-    pub(crate) project: String,
-    /// The only algorithm it is for, as in the header's `alg`.
-    pub(crate) algorithm: String,
-    /// PKCS #8.
-    pub(crate) private_key: Vec<u8>,
-    /// Raw.
-    pub(crate) public_key: Vec<u8>,
+impl ApiKey {
+    /// Whether the hash is that of a secret which is good now; in constant time.
+    pub(crate) fn matches(&self, hash: &[u8; 32], now_ms: u64) -> bool {
+        let new = self.hash.ct_eq(hash);
+        let old = self.old.as_ref().filter(|(_, until)| *until > now_ms);
+        let old = old.is_some_and(|(old, _)| bool::from(old.ct_eq(hash)));
+        bool::from(new) | old
+    }
+}
+
+impl Vault {
+    /// What is kept of a secret. Keys from before the data key are kept as a keyed hash of their
+    /// SHA-256, so all are.
+    pub(crate) fn hash_secret(&self, secret: &[u8]) -> [u8; 32] {
+        self.hash(&sha256(secret))
+    }
+}
+
+/// What was done to an API key or token key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyChange {
+    Created,
+    Rotated,
+    Revoked,
+}
+
+impl KeyChange {
+    /// As events say it.
+    pub(super) const fn past(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Rotated => "rotated",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// As the audit log says it.
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Created => "key.create",
+            Self::Rotated => "key.rotate",
+            Self::Revoked => "key.revoke",
+        }
+    }
+}
+
+/// A query for what may be told of keys.
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT id, project, name, scopes, created_at, expires_at, rotated_at, old_until, ",
+            "revoked_at FROM api_keys ",
+            $tail
+        )
+    };
 }
 
 impl Store {
-    /// Stores a project together with its first signing key.
-    pub(crate) async fn insert_project(
-        &self,
-        project: &Project,
-        key: &SigningKey,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        sqlx::query("INSERT INTO projects (id, label, created_at) VALUES ($1, $2, $3)")
-            .bind(&project.id)
-            .bind(&project.label)
-            .bind(int(project.created_at_ms))
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(
-            "INSERT INTO signing_keys (id, project, algorithm, private_key, public_key, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(&key.id)
-        .bind(&key.project)
-        .bind(&key.algorithm)
-        .bind(&key.private_key)
-        .bind(&key.public_key)
-        .bind(int(project.created_at_ms))
-        .execute(&mut *tx)
-        .await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// All projects, oldest first.
-    pub(crate) async fn projects(&self) -> Result<Vec<Project>, StoreError> {
-        let rows =
-            sqlx::query("SELECT id, label, created_at FROM projects ORDER BY created_at, id")
-                .fetch_all(&self.readers)
-                .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Project {
-                    id: row.try_get("id")?,
-                    label: row.try_get("label")?,
-                    created_at_ms: unsigned(row.try_get("created_at")?, "projects.created_at")?,
-                })
-            })
-            .collect()
-    }
-
-    /// Stores an API key. `false` when there is no such project.
+    /// Stores an API key, within the project's quota.
     pub(crate) async fn insert_api_key(
         &self,
         key: &ApiKeyInfo,
-        hash: SecretHash,
-    ) -> Result<bool, StoreError> {
+        hash: &[u8; 32],
+        by: &Author,
+        request: Option<&IdempotentRequest>,
+    ) -> Result<Creation, StoreError> {
         let mut tx = self.write().await?;
-        let done = sqlx::query(
-            "INSERT INTO api_keys (id, project, secret_hash, scopes, created_at) \
-             SELECT $1, id, $2, $3, $4 FROM projects WHERE id = $5",
+        if let Some(known) = tx.recall(request).await? {
+            return Ok(known);
+        }
+        let Some(quotas) = tx.quotas(&key.project).await? else { return Ok(Creation::Missing) };
+        let have = sqlx::query(
+            "SELECT COUNT(*) AS n FROM api_keys WHERE project = $1 AND revoked_at IS NULL",
+        )
+        .bind(&key.project)
+        .fetch_one(&mut *tx)
+        .await?;
+        if count(&have, "n")? >= quotas.keys {
+            return Ok(Creation::Full);
+        }
+        sqlx::query(
+            "INSERT INTO api_keys (id, project, name, secret_hash, keyed, scopes, created_at, \
+             expires_at) VALUES ($1, $2, $3, $4, 1, $5, $6, $7)",
         )
         .bind(&key.id)
-        .bind(hash.0.to_vec())
+        .bind(&key.project)
+        .bind(key.name.as_deref())
+        .bind(hash.to_vec())
         .bind(write_scopes(&key.scopes))
         .bind(int(key.created_at_ms))
-        .bind(&key.project)
+        .bind(key.expires_at_ms.map(int))
         .execute(&mut *tx)
         .await?;
+        tx.remember(request).await?;
+        let scopes = write_scopes(&key.scopes);
+        tx.key_changed(&key.project, &key.id, KeyChange::Created, by, Some(scopes.as_bytes()))
+            .await?;
         tx.commit().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(Creation::Made)
     }
 
-    /// Keys of a project, oldest first.
+    /// Keys of a project, revoked ones too, oldest first: for the command line.
     pub(crate) async fn api_keys(&self, project: &str) -> Result<Vec<ApiKeyInfo>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, project, scopes, created_at, CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END AS gone \
-             FROM api_keys WHERE project = $1 ORDER BY created_at, id",
-        )
+        let rows = sqlx::query(select!("WHERE project = $1 ORDER BY created_at, id"))
+            .bind(project)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(info).collect()
+    }
+
+    /// Keys of a project that are not revoked, newest first.
+    pub(crate) async fn api_key_page(
+        &self,
+        project: &str,
+        after: Option<After>,
+        limit: u32,
+    ) -> Result<Vec<ApiKeyInfo>, StoreError> {
+        let (time, id) = After::bounds(after);
+        let rows = sqlx::query(select!(
+            "WHERE project = $1 AND revoked_at IS NULL \
+             AND (created_at < $2 OR (created_at = $2 AND id < $3)) \
+             ORDER BY created_at DESC, id DESC LIMIT $4"
+        ))
         .bind(project)
+        .bind(time)
+        .bind(id)
+        .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(ApiKeyInfo {
-                    id: row.try_get("id")?,
-                    project: row.try_get("project")?,
-                    scopes: read_scopes(row)?,
-                    created_at_ms: unsigned(row.try_get("created_at")?, "api_keys.created_at")?,
-                    revoked: row.try_get::<i64, _>("gone")? == 1,
-                })
-            })
-            .collect()
+        rows.iter().map(info).collect()
     }
 
-    /// A key that is not revoked.
+    /// What may be told of a key that is not revoked.
+    pub(crate) async fn api_key_info(
+        &self,
+        project: &str,
+        id: &str,
+    ) -> Result<Option<ApiKeyInfo>, StoreError> {
+        let row = sqlx::query(select!("WHERE id = $1 AND project = $2 AND revoked_at IS NULL"))
+            .bind(id)
+            .bind(project)
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(info).transpose()
+    }
+
+    /// A key that is not revoked, with its project.
     pub(crate) async fn api_key(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
         let row = sqlx::query(
-            "SELECT project, scopes, secret_hash FROM api_keys WHERE id = $1 AND revoked_at IS NULL",
+            "SELECT k.project, k.scopes, k.secret_hash, k.old_hash, k.old_until, k.expires_at, \
+             p.suspended_at, p.rooms_max, p.participants_max, p.requests_per_second, \
+             p.webhooks_max, p.keys_max FROM api_keys k JOIN projects p ON p.id = k.project \
+             WHERE k.id = $1 AND k.revoked_at IS NULL",
         )
         .bind(id)
         .fetch_optional(&self.readers)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let hash: Vec<u8> = row.try_get("secret_hash")?;
-        let hash = hash.try_into().map_err(|_| StoreError::Corrupt("api_keys.secret_hash"))?;
-        let (project, scopes) = (row.try_get("project")?, read_scopes(&row)?);
-        Ok(Some(ApiKey { project, scopes, hash: SecretHash(hash) }))
+        let old: Option<Vec<u8>> = row.try_get("old_hash")?;
+        Ok(Some(ApiKey {
+            project: row.try_get("project")?,
+            scopes: read_scopes(&row)?,
+            expires_at_ms: time(&row, "expires_at")?,
+            suspended: row.try_get::<Option<i64>, _>("suspended_at")?.is_some(),
+            quotas: quotas(&row)?,
+            hash: row.try_get("secret_hash")?,
+            old: old.zip(time(&row, "old_until")?),
+        }))
     }
 
-    /// Revokes a key. `false` when there is none or it is revoked already.
-    pub(crate) async fn revoke_api_key(&self, id: &str, now_ms: u64) -> Result<bool, StoreError> {
-        let mut tx = self.write().await?;
-        let done =
-            sqlx::query("UPDATE api_keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL")
-                .bind(int(now_ms))
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
-        tx.commit().await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// The newest signing key of a project.
-    pub(crate) async fn signing_key_of(
+    /// Gives a key a new secret; the present one is good until `old_until_ms`. `None` when there is
+    /// no such key.
+    pub(crate) async fn rotate_api_key(
         &self,
-        project: &str,
-    ) -> Result<Option<SigningKey>, StoreError> {
+        (project, id): (&str, &str),
+        hash: &[u8; 32],
+        old_until_ms: u64,
+        by: &Author,
+        request: Option<&IdempotentRequest>,
+    ) -> Result<Result<ApiKeyInfo, Creation>, StoreError> {
+        let mut tx = self.write().await?;
+        if let Some(known) = tx.recall(request).await? {
+            return Ok(Err(known));
+        }
         let row = sqlx::query(
-            "SELECT id, project, algorithm, private_key, public_key FROM signing_keys \
-             WHERE project = $1 ORDER BY created_at DESC, id DESC LIMIT 1",
+            "UPDATE api_keys SET old_hash = secret_hash, old_until = $1, secret_hash = $2, \
+             rotated_at = $3 WHERE id = $4 AND project = $5 AND revoked_at IS NULL \
+             RETURNING id, project, name, scopes, created_at, expires_at, rotated_at, old_until, \
+             revoked_at",
         )
-        .bind(project)
-        .fetch_optional(&self.readers)
-        .await?;
-        row.as_ref().map(signing_key).transpose()
-    }
-
-    /// A signing key by its id.
-    pub(crate) async fn signing_key(&self, id: &str) -> Result<Option<SigningKey>, StoreError> {
-        let row = sqlx::query(
-            "SELECT id, project, algorithm, private_key, public_key FROM signing_keys \
-             WHERE id = $1",
-        )
+        .bind(int(old_until_ms))
+        .bind(hash.to_vec())
+        .bind(int(by.now_ms))
         .bind(id)
-        .fetch_optional(&self.readers)
+        .bind(project)
+        .fetch_optional(&mut *tx)
         .await?;
-        row.as_ref().map(signing_key).transpose()
+        let Some(row) = row else { return Ok(Err(Creation::Missing)) };
+        tx.remember(request).await?;
+        tx.key_changed(project, id, KeyChange::Rotated, by, None).await?;
+        tx.commit().await?;
+        info(&row).map(Ok)
+    }
+
+    /// Revokes a key, of `project` if one is named. `false` when there is none or it is revoked
+    /// already.
+    pub(crate) async fn revoke_api_key(
+        &self,
+        project: Option<&str>,
+        id: &str,
+        by: &Author,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let row = sqlx::query(
+            "UPDATE api_keys SET revoked_at = $1, old_hash = NULL, old_until = NULL \
+             WHERE id = $2 AND revoked_at IS NULL AND ($3 = '' OR project = $3) \
+             RETURNING project",
+        )
+        .bind(int(by.now_ms))
+        .bind(id)
+        .bind(project.unwrap_or_default())
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(false) };
+        let project: String = row.try_get("project")?;
+        tx.key_changed(&project, id, KeyChange::Revoked, by, None).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Keys the hashes that are from before the data key.
+    pub(super) async fn key_old_hashes(&self) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        let rows = sqlx::query("SELECT id, secret_hash FROM api_keys WHERE keyed = 0")
+            .fetch_all(&mut *tx)
+            .await?;
+        for row in rows {
+            let plain: Vec<u8> = row.try_get("secret_hash")?;
+            let hash = tx.vault().hash(&plain);
+            sqlx::query(
+                "UPDATE api_keys SET secret_hash = $1, keyed = 1 WHERE id = $2 AND keyed = 0",
+            )
+            .bind(hash.to_vec())
+            .bind(row.try_get::<String, _>("id")?)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await
     }
 }
 
-fn write_scopes(scopes: &[Scope]) -> String {
-    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
+impl Tx<'_> {
+    /// The event and the entries in the audit log of a change of an API key.
+    async fn key_changed(
+        &mut self,
+        project: &str,
+        id: &str,
+        change: KeyChange,
+        by: &Author,
+        after: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let key = format!("ck_{id}");
+        let what = What::KeyChanged { key: key.clone(), change: change.past().to_owned() };
+        self.record(project, &NewEvent { room: None, time_ms: by.now_ms, what }).await?;
+        let action = change.action();
+        self.note(by, project, (action, &key), after).await?;
+        if matches!(by.actor, Actor::Operator(_)) {
+            self.note(by, OPERATOR_TREE, (action, &key), after).await?;
+        }
+        Ok(())
+    }
 }
 
-fn read_scopes(row: &sqlx::any::AnyRow) -> Result<Vec<Scope>, StoreError> {
+/// Names, separated by a space.
+pub(super) fn write_scopes<S: ToString>(scopes: &[S]) -> String {
+    scopes.iter().map(S::to_string).collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn read_scopes<S: std::str::FromStr>(row: &AnyRow) -> Result<Vec<S>, StoreError> {
     let text: String = row.try_get("scopes")?;
     let scopes: Result<_, _> = text.split_whitespace().map(str::parse).collect();
-    scopes.map_err(|_| StoreError::Corrupt("api_keys.scopes"))
+    scopes.map_err(|_| StoreError::Corrupt("scopes"))
 }
 
-fn signing_key(row: &sqlx::any::AnyRow) -> Result<SigningKey, StoreError> {
-    Ok(SigningKey {
+/// A time that may not be there.
+pub(super) fn time(row: &AnyRow, column: &'static str) -> Result<Option<u64>, StoreError> {
+    let value: Option<i64> = row.try_get(column)?;
+    value.map(|value| unsigned(value, column)).transpose()
+}
+
+fn info(row: &AnyRow) -> Result<ApiKeyInfo, StoreError> {
+    Ok(ApiKeyInfo {
         id: row.try_get("id")?,
         project: row.try_get("project")?,
-        algorithm: row.try_get("algorithm")?,
-        private_key: row.try_get("private_key")?,
-        public_key: row.try_get("public_key")?,
+        name: row.try_get("name")?,
+        scopes: read_scopes(row)?,
+        created_at_ms: unsigned(row.try_get("created_at")?, "api_keys.created_at")?,
+        expires_at_ms: time(row, "expires_at")?,
+        rotated_at_ms: time(row, "rotated_at")?,
+        old_until_ms: time(row, "old_until")?,
+        revoked: time(row, "revoked_at")?.is_some(),
     })
 }

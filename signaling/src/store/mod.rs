@@ -5,9 +5,11 @@
 
 mod audit;
 mod backup;
+mod bans;
 mod catalog;
 mod change;
 mod connect;
+mod creation;
 mod data_key;
 mod deliveries;
 mod events;
@@ -15,10 +17,13 @@ mod histories;
 mod idempotency;
 mod journal;
 mod keys;
+mod operators;
+mod partners;
 mod retention;
 mod rooms;
 mod schema;
 mod stays;
+mod token_keys;
 mod tokens;
 mod usage;
 mod webhooks;
@@ -31,17 +36,21 @@ use tokio::sync::watch;
 pub use audit::OPERATOR_TREE;
 pub(crate) use audit::{AuditKey, Change};
 pub use backup::{BackupError, backup, restore};
+pub(crate) use bans::BanRow;
 pub(crate) use change::Tx;
+pub(crate) use creation::{After, Author, Creation};
 pub(crate) use deliveries::{Owned, Settled, Step};
 #[allow(unused_imports, reason = "used as areas arrive")]
 pub(crate) use events::{Log, NewEvent, Wanted};
 pub(crate) use histories::{StaysOf, StaysWanted};
 pub(crate) use idempotency::{IdempotentRequest, Remembered};
 pub(crate) use journal::RoomCommit;
-pub(crate) use keys::SigningKey;
-pub use keys::{ApiKeyInfo, Project};
+pub use keys::ApiKeyInfo;
+pub use operators::OperatorKeyInfo;
+pub use partners::{Partner, Project};
 pub(crate) use rooms::{NewRoom, PageStart, RoomFilter, RoomRow};
-pub(crate) use tokens::Admitted;
+pub(crate) use token_keys::{NewTokenKey, SigningKey, TokenKeyInfo, Verifier, VerifyingKey};
+pub(crate) use tokens::{Admitted, Use};
 pub(crate) use usage::UsageWanted;
 pub(crate) use webhooks::{By, Standing, WebhookRow};
 
@@ -147,7 +156,10 @@ impl Store {
         alone.close().await?;
         let (writer, readers) = target.pools().await?;
         let news = Arc::new(watch::Sender::new(0));
-        Ok(Self { dialect, writer, readers, vault: Arc::new(vault), news })
+        let store = Self { dialect, writer, readers, vault: Arc::new(vault), news };
+        store.key_old_hashes().await?;
+        store.seal_old_keys().await?;
+        Ok(store)
     }
 
     /// Tells when events came. Other nodes of the same database are not heard: look again after a
@@ -195,6 +207,20 @@ impl Store {
         for (sql, before) in [
             ("DELETE FROM used_tokens WHERE expires_at < $1", now_ms),
             ("DELETE FROM idempotency WHERE expires_at < $1", now_ms),
+            ("DELETE FROM bans WHERE until IS NOT NULL AND until < $1", now_ms),
+            (
+                "DELETE FROM bans WHERE room <> '' AND created_at < $1 AND NOT EXISTS \
+                 (SELECT 1 FROM rooms WHERE rooms.id = bans.room AND rooms.closed_at IS NULL)",
+                now_ms,
+            ),
+            (
+                "DELETE FROM api_keys WHERE revoked_at < $1",
+                now_ms.saturating_sub(limits::REVOKED_KEY_MS),
+            ),
+            (
+                "DELETE FROM signing_keys WHERE revoked_at < $1",
+                now_ms.saturating_sub(limits::REVOKED_KEY_MS),
+            ),
             (
                 "DELETE FROM rooms WHERE closed_at IS NOT NULL AND closed_at < $1",
                 now_ms.saturating_sub(limits::CLOSED_ROOM_MS),

@@ -129,13 +129,30 @@ async fn an_answer_is_remembered_until_it_expires(place: Place) {
     assert_eq!(store.purge(5000).await.unwrap(), 0);
 }
 
+/// Uses up token `jti` of a signing key by `user-1`.
+async fn use_token(store: &Store, key: &SigningKey, jti: &str, room: RoomId) -> Admitted {
+    let handle = Handle::parse("user-1").unwrap();
+    let (project, now_ms) = (key.project.as_str(), 50);
+    let token = Use {
+        signing_key: &key.id,
+        jti,
+        expires_at_ms: 99,
+        project,
+        room,
+        handle: &handle,
+        now_ms,
+    };
+    store.use_token(&token).await.unwrap()
+}
+
 async fn a_token_is_used_once_even_in_a_race(place: Place) {
     let world = world(place).await;
     let room = room(&world.project, 1);
     world.store.create_room(&room, &Actor::System, 10, None).await.unwrap();
+    let key = world.store.signing_key_of(&world.project).await.unwrap().unwrap();
     let uses = (0..20).map(|_| {
-        let (store, project, id) = (world.store.clone(), world.project.clone(), room.id);
-        tokio::spawn(async move { store.use_token("k", "j", 99, (&project, id)).await.unwrap() })
+        let (store, key, id) = (world.store.clone(), key.clone(), room.id);
+        tokio::spawn(async move { use_token(&store, &key, "j", id).await })
     });
     let mut admitted = 0;
     for used in uses.collect::<Vec<_>>() {

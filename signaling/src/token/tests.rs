@@ -89,8 +89,8 @@ impl World {
         };
         match result {
             Ok(_) => None,
-            Err(TokenError::Refused(reason)) => Some(reason),
             Err(TokenError::Store(error)) => panic!("{error}"),
+            Err(refused) => Some(refused.reason()),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{api::Failure, clock, secret, store::IdempotentRequest};
 ///
 /// The key itself is not kept: what is kept of the body is keyed with it, so that a stolen
 /// database does not tell what was sent.
-pub(super) fn request(
+pub(in crate::api) fn request(
     headers: &HeaderMap,
     (project, route): (&str, &str),
     body: &[u8],

@@ -3,12 +3,16 @@
 //! Every handler asks [`super::auth::Partner::may`] first.
 
 mod audit;
+mod bans;
 mod cursor;
 mod events;
-mod idempotency;
-mod keys;
+pub(super) mod idempotency;
+pub(super) mod keys;
+pub(super) mod paging;
+mod project;
 mod rooms;
 mod sessions;
+mod token_keys;
 mod usage;
 mod webhooks;
 
@@ -23,6 +27,9 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .merge(rooms::routes())
         .merge(keys::routes())
+        .merge(token_keys::routes())
+        .merge(bans::routes())
+        .merge(project::routes())
         .merge(events::routes())
         .merge(webhooks::routes())
         .merge(usage::routes())

@@ -10,7 +10,6 @@ use axum::{
     routing::{get, post},
 };
 use sdk_spec::{
-    limits::WEBHOOKS_MAX,
     problem::{Code, FieldError},
     rest::{
         Timestamp,
@@ -63,9 +62,10 @@ async fn create(
         let id = secret::opaque_id("wh_");
         let (actor, now_ms) = (partner.actor(), clock::now_ms());
         let by = By { project: &partner.project, actor: &actor, now_ms };
-        let row = app.store.create_webhook(&id, wish, WEBHOOKS_MAX, by).await?;
+        let most = partner.quotas.webhooks;
+        let row = app.store.create_webhook(&id, wish, most, by).await?;
         let Some(row) = row else {
-            let detail = format!("A project has at most {WEBHOOKS_MAX} webhook endpoints.");
+            let detail = format!("The project may have {most} webhook endpoints.");
             return Err(Failure::new(Code::QuotaExceeded).detail(detail));
         };
         let location = [(header::LOCATION, format!("/v1/webhooks/{id}"))];

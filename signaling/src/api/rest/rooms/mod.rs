@@ -14,7 +14,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sdk_spec::{
     action::Action,
-    limits::{IDEMPOTENCY_SECONDS, OPENS_EARLY_SECONDS, ROOMS_OPEN_MAX},
+    limits::{IDEMPOTENCY_SECONDS, OPENS_EARLY_SECONDS},
     problem::{Code, FieldError},
     rest::{BreakoutList, CreateRoom, Room, RoomList, RoomQuery, Timestamp, UpdateRoom},
     room::RoomState,
@@ -64,8 +64,9 @@ async fn create_room(
     let until = row.created_at_ms + u64::from(IDEMPOTENCY_SECONDS) * 1000;
     let retry = request(&headers, route, &body.bytes, answer.clone(), until)?;
     let actor = partner.actor();
+    let rooms_max = partner.quotas.rooms;
     let stored = whole(async move {
-        let stored = app.store.create_room(&row, &actor, ROOMS_OPEN_MAX, retry.as_ref()).await?;
+        let stored = app.store.create_room(&row, &actor, rooms_max, retry.as_ref()).await?;
         if stored == Some(Remembered::New) {
             app.rooms.open(row, Vec::new());
         }
