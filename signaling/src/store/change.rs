@@ -64,6 +64,16 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
+    /// Whether no other node deletes old rows at this moment: two that meet the same rows in another
+    /// order would wait for each other.
+    pub(super) async fn is_only_sweeper(&mut self) -> Result<bool, StoreError> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(true);
+        }
+        let row = sqlx::query("SELECT name FROM meta FOR UPDATE SKIP LOCKED");
+        Ok(row.fetch_optional(&mut *self.inner).await?.is_some())
+    }
+
     /// Makes everything since [`Store::write`] last.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         self.inner.commit().await?;

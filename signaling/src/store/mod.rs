@@ -12,6 +12,7 @@ mod connect;
 mod creation;
 mod data_key;
 mod deliveries;
+mod error;
 mod events;
 mod histories;
 mod idempotency;
@@ -40,6 +41,7 @@ pub(crate) use bans::BanRow;
 pub(crate) use change::Tx;
 pub(crate) use creation::{After, Author, Creation};
 pub(crate) use deliveries::{Owned, Settled, Step};
+pub use error::StoreError;
 #[allow(unused_imports, reason = "used as areas arrive")]
 pub(crate) use events::{Log, NewEvent, Wanted};
 pub(crate) use histories::{StaysOf, StaysWanted};
@@ -56,69 +58,6 @@ pub(crate) use webhooks::{By, Standing, WebhookRow};
 
 use crate::{limits, vault::Vault};
 use connect::Target;
-
-/// Why the store failed. Always the environment (disk, locks, a foreign file) or a defect of ours.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database refused or could not be reached.
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
-    /// The schema could not be brought up to date.
-    #[error("database schema: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    /// A row holds what it never should.
-    #[error("database: unexpected value in {0}")]
-    Corrupt(&'static str),
-    /// The URL names a database that is not built in.
-    #[error("database URL must begin with sqlite: or postgres:")]
-    UnknownDatabase,
-    /// A secret column does not open: another data key, or changed bytes.
-    #[error("database: a secret does not open with this data key")]
-    Sealed,
-    /// The same request is being answered at this moment.
-    #[error("database: the same request came twice at once")]
-    Twin,
-    /// The database was sealed with another key.
-    #[error(
-        "the data key is not the one of this database: put the right one into \
-         storage.data_key_file or CONCLAVE_DATA_KEY"
-    )]
-    WrongKey,
-    /// A newer program has been here.
-    #[error(
-        "the database has schema {database}, this program knows up to {program}: \
-         run a newer one, or restore a backup"
-    )]
-    Newer {
-        /// Version found.
-        database: i64,
-        /// Newest version known.
-        program: i64,
-    },
-}
-
-impl StoreError {
-    /// Whether trying again cannot help: what is to be stored does not fit what is stored.
-    pub(crate) fn is_final(&self) -> bool {
-        use sqlx::error::ErrorKind as K;
-        match self {
-            Self::Database(sqlx::Error::Database(error)) => matches!(
-                error.kind(),
-                K::UniqueViolation
-                    | K::ForeignKeyViolation
-                    | K::NotNullViolation
-                    | K::CheckViolation
-            ),
-            Self::Database(sqlx::Error::RowNotFound) | Self::Corrupt(_) => true,
-            _ => false,
-        }
-    }
-
-    /// Whether the store was closed, by us.
-    pub(crate) fn is_closed(&self) -> bool {
-        matches!(self, Self::Database(sqlx::Error::PoolClosed))
-    }
-}
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +142,9 @@ impl Store {
     /// Deletes what has expired. Returns how many rows went.
     pub(crate) async fn purge(&self, now_ms: u64) -> Result<u64, StoreError> {
         let mut tx = self.write().await?;
+        if !tx.is_only_sweeper().await? {
+            return Ok(0);
+        }
         let mut gone = 0;
         for (sql, before) in [
             ("DELETE FROM used_tokens WHERE expires_at < $1", now_ms),

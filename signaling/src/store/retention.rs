@@ -15,6 +15,9 @@ impl Store {
         let before = |days: u32| now_ms.saturating_sub(u64::from(days) * DAY_MS);
         let mut gone = self.purge_events(before(kept.events_days)).await?;
         let mut tx = self.write().await?;
+        if !tx.is_only_sweeper().await? {
+            return Ok(gone);
+        }
         for (sql, value) in [
             ("DELETE FROM histories WHERE left_at < $1", before(kept.history_days)),
             ("DELETE FROM usage_days WHERE day < $1", before(kept.usage_days) / DAY_MS),

@@ -25,6 +25,7 @@ on_both!(
     four_claimers_take_each_row_once,
     changes_in_every_order_never_deadlock_and_number_their_events_without_gaps,
     nothing_of_a_dropped_change_is_there,
+    every_table_is_purged_or_bounded,
 );
 
 /// Rows of the test below: 100 for each claimer.
@@ -112,6 +113,47 @@ async fn create_and_end_rooms(store: &Store, project: &str) {
         store.create_room(&room, &Actor::System, 1000, None).await.unwrap().unwrap();
         let place = (project, room.id);
         assert!(store.end_room(place, LeaveReason::RoomClosed, None, 2).await.unwrap());
+    }
+}
+
+/// Why a table does not grow for ever. Who adds a table says it here, and deletes its rows in
+/// `Store::purge` or `Store::purge_kept` where they expire.
+const GROWTH: &[(&str, &str)] = &[
+    ("partners", "few; made by the operator"),
+    ("operator_keys", "few; made by the operator"),
+    ("projects", "few; made by the operator"),
+    ("api_keys", "quota of a project"),
+    ("signing_keys", "quota of a project"),
+    ("token_keys", "quota of a project"),
+    ("webhooks", "quota of a project"),
+    ("rooms", "purge: a day after they closed; open ones by quota"),
+    ("used_tokens", "purge: when they expire"),
+    ("revoked_tokens", "purge: when they expire"),
+    ("token_revocations", "purge: when they expire"),
+    ("idempotency", "purge: when they expire"),
+    ("bans", "purge: when they end"),
+    ("stays", "end with the stay, or with its node"),
+    ("heartbeats", "end with the node"),
+    ("events", "purge_kept: retention.events_days"),
+    ("histories", "purge_kept: retention.history_days"),
+    ("usage_days", "purge_kept: retention.usage_days"),
+    ("usage_stays", "purge_kept: when counted"),
+    ("usage_checkpoints", "one for each project"),
+    ("deliveries", "end with their delivery; dead ones with their event"),
+    ("audit_trees", "one for each project"),
+    ("audit_entries", "evidence: kept for ever, 200 bytes for each change by somebody"),
+    ("audit_openings", "evidence: kept until erased"),
+    ("audit_nodes", "evidence: one for each entry"),
+    ("audit_checkpoints", "evidence: one for each moment of change"),
+    ("audit_keys", "one"),
+    ("meta", "one"),
+];
+
+async fn every_table_is_purged_or_bounded(place: Place) {
+    let store = place.open().await;
+    let mut connection = store.readers.acquire().await.unwrap();
+    for table in super::super::catalog::tables(&mut connection, store.dialect).await.unwrap() {
+        assert!(GROWTH.iter().any(|(name, _)| *name == table.name), "{}: until when?", table.name);
     }
 }
 
