@@ -115,7 +115,7 @@ impl Server {
         socket.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
-        answer.starts_with("HTTP/1.1 200")
+        answer.starts_with("HTTP/1.1 204")
     }
 }
 
