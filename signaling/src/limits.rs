@@ -59,6 +59,9 @@ pub const JOURNAL_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// Commits that a room keeps itself while the journal's queue is full. Then it stands still until
 /// some are stored, so that nothing is lost; its media goes on.
 pub const ROOM_COMMITS_MAX: usize = 64;
+/// How long a room that is over waits for what the media node counted of its sessions: it tells it as it
+/// closes them.
+pub const LAST_TRAFFIC: Duration = Duration::from_secs(1);
 /// How long the journal gets to store what waits when the server stops.
 pub const JOURNAL_DRAIN: Duration = Duration::from_secs(5);
 /// How often a signaling process says that it lives: a stay that a crash ended is this long too short at

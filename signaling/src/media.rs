@@ -97,7 +97,7 @@ pub(crate) async fn pump(rooms: Arc<Rooms>, mut notices: Subscription) {
         match notice {
             Notice::Event { from, event } => {
                 if let Some(room) = rooms.media().room_of(&event) {
-                    rooms.send(room, Input::Media { from, event }).await;
+                    rooms.send_media(room, from, event).await;
                 }
             }
             Notice::NodeUp(_) => tracing::info!("media node registered"),

@@ -117,6 +117,8 @@ struct Counts {
 /// All open rooms.
 pub(crate) struct Rooms {
     entries: DashMap<RoomId, Entry>,
+    /// Rooms that are over and wait for the last traffic of their sessions.
+    lingering: DashMap<RoomId, mpsc::Sender<Event>>,
     media: Media,
     store: Store,
     metrics: Arc<Metrics>,
@@ -133,6 +135,7 @@ impl Rooms {
         tokio::spawn(journal::write(store.clone(), Arc::clone(&metrics), queue));
         Arc::new(Self {
             entries: DashMap::new(),
+            lingering: DashMap::new(),
             media,
             store,
             metrics,
@@ -257,6 +260,24 @@ impl Rooms {
             return Err(Refusal::NotFound);
         }
         answer.await.unwrap_or(Err(Refusal::Gone))
+    }
+
+    /// Tells a room news of a media node. Of one that is over only the last traffic is of interest.
+    pub(crate) async fn send_media(&self, id: RoomId, from: Registration, event: Event) {
+        if let Event::Traffic { .. } = event
+            && let Some(lingering) = self.lingering.get(&id)
+        {
+            let _ = lingering.try_send(event); // As many as sessions fit.
+            return;
+        }
+        self.send(id, Input::Media { from, event }).await;
+    }
+
+    /// Where the last traffic of a room that is over arrives.
+    fn linger(&self, id: RoomId) -> mpsc::Receiver<Event> {
+        let (sender, receiver) = mpsc::channel(limits::ROOM_QUEUE_MAX);
+        self.lingering.insert(id, sender);
+        receiver
     }
 
     /// Forgets a room whose task ends.

@@ -52,6 +52,8 @@ struct Task {
     over: bool,
     /// Whether the end of the room is, or will be, stored by a commit of its own.
     is_ended: bool,
+    /// Whether its end closed sessions on a media node, which tells their last traffic then.
+    had_media: bool,
 }
 
 /// Lives until the room is over. Dropping it (also in a panic) takes the room out of the table.
@@ -78,10 +80,12 @@ pub(super) async fn run(
         counts,
         over: false,
         is_ended: false,
+        had_media: false,
     };
     task.count();
     task.live(&mut queue).await;
     // Nobody waits for a room that is over, whatever the store and the media node do.
+    let late = task.rooms.linger(id);
     task.rooms.remove(id);
     drop(queue);
     task.finish().await;
@@ -90,6 +94,9 @@ pub(super) async fn run(
     }
     if let Some(parent) = parent {
         task.rooms.send(parent, Input::BreakoutEnded(id)).await;
+    }
+    if task.had_media {
+        task.last_traffic(late).await;
     }
 }
 
@@ -165,6 +172,15 @@ impl Task {
                 () = tokio::time::sleep(limits::STORE_AGAIN) => {} // The server may have stopped.
             }
         }
+    }
+
+    /// What the media node counted of the sessions that the room's end closed.
+    async fn last_traffic(&mut self, mut late: mpsc::Receiver<control::Event>) {
+        let until = tokio::time::Instant::now() + limits::LAST_TRAFFIC;
+        while let Ok(Some(event)) = tokio::time::timeout_at(until, late.recv()).await {
+            self.apply(Command::Media(event));
+        }
+        self.finish().await;
     }
 
     fn on_stored(&mut self) {
@@ -439,6 +455,7 @@ impl Task {
             }
             control::Command::CloseSession { session } => return self.forget(*session),
             control::Command::CloseRoom { .. } => {
+                self.had_media |= !self.sessions.is_empty();
                 for session in self.sessions.drain() {
                     self.rooms.media.forget(session);
                 }
@@ -473,6 +490,7 @@ fn matters(command: &control::Command) -> bool {
 impl Drop for Task {
     fn drop(&mut self) {
         self.rooms.remove(self.id);
+        self.rooms.lingering.remove(&self.id);
         self.rooms.metrics.participants.sub(i64::from(self.counts.participants.load(Relaxed)));
         if std::thread::panicking() {
             self.after_panic();

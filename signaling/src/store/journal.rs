@@ -84,15 +84,19 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether the commit is new. From here on it counts as stored.
+    /// Whether the commit is new and its room open; traffic is counted after its end too. From here
+    /// on it counts as stored.
     async fn claim(&mut self, all: &RoomCommit) -> Result<bool, StoreError> {
+        let is_traffic = |(_, what): &(u64, What)| matches!(what, What::MediaTransferred { .. });
+        let is_late = all.commit.charter.is_none() && all.commit.events.iter().all(is_traffic);
         let done = sqlx::query(
-            "UPDATE rooms SET commits = $1 \
-             WHERE id = $2 AND project = $3 AND commits < $1 AND closed_at IS NULL",
+            "UPDATE rooms SET commits = $1 WHERE id = $2 AND project = $3 AND commits < $1 \
+             AND (closed_at IS NULL OR $4 = 1)",
         )
         .bind(int(all.number))
         .bind(all.room.to_string())
         .bind(&*all.project)
+        .bind(i64::from(is_late))
         .execute(&mut **self)
         .await?;
         Ok(done.rows_affected() == 1)

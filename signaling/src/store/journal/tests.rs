@@ -140,6 +140,11 @@ async fn what_comes_after_the_end_of_a_room_is_passed_over(place: Place) {
     end.commit.ended = true;
     world.put(&[end, world.commit(2, vec![(3, joined(1))])]).await;
     assert_eq!(world.told().await, ["room.created", "room.ended"]);
+    // What the media node counted is known only then.
+    let participant = ParticipantId::from_bits(1).to_string();
+    let traffic = What::MediaTransferred { participant, received: 1, sent: 2 };
+    world.put(&[world.commit(3, vec![(4, traffic)])]).await;
+    assert_eq!(world.told().await, ["room.created", "room.ended", "media.transferred"]);
     assert!(world.store.room(&world.project, world.room.id).await.unwrap().is_none());
     assert_eq!(world.stays().await, 0);
 }
