@@ -29,7 +29,7 @@ use std::{
 
 use bus::Registration;
 use dashmap::DashMap;
-use sdk_spec::handle::Handle;
+use sdk_spec::{handle::Handle, limits::OPENS_EARLY_SECONDS};
 use sfu_proto::{
     control::Event,
     id::{ParticipantId, RoomId},
@@ -104,6 +104,8 @@ struct Entry {
     project: Arc<str>,
     inputs: mpsc::Sender<Input>,
     counts: Arc<Counts>,
+    /// When it opens, on the wall clock; 0 is at once.
+    opens_at_ms: u64,
 }
 
 /// What is told of a room without asking it.
@@ -155,7 +157,14 @@ impl Rooms {
         let project: Arc<str> = row.project.into();
         let (inputs, queue) = mpsc::channel(limits::ROOM_QUEUE_MAX);
         let counts = Arc::new(Counts::default());
-        let entry = Entry { project: Arc::clone(&project), inputs, counts: Arc::clone(&counts) };
+        let early = u64::from(OPENS_EARLY_SECONDS) * 1000;
+        let opens_at_ms = row.charter.starts_at_ms.map_or(0, |at| at.saturating_sub(early));
+        let entry = Entry {
+            project: Arc::clone(&project),
+            inputs,
+            counts: Arc::clone(&counts),
+            opens_at_ms,
+        };
         if self.entries.insert(id, entry).is_none() {
             self.metrics.rooms.inc();
         }
@@ -180,17 +189,19 @@ impl Rooms {
     /// room itself decides again.
     ///
     /// # Errors
-    /// [`Refusal::RoomFull`], [`Refusal::NoMediaNode`].
+    /// [`Refusal::RoomNotOpen`], [`Refusal::RoomFull`], [`Refusal::NoMediaNode`].
     pub(crate) fn check_vacancy(&self, id: RoomId) -> Result<(), Refusal> {
-        let is_full = |counts: &Counts| {
-            counts.participants.load(Relaxed) >= counts.participants_max.load(Relaxed)
-        };
-        match self.entries.get(&id).map(|entry| is_full(&entry.counts)) {
-            // A room that is gone is the token's fault, which the store tells.
-            None => Ok(()),
-            Some(true) => Err(Refusal::RoomFull),
-            Some(false) if self.media.place().is_none() => Err(Refusal::NoMediaNode),
-            Some(false) => Ok(()),
+        // A room that is gone is the token's fault, which the store tells.
+        let Some(entry) = self.entries.get(&id) else { return Ok(()) };
+        let Counts { participants, participants_max, .. } = &*entry.counts;
+        if clock::now_ms() < entry.opens_at_ms {
+            Err(Refusal::RoomNotOpen)
+        } else if participants.load(Relaxed) >= participants_max.load(Relaxed) {
+            Err(Refusal::RoomFull)
+        } else if self.media.place().is_none() {
+            Err(Refusal::NoMediaNode)
+        } else {
+            Ok(())
         }
     }
 

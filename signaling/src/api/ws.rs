@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{self, Body, ClientInput, Close, ConnectionId, Fault, Proof, Refusal},
+    domain::{self, Body, ClientInput, Close, ConnectionId, Fault, Proof},
     limits::{self, MESSAGE_BYTES_PER_TOKEN, SOCKET_READ_BUFFER},
     rooms::{Hello, Input, Outgoing},
     secret::Capability,
@@ -170,10 +170,7 @@ async fn admit(app: &App, peer: Peer, text: &str) -> Result<(RoomId, domain::Adm
     let fault = |error| count_refusal(app, peer, &error);
     let verified = token::verify(&app.store, text, clock::now_ms()).await.map_err(fault)?;
     // A token must not be used up by a room that would take nobody.
-    app.rooms.check_vacancy(verified.room).map_err(|refusal| match refusal {
-        Refusal::RoomFull => domain::ROOM_FULL,
-        _ => domain::NO_MEDIA_NODE,
-    })?;
+    app.rooms.check_vacancy(verified.room).map_err(domain::fault)?;
     verified.redeem(&app.store).await.map_err(fault)
 }
 

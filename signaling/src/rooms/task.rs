@@ -324,6 +324,7 @@ impl Task {
         let before = self.counts.participants.swap(now, Relaxed);
         self.rooms.metrics.participants.add(i64::from(now) - i64::from(before));
         self.counts.participants_max.store(self.room.participants_max(), Relaxed);
+        self.counts.waiting.store(self.room.waiting(), Relaxed);
     }
 
     /// Effects in order. Slow sockets found on the way are detached afterwards, which gives more.

@@ -106,7 +106,12 @@ async fn a_room_that_panics_is_forgotten_and_stored_as_closed() {
     let (inputs, queue) = mpsc::channel(1);
     let project: Arc<str> = stored.row.project.as_str().into();
     let counts = Arc::new(Counts::default());
-    let entry = Entry { project: Arc::clone(&project), inputs, counts: Arc::clone(&counts) };
+    let entry = Entry {
+        project: Arc::clone(&project),
+        inputs,
+        counts: Arc::clone(&counts),
+        opens_at_ms: 0,
+    };
     stored.rooms.entries.insert(stored.row.id, entry);
     let rooms = Arc::clone(&stored.rooms);
     let place = (project, stored.row.id, "no_test".into());
