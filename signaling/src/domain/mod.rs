@@ -69,7 +69,7 @@ use record::Record;
 use sdk::encode;
 pub(crate) use sdk::{
     BEHIND, Fault, INTERNAL, MALFORMED, NO_FIRST_MESSAGE, NO_MEDIA_NODE, NOT_FIRST, RESUME_REFUSED,
-    TOKEN_REFUSED, TOO_LARGE, error, fault, refusal,
+    ROOM_FULL, TOKEN_REFUSED, TOO_LARGE, error, fault, refusal,
 };
 use sdk_spec::room::Kind;
 
