@@ -6,9 +6,9 @@
 
 import { details, type RoomDetails } from './details.js';
 import { Emitter } from './emitter.js';
-import { type ConclaveError, ConnectionError, LeftError, SendError } from './errors.js';
+import { type ConclaveError, ConnectionError, LeftError } from './errors.js';
 import { Floor } from './floor.js';
-import { DATA_BYTES_MAX, STATE_BYTES_MAX, TRACKS_WANTED_MAX } from './limits.js';
+import { TRACKS_WANTED_MAX } from './limits.js';
 import { Moderation, type Who } from './moderation.js';
 import type { RoomStats } from './monitor.js';
 import type { ConnectionState, JoinOptions, PublishOptions, RoomEvents } from './options.js';
@@ -36,6 +36,7 @@ import { rejoin } from './rejoin.js';
 import { Roster } from './roster.js';
 import { Session, type SessionHandlers } from './session.js';
 import type { SlotChange } from './slots.js';
+import { checkState, checkText } from './text.js';
 import type { LocalTrack, RemoteTrack } from './tracks.js';
 import { socketUrl } from './url.js';
 import { SDK } from './version.js';
@@ -247,8 +248,7 @@ export class Room extends Emitter<RoomEvents> {
    */
   send(body: string, { to = [] }: { to?: readonly Who[] } = {}): void {
     const session = this.#open();
-    if (!this.#grants.data) throw SendError.notPermitted('sending texts', 'data');
-    checkSize('the text', body, DATA_BYTES_MAX);
+    checkText(body, this.#grants);
     const ids = to.map((each) => (typeof each === 'string' ? each : each.id));
     session.link.send({ type: 'data', body, to: ids });
   }
@@ -260,8 +260,7 @@ export class Room extends Emitter<RoomEvents> {
    */
   setState(state: string | null): void {
     const session = this.#open();
-    if (!this.#grants.update_own) throw SendError.notPermitted('an own state', 'update_own');
-    checkSize('the state', state ?? '', STATE_BYTES_MAX);
+    checkState(state, this.#grants);
     session.link.send({ type: 'set_state', state });
     this.localParticipant.setState(state);
     this.emit('participantUpdated', this.localParticipant);
@@ -445,6 +444,7 @@ export class Room extends Emitter<RoomEvents> {
   #setGrants(role: Role, grants: Grants): void {
     this.#grants = grants;
     this.localParticipant.setRole(role);
+    this.#obeyMutes(this.localParticipant);
     this.#session?.setGrants(grants);
     if (!this.isModerator) this.#lobby = [];
     this.emit('grantsChanged', grants, role);
@@ -597,8 +597,4 @@ export class Room extends Emitter<RoomEvents> {
     this.#setState('left');
     this.emit('left', reason);
   }
-}
-
-function checkSize(what: string, text: string, bytesMax: number): void {
-  if (new TextEncoder().encode(text).length > bytesMax) throw SendError.tooLarge(what, bytesMax);
 }
