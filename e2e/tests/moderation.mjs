@@ -161,7 +161,7 @@ test('a mute at the server holds against a client that keeps sending', (t) =>
     await until('silence', async () => (await measure(ann, 300)).grown.received < SILENCE_BYTES_MAX);
     const [received, sent] = await Promise.all([measure(ann), measure(ben)]);
     t.diagnostic(`in ${WATCHED_MS} ms: ${sent.grown.sent} bytes sent, ${received.grown.received} received`);
-    assert.ok(sent.grown.sent > 20_000, 'the client keeps sending');
+    assert.ok(sent.grown.sent > 8_000, 'the client keeps sending');
     assert.ok(received.grown.received < SILENCE_BYTES_MAX, 'nothing of it is forwarded');
     const unmute = () => ben.page.evaluate(() =>
       window.client.setMuted('microphone', false).then(() => 'unmuted', (error) => error.code));
