@@ -22,6 +22,7 @@ pub(super) struct Api;
 ///
 /// It gets the events that happen from now on. The secret is shown only in this answer.
 #[utoipa::path(post, path = "/v1/webhooks", tag = "webhooks", operation_id = "createWebhook",
+    extensions(("x-scope" = json!("webhooks:write"))),
     request_body = CreateWebhook,
     responses((status = 201, body = CreatedWebhook, headers(("Location" = String)))),
     security(("key" = []), ("key_basic" = [])))]
@@ -29,6 +30,7 @@ fn create_webhook() {}
 
 /// List webhook endpoints, oldest first. Scope `webhooks:write`.
 #[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", operation_id = "listWebhooks",
+    extensions(("x-scope" = json!("webhooks:write"))),
     responses((status = 200, body = WebhookList)),
     security(("key" = []), ("key_basic" = [])))]
 fn list_webhooks() {}
@@ -36,6 +38,7 @@ fn list_webhooks() {}
 /// Read a webhook endpoint. Scope `webhooks:write`.
 #[utoipa::path(get, path = "/v1/webhooks/{webhook}", tag = "webhooks",
     operation_id = "readWebhook",
+    extensions(("x-scope" = json!("webhooks:write"))),
     params(("webhook" = String, Path, description = "`wh_…`")),
     responses((status = 200, body = Webhook)),
     security(("key" = []), ("key_basic" = [])))]
@@ -47,6 +50,7 @@ fn read_webhook() {}
 /// goes back.
 #[utoipa::path(patch, path = "/v1/webhooks/{webhook}", tag = "webhooks",
     operation_id = "updateWebhook",
+    extensions(("x-scope" = json!("webhooks:write"))),
     params(("webhook" = String, Path, description = "`wh_…`")),
     request_body = UpdateWebhook, responses((status = 200, body = Webhook)),
     security(("key" = []), ("key_basic" = [])))]
@@ -55,6 +59,7 @@ fn update_webhook() {}
 /// Delete a webhook endpoint and its deliveries. Scope `webhooks:write`.
 #[utoipa::path(delete, path = "/v1/webhooks/{webhook}", tag = "webhooks",
     operation_id = "deleteWebhook",
+    extensions(("x-scope" = json!("webhooks:write"))),
     params(("webhook" = String, Path, description = "`wh_…`")),
     responses((status = 204, description = "Gone")),
     security(("key" = []), ("key_basic" = [])))]
@@ -66,6 +71,7 @@ fn delete_webhook() {}
 /// this answer.
 #[utoipa::path(post, path = "/v1/webhooks/{webhook}/rotate-secret", tag = "webhooks",
     operation_id = "rotateWebhookSecret",
+    extensions(("x-scope" = json!("webhooks:write"))),
     params(("webhook" = String, Path, description = "`wh_…`")),
     request_body = RotateSecret, responses((status = 200, body = CreatedWebhook)),
     security(("key" = []), ("key_basic" = [])))]
@@ -74,6 +80,7 @@ fn rotate_webhook_secret() {}
 /// Send a `webhook.test` event now, once, and tell what became of it. Scope `webhooks:write`.
 #[utoipa::path(post, path = "/v1/webhooks/{webhook}/test", tag = "webhooks",
     operation_id = "testWebhook",
+    extensions(("x-scope" = json!("webhooks:write"))),
     params(("webhook" = String, Path, description = "`wh_…`")),
     responses((status = 200, body = WebhookTested)),
     security(("key" = []), ("key_basic" = [])))]
@@ -82,6 +89,7 @@ fn test_webhook() {}
 /// List deliveries, the newest event first. Scope `webhooks:write`.
 #[utoipa::path(get, path = "/v1/webhooks/{webhook}/deliveries", tag = "webhooks",
     operation_id = "listDeliveries",
+    extensions(("x-scope" = json!("webhooks:write"))),
     params(("webhook" = String, Path, description = "`wh_…`"), DeliveryPage),
     responses((status = 200, body = DeliveryList)),
     security(("key" = []), ("key_basic" = [])))]
@@ -90,6 +98,7 @@ fn list_deliveries() {}
 /// Send events once more: one, a range, or every dead letter. Scope `webhooks:write`.
 #[utoipa::path(post, path = "/v1/webhooks/{webhook}/replay", tag = "webhooks",
     operation_id = "replayDeliveries",
+    extensions(("x-scope" = json!("webhooks:write"))),
     params(("webhook" = String, Path, description = "`wh_…`")),
     request_body = Replay, responses((status = 202, body = Replayed)),
     security(("key" = []), ("key_basic" = [])))]

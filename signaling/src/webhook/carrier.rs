@@ -195,46 +195,4 @@ fn retry_after_ms(headers: &HeaderMap, now_ms: u64) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use super::*;
-
-    #[test]
-    fn answers_are_judged_by_their_status() {
-        let judged =
-            |status: u16| judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), 0).result;
-        for (status, result) in [
-            (200, DeliveryResult::Delivered),
-            (204, DeliveryResult::Delivered),
-            (299, DeliveryResult::Delivered),
-            (301, DeliveryResult::Redirected),
-            (304, DeliveryResult::Redirected),
-            (400, DeliveryResult::Rejected),
-            (404, DeliveryResult::Rejected),
-            (410, DeliveryResult::Gone),
-            (429, DeliveryResult::Throttled),
-            (500, DeliveryResult::ServerError),
-            (599, DeliveryResult::ServerError),
-            (999, DeliveryResult::Protocol),
-        ] {
-            assert_eq!(judged(status), result, "{status}");
-        }
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_or_date_from_those_who_may_ask() {
-        let asked = |status: u16, text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
-            let now_ms = 1_700_000_000_000; // Tue, 14 Nov 2023 22:13:20 GMT
-            judge(StatusCode::from_u16(status).unwrap(), &headers, now_ms).retry_after_ms
-        };
-        assert_eq!(asked(429, "7"), Some(7000));
-        assert_eq!(asked(503, "Tue, 14 Nov 2023 22:14:20 GMT"), Some(60_000));
-        assert_eq!(asked(503, "Tue, 14 Nov 2023 22:12:20 GMT"), None);
-        assert_eq!(asked(502, "99999999999999999999"), None);
-        assert_eq!(asked(504, "soon"), None);
-        assert_eq!(asked(500, "7"), None);
-    }
-}
+mod tests;

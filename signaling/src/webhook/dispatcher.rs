@@ -15,7 +15,7 @@ mod meters;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -32,7 +32,7 @@ pub(super) use self::meters::Meters;
 use super::{Attempt, Attempted, Carrier, queue::Entry};
 use crate::{
     clock, limits, secret,
-    store::{Owned, Store, StoreError},
+    store::{Owned, Standing, Store, StoreError},
 };
 
 /// What the event log is looked at most often: many events are one turn's work.
@@ -176,17 +176,17 @@ impl<C: Carrier> Dispatcher<C> {
 
     /// Drops what is no longer ours, loads what is new or was changed by others. Whether there is any.
     async fn reconcile(&mut self, owned: Vec<Owned>) -> Result<bool, StoreError> {
-        self.endpoints.retain(|id, endpoint| {
-            let is_owned = owned.binary_search_by(|one| one.id.as_str().cmp(id)).is_ok();
-            is_owned && !endpoint.is_stopped()
-        });
+        let ids: HashSet<&str> = owned.iter().map(|one| one.id.as_str()).collect();
+        self.endpoints.retain(|id, endpoint| ids.contains(id.as_str()) && !endpoint.is_stopped());
         let mut has_new = false;
         for one in owned {
             let known = self.endpoints.get(&one.id);
             if known.is_some_and(|endpoint| !endpoint.is_stale(one.version)) {
                 continue;
             }
-            let Some(row) = self.store.webhook_to_serve(&one.id).await? else { continue };
+            let row = self.store.webhook_to_serve(&one.id).await?;
+            // It may have been stopped just now.
+            let Some(row) = row.filter(|row| row.standing == Standing::Enabled) else { continue };
             let limit = limits::WEBHOOK_PENDING_MAX;
             let pending = self.store.pending_deliveries(&one.id, limit).await?;
             match self.endpoints.get_mut(&one.id) {
