@@ -417,6 +417,9 @@ async fn processes_share_the_work_and_take_over(place: Place) {
             break;
         }
     }
+    // What arrived is noted.
+    one.turn(world.now).await.unwrap();
+    two.turn(world.now).await.unwrap();
     let got = world.got();
     let distinct: HashSet<_> = got.iter().map(|one| (&one.url, &one.event)).collect();
     assert_eq!((got.len(), distinct.len()), (400, 400), "each once to each endpoint");
