@@ -4,6 +4,7 @@
 pub mod databases;
 mod log;
 pub mod node;
+pub mod past;
 pub mod socket;
 
 use std::{

@@ -179,8 +179,8 @@ async fn an_erased_handle_is_nowhere_and_the_numbers_stay(place: Place) {
     assert!(world.stays(StaysOf::Handle(&handle("ann"), None)).await.is_empty());
     assert_eq!(world.stays(StaysOf::Room(world.room)).await.len(), 2);
     assert_eq!(world.erase("ann").await, Some(Erased { events: 0, sessions: 0, bans: 0 }));
-    let here = "INSERT INTO stays (participant, project, room, handle, hidden, node, joined_at) \
-                VALUES ('pa_x', $1, 'rm_x', 'ann_', 0, 'n', 1)";
+    let here = "INSERT INTO stays (participant, project, room, handle, hidden, waiting, node, joined_at) \
+                VALUES ('pa_x', $1, 'rm_x', 'ann_', 0, 0, 'n', 1)";
     sqlx::query(here).bind(&world.project).execute(&world.store.writer).await.unwrap();
     assert_eq!(world.erase("ann_").await, None, "it is in a room");
     assert_eq!(world.stays(StaysOf::Handle(&handle("ann_"), None)).await.len(), 1);
