@@ -20,6 +20,7 @@ const HANDLE: &str = "canary-handle-7f3a9c";
 const AGENT: &str = "CanaryAgent-5b21";
 const ADDRESS: &str = "198.51.100.77";
 const DATA: &str = "canary-room-data-e1d4";
+const PATH: &str = "canary-path-c0ffee";
 /// The only columns in which a handle may stand.
 const HANDLES: [&str; 5] =
     ["bans.handle", "events.data", "events.handle", "histories.handle", "stays.handle"];
@@ -90,6 +91,10 @@ async fn run(world: &World) -> Vec<String> {
         let request = world.ask(method, path).header("user-agent", AGENT);
         request.header("x-forwarded-for", ADDRESS).header("content-type", "application/json")
     };
+    // The sender tries it at once, and fails: nobody has that name.
+    let hook = json!({ "url": format!("https://hooks.invalid/{PATH}") });
+    let hook = common::json_of(world.post("/v1/webhooks", &hook).await).await;
+    let hook = hook["secret"].as_str().unwrap().trim_start_matches("whsec_").to_owned();
     let room = world.room_with(&json!({ "settings": { "data": DATA } })).await;
     let token = world.token(&room, HANDLE).await;
     let mut socket = world.connect().await;
@@ -123,7 +128,7 @@ async fn run(world: &World) -> Vec<String> {
     assert!(sessions.text().await.unwrap().contains(HANDLE));
     let secret = world.key.splitn(3, '_').nth(2).unwrap().to_owned();
     let signature = token.rsplit('.').next().unwrap().to_owned();
-    vec![token, signature, ticket, secret, "canaryUfrag".to_owned()]
+    vec![token, signature, ticket, secret, hook, PATH.to_owned(), "canaryUfrag".to_owned()]
 }
 
 async fn search(place: Place, text: &Log) {
