@@ -132,7 +132,14 @@ impl Store {
             (project, handle),
         )
         .await?;
-        let erased = Erased { events, sessions, bans: 0 };
+        let bans = delete(
+            &mut tx,
+            "DELETE FROM bans WHERE project = $1 AND handle = $2",
+            (project, handle),
+        )
+        .await?;
+        tx.redact_audit(project, handle.as_str()).await?;
+        let erased = Erased { events, sessions, bans };
         tx.audit(&Change {
             tree: project,
             actor,

@@ -92,6 +92,7 @@ pub(super) async fn erase(
             Failure::new(Code::ActionRefused)
                 .detail("The handle is in a room now: eject it first, then erase.")
         })?;
+        app.rooms.unban(&partner.project, None, handle).await;
         Ok(JsonBody(Erasure {
             id,
             erased_at: Timestamp(now_ms),

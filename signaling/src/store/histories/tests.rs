@@ -162,9 +162,15 @@ async fn an_erased_handle_is_nowhere_and_the_numbers_stay(place: Place) {
             (5, What::HandleBanned { handle: handle("ann"), until: None }),
         ])
         .await;
+    for (id, who) in [("bn_1", "ann"), ("bn_2", "ann_")] {
+        let ban = "INSERT INTO bans (id, project, room, handle, created_at) \
+                   VALUES ($1, $2, '', $3, 1)";
+        let ban = sqlx::query(ban).bind(id).bind(&world.project).bind(who);
+        ban.execute(&world.store.writer).await.unwrap();
+    }
     // One part is counted before it is erased, another after.
     world.store.fold(&world.project, 1).await.unwrap();
-    assert_eq!(world.erase("ann").await, Some(Erased { events: 3, sessions: 1, bans: 0 }));
+    assert_eq!(world.erase("ann").await, Some(Erased { events: 3, sessions: 1, bans: 1 }));
     world.fold().await;
     let wanted = Wanted { after: None, limit: 100, kinds: &[], room: None };
     let Log::Page { events, .. } = world.store.log(&world.project, &wanted).await.unwrap() else {
