@@ -22,6 +22,7 @@ on_both!(
     what_cannot_be_read_is_told_with_the_oldest,
     usage_is_told_in_groups_and_as_csv,
     histories_are_read_and_erased,
+    a_stay_in_a_room_is_in_history_and_usage,
 );
 
 async fn get(world: &World, path: &str) -> Value {
@@ -34,8 +35,9 @@ async fn a_poll_is_woken_by_an_event_and_ends_with_the_server(place: Place) {
     let world = World::build_on(place, past::config(), true).await;
     let room = world.room().await;
     let page = get(&world, "/v1/events").await;
-    assert_eq!(page["events"][0]["type"], "room.created", "{page}");
-    assert_eq!(page["events"][0]["room"], room.as_str());
+    // The first tells of the key.
+    assert_eq!(page["events"][1]["type"], "room.created", "{page}");
+    assert_eq!(page["events"][1]["room"], room.as_str());
     let next = page["next"].as_u64().unwrap();
     assert_eq!(page["more"], false);
     // Nothing new: at once, or after the wait.
@@ -86,7 +88,7 @@ async fn what_cannot_be_read_is_told_with_the_oldest(place: Place) {
     assert_eq!(get(&world, "/v1/events?after=2").await["events"][0]["seq"], 3);
     assert_eq!(get(&world, "/v1/events").await["events"][0]["seq"], 3);
     for bad in [
-        "after=4",
+        "after=5",
         "after=99999999999999999999",
         "limit=201",
         "wait_seconds=31",
@@ -104,7 +106,7 @@ async fn what_cannot_be_read_is_told_with_the_oldest(place: Place) {
     let key = admin::create_key(&world.store, &other, &scopes).await.unwrap().secret;
     let ask = |path: &str| world.http.get(world.url(path)).bearer_auth(&key);
     let page = json_of(ask("/v1/events").send().await.unwrap()).await;
-    assert_eq!(page, json!({ "events": [], "next": 0, "more": false }));
+    assert_eq!((&page["events"][0]["type"], &page["next"]), (&json!("key.changed"), &json!(1)));
     for path in ["/v1/usage", "/v1/sessions?handle=u-1"] {
         problem(ask(path).send().await.unwrap(), 403, "scope_missing").await;
     }
@@ -257,4 +259,36 @@ async fn histories_are_read_and_erased(place: Place) {
         get(&world, "/v1/usage?from=1970-01-01&to=1970-01-02&group=room_day").await["rows"],
         usage["rows"]
     );
+}
+
+async fn a_stay_in_a_room_is_in_history_and_usage(place: Place) {
+    let world = World::start_on(place).await;
+    let room = world.room().await;
+    let (mut ann, _) = world.join(&room, "u-1").await;
+    let (_bob, _) = world.join(&room, "u-2").await;
+    let sdp = common::offer("annUfrag", &[("audio", "0", "sendonly")]);
+    ann.offer(1, &sdp, json!([{ "mid": "0", "source": "microphone" }])).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    ann.send(json!({ "type": "leave" })).await;
+    let path = format!("/v1/rooms/{room}/sessions");
+    let mut sessions = Value::Null;
+    for _ in 0..100 {
+        sessions = get(&world, &path).await["sessions"].clone();
+        if sessions[1]["left_at"].is_string() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!((&sessions[0]["handle"], &sessions[0]["left_at"]), (&json!("u-2"), &Value::Null));
+    let ann = &sessions[1];
+    assert_eq!((&ann["handle"], &ann["reason"]), (&json!("u-1"), &json!("left")), "{sessions}");
+    assert!(ann["track_seconds"]["microphone"].as_u64().unwrap() >= 1, "{sessions}");
+    let usage = get(&world, "/v1/usage?group=room").await;
+    let row = &usage["rows"][0];
+    assert_eq!((&row["room"], &row["stays"]), (&json!(room), &json!(2)), "{usage}");
+    assert!(row["participant_seconds"].as_u64().unwrap() >= 1);
+    let refused = world.post("/v1/erasures", &json!({ "handle": "u-2" })).await;
+    problem(refused, 409, "action_refused").await;
+    let check = signaling::verify_usage(&world.store, &world.project).await.unwrap();
+    assert!(check.differences.is_empty() && check.rooms == 1, "{check:?}");
 }
