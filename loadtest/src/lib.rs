@@ -1,8 +1,12 @@
 //! Scripted peers and benchmarks. Nobody depends on this package.
 //!
 //! - [`peer`]: an independent WebRTC implementation (webrtc-rs) over WHIP and WHEP.
+//! - [`conformance`]: the black-box cases of `sdk-spec/conformance` against any server.
+//! - [`load`]: REST and WebSocket figures of a server, against their targets.
 //! - `bench` (feature of that name): the cost of forwarding beside the floor of the same run.
 
 #[cfg(feature = "bench")]
 pub mod bench;
+pub mod conformance;
+pub mod load;
 pub mod peer;

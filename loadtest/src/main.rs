@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 #[cfg(feature = "bench")]
 use loadtest::bench;
-use loadtest::peer;
+use loadtest::{conformance, load, peer};
 
 #[derive(Parser)]
 #[command(name = "loadtest", about = "Scripted peers and benchmarks for Conclave", version)]
@@ -19,6 +19,10 @@ struct Cli {
 enum Command {
     /// A webrtc-rs peer: publishes over WHIP or watches over WHEP, prints one line of JSON.
     Peer(peer::Options),
+    /// Runs the black-box cases of sdk-spec/conformance against a server.
+    Conformance(conformance::Options),
+    /// REST and WebSocket figures of a server, against their targets.
+    Load(load::Options),
     /// Benchmarks.
     #[cfg(feature = "bench")]
     #[command(subcommand)]
@@ -38,6 +42,18 @@ fn main() -> anyhow::Result<ExitCode> {
             let report = tokio::runtime::Runtime::new()?.block_on(peer::run(&options))?;
             println!("{}", serde_json::to_string(&report)?);
             Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Conformance(options) => {
+            let say = |line: &str| println!("{line}");
+            let passed =
+                tokio::runtime::Runtime::new()?.block_on(conformance::run(&options, say))?;
+            Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Load(options) => {
+            let say = |line: &str| println!("{line}");
+            let report = tokio::runtime::Runtime::new()?.block_on(load::run(&options, say))?;
+            print!("{report}");
+            Ok(if report.met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         #[cfg(feature = "bench")]
         Command::Bench(Bench::Forward(options)) => {
