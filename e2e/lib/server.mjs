@@ -10,9 +10,10 @@ import { OUT, ROOT, sleep, until } from './base.mjs';
 
 const BINARY = process.env.CONCLAVE_BINARY ?? path.join(ROOT, 'target/release/conclave');
 const STOP_MS = 10_000;
+const SCOPES = 'rooms:write,rooms:read,tokens:mint';
 
 /** Starts `conclave serve`; the caller must `stop()` it. */
-export async function startServer(name, { args = [], level = 'info' } = {}) {
+export async function startServer(name, { args = [], level = 'info', scopes = SCOPES, config = '' } = {}) {
   const dir = path.join(OUT, name);
   fs.rmSync(dir, { recursive: true, force: true });
   fs.mkdirSync(dir, { recursive: true });
@@ -20,11 +21,13 @@ export async function startServer(name, { args = [], level = 'info' } = {}) {
   const data = ['--data-dir', path.join(dir, 'data')];
   const run = (...words) => execFileSync(BINARY, [...words, ...data], { encoding: 'utf8' }).trim();
   const project = run('project', 'create', 'e2e');
-  const key = run('key', 'create', '--project', project, '--scope', 'rooms:write,rooms:read,tokens:mint');
+  const key = run('key', 'create', '--project', project, '--scope', scopes);
+  const file = path.join(dir, 'conclave.toml');
+  fs.writeFileSync(file, config);
   const log = path.join(dir, 'server.log');
   const child = spawn(
     BINARY,
-    ['serve', ...data, '--listen', `127.0.0.1:${http}`, '--media-port', media,
+    ['serve', ...data, '--config', file, '--listen', `127.0.0.1:${http}`, '--media-port', media,
       '--log-format', 'json', '--log-level', level, ...args].map(String),
     { stdio: ['ignore', fs.openSync(path.join(dir, 'stdout.log'), 'w'), fs.openSync(log, 'w')] },
   );
