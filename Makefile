@@ -1,7 +1,7 @@
 # Conclave. `make` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build web test check fmt lint lint-deny unit web-test fuzz e2e bench setup
+.PHONY: help run build web test check fmt lint lint-deny unit web-test fuzz contract examples e2e bench setup
 CARGO := cargo
 DATA ?= data
 
@@ -67,6 +67,14 @@ e2e: compiler web ## browsers and other clients against the release binary
 	$(CARGO) build --locked --release --bin conclave
 	$(CARGO) test --locked --workspace --no-run
 	node --test e2e/run.test.mjs
+
+contract: compiler ## requests made up from openapi.json against the release binary
+	$(CARGO) build --locked --release --bin conclave
+	node e2e/contract.mjs
+
+examples: compiler ## the partner servers of examples/ against the release binary
+	$(CARGO) build --locked --release --bin conclave
+	node --test examples/test.mjs
 
 bench: ## ns per forwarded packet beside the measured floor
 	$(CARGO) bench --locked -p loadtest
