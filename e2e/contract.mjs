@@ -11,9 +11,9 @@ import { OUT, ROOT } from './lib/base.mjs';
 import { startServer } from './lib/server.mjs';
 
 const SCHEMATHESIS = process.env.SCHEMATHESIS ?? path.join(ROOT, '.venv/bin/schemathesis');
-/** Every right of a key, from the contract itself. */
-const SCOPES = JSON.parse(fs.readFileSync(path.join(ROOT, 'sdk-spec/openapi.json'), 'utf8'))
-  .components.schemas.Scope.enum.join(',');
+/** Every right of a key. */
+const SCOPES = [...fs.readFileSync(path.join(ROOT, 'sdk-spec/src/scope.rs'), 'utf8')
+  .matchAll(/^ {4}\w+ = "([a-z]+:[a-z]+)";/gm)].map(([, scope]) => scope).join(',');
 /** Examples of each operation: as many as fit into some minutes. */
 const EXAMPLES = '12';
 const SEED = '20261121';
