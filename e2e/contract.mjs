@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
-import { OUT, ROOT } from './lib/base.mjs';
+import { HERE, OUT, ROOT } from './lib/base.mjs';
 import { startServer } from './lib/server.mjs';
 
 const SCHEMATHESIS = process.env.SCHEMATHESIS ?? path.join(ROOT, '.venv/bin/schemathesis');
@@ -25,10 +25,10 @@ let code = 1;
 try {
   const headers = ['-H', `Authorization: Bearer ${server.key}`];
   const run = spawn(SCHEMATHESIS, [
-    'run', `${server.origin}/openapi.json`, ...headers, '--checks', 'all', '--seed', SEED,
-    '--max-examples', EXAMPLES, '--rate-limit', RATE, '--generation-deterministic',
+    '--config-file', path.join(HERE, 'contract.toml'), 'run', `${server.origin}/openapi.json`, ...headers, '--checks', 'all', '--seed', SEED,
+    '--max-examples', EXAMPLES, '--rate-limit', RATE, '--generation-database', 'none',
     '--request-timeout', '20', '--no-color', ...process.argv.slice(2),
-  ], { stdio: 'inherit', cwd: OUT });
+  ], { stdio: 'inherit', cwd: OUT, env: { ...process.env, SCHEMATHESIS_HOOKS: 'contract_hooks', PYTHONPATH: path.join(HERE, 'py') } });
   [code] = await once(run, 'exit');
 } finally {
   const ended = await server.stop();

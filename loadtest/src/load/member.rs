@@ -61,15 +61,14 @@ impl Member {
         let told = Arc::<Told>::default();
         let counted = Arc::clone(&told);
         let task = tokio::spawn(async move {
-            let stay = stay(&mut socket, &counted);
+            let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
             tokio::select! {
-                end = stay => end,
-                _ = stop.wait_for(|stop| *stop) => {
-                    socket.send(json!({ "type": "leave" })).await?;
-                    socket.close().await;
-                    Ok(())
-                }
+                end = stay(&mut socket, &counted) => return end,
+                () = stopped => {}
             }
+            socket.send(json!({ "type": "leave" })).await?;
+            socket.close().await;
+            Ok(())
         });
         Ok(Self { told, before, took, task })
     }

@@ -113,6 +113,7 @@ impl Modify for Failures {
         }
         api.info.description = Some(description());
         no_source_twice(api);
+        close_variants(api, "Action");
     }
 }
 
@@ -149,6 +150,17 @@ fn no_source_twice(api: &mut openapi::OpenApi) {
         && let Some(RefOr::T(Schema::Array(publish))) = grants.properties.get_mut("publish")
     {
         publish.unique_items = true;
+    }
+}
+
+/// Variants take no other members; the derive says so for structs only.
+fn close_variants(api: &mut openapi::OpenApi, name: &str) {
+    let schema = api.components.as_mut().and_then(|c| c.schemas.get_mut(name));
+    let Some(RefOr::T(Schema::OneOf(one_of))) = schema else { return };
+    for item in &mut one_of.items {
+        if let RefOr::T(Schema::Object(variant)) = item {
+            variant.additional_properties = Some(Box::new(false.into()));
+        }
     }
 }
 

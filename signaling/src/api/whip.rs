@@ -69,6 +69,8 @@ async fn open(
     request: Request,
 ) -> Result<Response, Failure> {
     let headers = request.headers();
+    // Who asks without any token is told that first, and nothing else.
+    let text = bearer(headers).ok_or_else(|| Failure::new(Code::TokenRefused))?.to_owned();
     if media_type(headers.get(header::CONTENT_TYPE)) != SDP {
         return Err(Failure::new(Code::UnsupportedMediaType));
     }
@@ -76,7 +78,6 @@ async fn open(
         return Err(Failure::new(Code::NotAcceptable));
     }
     let peer = Peer::of(request.extensions(), headers);
-    let text = bearer(headers).ok_or_else(|| Failure::new(Code::TokenRefused))?.to_owned();
     let count = |error: TokenError| {
         if !matches!(error, TokenError::Store(_)) {
             app.metrics.tokens_refused.with_label_values(&[error.reason()]).inc();
