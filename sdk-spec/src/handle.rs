@@ -117,6 +117,9 @@ fn refusal(text: &str) -> Option<HandleRefusal> {
 /// What in a longer text looks like personal data: an e-mail address, an IP address or a phone number
 /// as one of its words.
 pub(crate) fn personal(text: &str) -> Option<&'static str> {
+    if has_phone(text) {
+        return Some("what looks like a phone number");
+    }
     let is_part = |c: char| c.is_alphanumeric() || "@.+-_:%()/".contains(c);
     let words = text.split(|c: char| !is_part(c)).filter(|word| !word.is_empty());
     words.map(|word| word.trim_matches(|c: char| ".:-_/()".contains(c))).find_map(|word| {
@@ -124,11 +127,20 @@ pub(crate) fn personal(text: &str) -> Option<&'static str> {
             Some("what looks like an e-mail address")
         } else if is_address(word) {
             Some("what looks like an IP address")
-        } else if word.starts_with('+') && is_phone(word) {
-            Some("what looks like a phone number")
         } else {
             None
         }
+    })
+}
+
+/// A plus and then digits of a phone number, in groups or not.
+fn has_phone(text: &str) -> bool {
+    text.match_indices('+').any(|(at, _)| {
+        let joined = text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '+');
+        let separator = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')' | '/' | '_' | '~');
+        let rest = &text[at + 1..];
+        let end = rest.find(|c: char| !c.is_ascii_digit() && !separator(c));
+        !joined && is_phone(rest[..end.unwrap_or(rest.len())].trim())
     })
 }
 
@@ -228,6 +240,19 @@ mod tests {
 
     fn refused(text: &str) -> Option<HandleRefusal> {
         Handle::parse(text).err()
+    }
+
+    #[test]
+    fn personal_data_is_found_inside_of_texts() {
+        for text in
+            ["call +49 170 1234567", "{\"p\":\"+4917012345678\"}", "a@b.org", "at 192.0.2.7."]
+        {
+            assert!(personal(text).is_some(), "{text}");
+        }
+        for text in ["{\"theme\":\"blue\"}", "1+12345678", "+1", "2026-11-21 20:00", "c++ 1234567"]
+        {
+            assert_eq!(personal(text), None, "{text}");
+        }
     }
 
     #[test]

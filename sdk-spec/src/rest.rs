@@ -236,7 +236,7 @@ pub struct RoomQuery {
     pub cursor: Option<String>,
     /// Only rooms of this reference.
     #[serde(default)]
-    #[param(min_length = 1, max_length = 64)]
+    #[param(pattern = "^[A-Za-z0-9._~-]{1,64}$")]
     pub reference: Option<String>,
     /// Only rooms of this kind.
     #[serde(default)]

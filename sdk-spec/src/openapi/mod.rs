@@ -17,6 +17,7 @@ use utoipa::{
     Modify, OpenApi,
     openapi::{
         self, RefOr, Schema,
+        schema::AdditionalProperties,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -159,7 +160,7 @@ fn close_variants(api: &mut openapi::OpenApi, name: &str) {
     let Some(RefOr::T(Schema::OneOf(one_of))) = schema else { return };
     for item in &mut one_of.items {
         if let RefOr::T(Schema::Object(variant)) = item {
-            variant.additional_properties = Some(Box::new(false.into()));
+            variant.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         }
     }
 }

@@ -181,7 +181,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             return Err(Failure::new(Code::UnsupportedMediaType));
         }
         let bytes = body(request, state).await?;
-        let value = object::from_slice(&object::integral(&bytes)).map_err(|error| refuse_json(&bytes, &error))?;
+        let value = object::from_slice(&object::integral(&bytes))
+            .map_err(|error| refuse_json(&bytes, &error))?;
         Ok(Self { value, bytes })
     }
 }
