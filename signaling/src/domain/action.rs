@@ -10,10 +10,7 @@ use sdk_spec::{
     room::{Breakout, Kind, RoomSettings},
     ws::{Grants, LeaveReason, Role, Source},
 };
-use sfu_proto::{
-    control,
-    id::{ParticipantId, TrackId},
-};
+use sfu_proto::id::{ParticipantId, TrackId};
 
 use super::{Actor, Ban, Room, record::Asked, shown::Rule};
 
@@ -184,10 +181,6 @@ impl Room {
         let version = self.charter.version;
         self.happened(What::RoomUpdated { changed, version }, now);
         self.stale.info = true;
-        let sessions_max = self.participants_max();
-        if before.participants_max != Some(sessions_max) && !self.members.is_empty() {
-            self.media(control::Command::OpenRoom { room: self.id, sessions_max });
-        }
         self.on_mode(mode, now);
         Ok(self.participants())
     }

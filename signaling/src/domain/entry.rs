@@ -12,7 +12,7 @@ use sdk_spec::{
     action::ActionRefusal,
     event::What,
     handle::Handle,
-    limits::LOBBY_MAX,
+    limits::{LOBBY_MAX, PARTICIPANTS_MAX},
     room::{DuplicateHandles, Mode},
     ws::{LeaveReason, Participant, Role, ServerMessage, WaitReason},
 };
@@ -152,7 +152,8 @@ impl Room {
     ) {
         let session = SessionId::from_bits(self.draw_bits());
         if self.members.is_empty() {
-            let sessions_max = self.participants_max();
+            // The cap is a rule of ours and may change; the node's is a guard.
+            let sessions_max = PARTICIPANTS_MAX;
             self.media(control::Command::OpenRoom { room: self.id, sessions_max });
             self.begin(now);
         }

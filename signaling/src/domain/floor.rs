@@ -167,14 +167,14 @@ impl Room {
         }
     }
 
-    /// Tells a newcomer, or a new moderator, if there is anything to tell.
+    /// Tells a newcomer, if there is anything to tell.
     pub(super) fn tell_floor_to(&mut self, id: ParticipantId) {
         if !self.floor.holders.is_empty() || !self.floor.requests.is_empty() {
             self.tell_floor_of(id);
         }
     }
 
-    fn tell_floor_of(&mut self, id: ParticipantId) {
+    pub(super) fn tell_floor_of(&mut self, id: ParticipantId) {
         let Some(member) = self.members.get(&id) else { return };
         let sees = |other: &&ParticipantId| member.grants.moderate || **other == id;
         let requests = self.floor.requests.iter().filter(sees).map(ToString::to_string).collect();

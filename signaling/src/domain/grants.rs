@@ -58,9 +58,13 @@ impl Room {
             self.media(control::Command::SetPermissions { session, permissions: new });
         }
         self.withdraw(id, now);
+        if grants.moderate != before.moderate {
+            // Also when there is nothing to see: it may know what was when it last moderated.
+            self.tell_floor_of(id);
+        }
         if grants.moderate && !before.moderate {
-            self.tell_lobby_to(id);
-            self.tell_floor_to(id);
+            let lobby = self.lobby_message();
+            self.tell(id, &lobby);
         }
     }
 

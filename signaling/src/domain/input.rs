@@ -113,6 +113,7 @@ pub(crate) struct Commit {
 }
 
 /// What happens to a room.
+#[derive(Clone)]
 pub(crate) enum Command {
     /// A commit is stored; commits are stored in order.
     Committed(u64),
@@ -160,6 +161,7 @@ pub(crate) enum Command {
 }
 
 /// A message of a client, with the SDP already parsed.
+#[derive(Clone)]
 pub(crate) struct ClientInput {
     pub(crate) seq: u64,
     pub(crate) ack: u64,
@@ -167,6 +169,7 @@ pub(crate) struct ClientInput {
 }
 
 /// The message itself.
+#[derive(Clone)]
 pub(crate) enum Body {
     Offer {
         id: u64,
@@ -218,6 +221,7 @@ pub(crate) enum Standard {
 }
 
 /// What a WHIP or WHEP client or the partner asks for.
+#[derive(Clone)]
 pub(crate) enum Ask {
     /// The partner moderates. `version`: what `If-Match` named.
     Act {

@@ -155,7 +155,7 @@ impl Room {
         }
     }
 
-    /// Tells a new moderator, unless all are told soon.
+    /// Tells a moderator who comes, unless all are told soon.
     pub(super) fn tell_lobby_to(&mut self, id: ParticipantId) {
         if !self.lobby.is_empty() && !self.stale.lobby {
             let message = self.lobby_message();
@@ -163,7 +163,7 @@ impl Room {
         }
     }
 
-    fn lobby_message(&self) -> ServerMessage {
+    pub(super) fn lobby_message(&self) -> ServerMessage {
         let shown = |guest: &Guest| Participant {
             id: guest.id.to_string(),
             handle: guest.who.handle.clone(),

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod history;
+mod model;
 mod races;
+mod rules;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -96,7 +98,7 @@ struct Mirror {
     lobby: Vec<String>,
     floor: (Vec<String>, Vec<String>),
     acted: Vec<(u64, Option<ActionResult>, Option<ActionRefusal>)>,
-    updated: Vec<sdk_spec::ws::Participant>,
+    updated: Vec<Participant>,
     texts: Vec<(String, String)>,
     moves: Vec<(String, String, bool)>,
 }
@@ -187,9 +189,33 @@ struct Scene {
     commits: Vec<Commit>,
     transfers: Vec<Transferred>,
     recalls: Vec<(Vec<RoomId>, bool)>,
+    /// Clients whose socket we closed.
+    turned_off: Vec<Mirror>,
+    /// What was told to the room, when, and what it gave.
+    history: Vec<(Command, Instant, Vec<String>)>,
     /// Whether commits are stored at once.
     stores: bool,
     ended: bool,
+}
+
+/// An effect as a text, to compare.
+fn describe(effect: &Effect) -> String {
+    match effect {
+        Effect::Send { to, seq, ack, body } => format!("{to:?} {seq} {ack} {body}"),
+        Effect::Disconnect { connection, close } => format!("{connection:?} {close:?}"),
+        Effect::Media(command) => format!("{command:?}"),
+        Effect::Reply { to, result } => format!("{to:?} {}", result.is_ok()),
+        Effect::Commit(commit) => {
+            let events = serde_json::to_string(&commit.events).unwrap();
+            format!("{} {events} {:?} {}", commit.number, commit.audits, commit.ended)
+        }
+        Effect::Transfer { participants, room, invited } => {
+            let ids: Vec<_> = participants.iter().map(|(id, _)| *id).collect();
+            format!("{ids:?} {room} {invited}")
+        }
+        Effect::Recall { rooms, parent_ended } => format!("{rooms:?} {parent_ended}"),
+        Effect::Ended => "ended".to_owned(),
+    }
 }
 
 /// Who was to be sent where, and whether only invited.
@@ -221,6 +247,8 @@ impl Scene {
             commits: Vec::new(),
             transfers: Vec::new(),
             recalls: Vec::new(),
+            turned_off: Vec::new(),
+            history: Vec::new(),
             stores: true,
             ended: false,
         }
@@ -240,7 +268,9 @@ impl Scene {
     }
 
     fn carry_out(&mut self, command: Command) {
-        for effect in self.room.handle(command, self.now) {
+        let effects = self.room.handle(command.clone(), self.now);
+        self.history.push((command, self.now, effects.iter().map(describe).collect()));
+        for effect in effects {
             match effect {
                 Effect::Send { to, seq, body, .. } => {
                     if let Some(client) = self.clients.get_mut(&to) {
@@ -249,7 +279,9 @@ impl Scene {
                 }
                 Effect::Disconnect { connection, .. } => {
                     let client = self.clients.remove(&connection).expect("was connected");
-                    if !client.over && !client.me.is_empty() {
+                    if client.over || client.me.is_empty() {
+                        self.turned_off.push(client);
+                    } else {
                         self.cut.push(client);
                     }
                 }
@@ -318,10 +350,12 @@ impl Scene {
         let tracks: usize = room.members.values().map(|m| m.tracks.len()).sum();
         assert_eq!(tracks, room.tracks.len());
         for (connection, id) in &room.connections {
-            assert_eq!(room.members[id].connection(), Some(*connection));
+            let inside = room.members.get(id).and_then(Member::connection);
+            let waiting = room.guest(*id).and_then(|guest| guest.sdk.connection());
+            assert_eq!(inside.or(waiting), Some(*connection));
         }
         for (connection, client) in &self.clients {
-            if client.me.is_empty() || !room.connections.contains_key(connection) {
+            if client.me.is_empty() || room.over || !room.connections.contains_key(connection) {
                 continue;
             }
             if room.lobby.iter().any(|guest| guest.id.to_string() == client.me) {

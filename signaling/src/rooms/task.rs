@@ -323,6 +323,7 @@ impl Task {
         let now = self.room.participants();
         let before = self.counts.participants.swap(now, Relaxed);
         self.rooms.metrics.participants.add(i64::from(now) - i64::from(before));
+        self.counts.waiting.store(self.room.waiting(), Relaxed);
         self.counts.participants_max.store(self.room.participants_max(), Relaxed);
         self.counts.waiting.store(self.room.waiting(), Relaxed);
     }

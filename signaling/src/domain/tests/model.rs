@@ -1,0 +1,553 @@
+//! Random commands against a small model of the rules, written apart from them: sets instead of
+//! tables, everything computed anew. After each command the clients' pictures, the media node's
+//! orders, the partner's list and the folded events must be what the model says; and the same
+//! commands with the same draws must give the same effects again.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use sdk_spec::{
+    action::Action,
+    room::{DuplicateHandles, Kind, Mode, RoomSettings},
+};
+
+use self::world::{Node, fold};
+use super::*;
+
+const RUNS: u64 = 2_000;
+const STEPS: usize = 40;
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % sides as u64) as usize
+    }
+
+    fn flip(&mut self) -> bool {
+        self.roll(2) == 0
+    }
+
+    fn sources(&mut self) -> Vec<Source> {
+        let bits = self.roll(16);
+        (0..4).filter(|i| bits >> i & 1 == 1).map(|i| ALL[i]).collect()
+    }
+
+    fn role(&mut self) -> Role {
+        [Role::Moderator, Role::Participant, Role::Participant, Role::Viewer][self.roll(4)]
+    }
+
+    fn grants(&mut self) -> Grants {
+        Grants {
+            publish: if self.roll(3) == 0 { self.sources() } else { ALL.to_vec() },
+            subscribe: true,
+            moderate: self.roll(8) == 0,
+            ..Grants::default()
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Person {
+    connection: ConnectionId,
+    id: String,
+    handle: usize,
+    role: Role,
+    token: Grants,
+    granted: Grants,
+    waits: bool,
+    /// Source to whether its publisher muted it.
+    tracks: BTreeMap<usize, bool>,
+    silenced: BTreeSet<usize>,
+}
+
+impl Person {
+    fn moderates(&self) -> bool {
+        self.role == Role::Moderator || self.granted.moderate
+    }
+}
+
+struct Model {
+    settings: RoomSettings,
+    people: Vec<Person>,
+    all_silenced: BTreeSet<usize>,
+    holders: Vec<String>,
+    requests: Vec<String>,
+    banned: BTreeSet<usize>,
+}
+
+fn number(source: Source) -> usize {
+    ALL.iter().position(|s| *s == source).unwrap()
+}
+
+fn numbers(sources: &[Source]) -> BTreeSet<usize> {
+    sources.iter().copied().map(number).collect()
+}
+
+impl Model {
+    fn inside(&self) -> impl Iterator<Item = &Person> {
+        self.people.iter().filter(|p| !p.waits)
+    }
+
+    fn has_moderator(&self) -> bool {
+        self.inside().any(Person::moderates)
+    }
+
+    fn must_wait(&self, p: &Person) -> bool {
+        let no_moderator = self.settings.wait_for_moderator == Some(true) && !self.has_moderator();
+        !p.moderates() && (self.settings.knock == Some(true) || no_moderator)
+    }
+
+    fn has_place(&self, role: Role, but: Option<&str>) -> bool {
+        let others = || self.inside().filter(|p| Some(p.id.as_str()) != but);
+        let viewers = others().filter(|p| p.role == Role::Viewer).count();
+        others().count() < self.settings.participants_max.unwrap() as usize
+            && (role != Role::Viewer || viewers < self.settings.viewers_max.unwrap() as usize)
+    }
+
+    fn publishable(&self, p: &Person) -> BTreeSet<usize> {
+        let lecture = self.settings.mode == Some(Mode::Lecture);
+        let word = !lecture || p.moderates() || self.holders.contains(&p.id);
+        if p.role == Role::Viewer || !word { BTreeSet::new() } else { numbers(&p.granted.publish) }
+    }
+
+    fn silenced(&self, p: &Person) -> BTreeSet<usize> {
+        match p.role {
+            Role::Moderator => p.silenced.clone(),
+            _ => p.silenced.union(&self.all_silenced).copied().collect(),
+        }
+    }
+
+    /// Everything that follows by itself.
+    fn settle(&mut self) {
+        let inside: Vec<String> = self.inside().map(|p| p.id.clone()).collect();
+        self.holders.retain(|id| inside.contains(id));
+        self.requests.retain(|id| inside.contains(id));
+        for p in self.people.clone() {
+            if p.role == Role::Viewer || p.moderates() {
+                self.holders.retain(|id| *id != p.id);
+                self.requests.retain(|id| *id != p.id);
+            }
+        }
+        for i in 0..self.people.len() {
+            let p = &self.people[i];
+            let free = p.waits && !self.must_wait(p) && self.settings.locked != Some(true);
+            if free && self.has_place(p.role, None) {
+                self.people[i].waits = false;
+            }
+        }
+        for i in 0..self.people.len() {
+            let may = self.publishable(&self.people[i]);
+            self.people[i].tracks.retain(|source, _| may.contains(source));
+        }
+        // In order of arrival in the room would need a clock; the lobby keeps its own order.
+    }
+
+    fn person(&mut self, id: &str) -> Option<&mut Person> {
+        self.people.iter_mut().find(|p| p.id == id)
+    }
+
+    fn inside_person(&mut self, id: &str) -> Option<&mut Person> {
+        self.person(id).filter(|p| !p.waits)
+    }
+
+    /// Whether it is accepted; does it then.
+    fn act(&mut self, actor: Option<&str>, action: &Action) -> bool {
+        let is_self = |id: &String| actor == Some(id.as_str());
+        let allowed = match actor {
+            None => true,
+            Some(id) => self.inside_person(id).is_some_and(|p| p.moderates()),
+        };
+        if !allowed {
+            return false;
+        }
+        match action {
+            Action::Update { settings } => {
+                let before = self.settings.mode;
+                self.settings = self.settings.with(settings);
+                if before != self.settings.mode {
+                    self.holders.clear();
+                    self.requests.clear();
+                }
+                true
+            }
+            Action::Admit { participants } => self.admit(participants),
+            Action::Deny { participants } => {
+                let known = self.all_wait(participants);
+                if known {
+                    self.people.retain(|p| {
+                        !(p.waits && (participants.is_empty() || participants.contains(&p.id)))
+                    });
+                }
+                known
+            }
+            Action::Eject { participant, ban_seconds } => {
+                let Some(handle) = self.person(participant).map(|p| p.handle) else { return false };
+                self.people.retain(|p| p.id != *participant);
+                if *ban_seconds != Some(0) {
+                    self.banned.insert(handle);
+                }
+                true
+            }
+            Action::SetRole { participant, role, grants } => {
+                let Some(p) = self.inside_person(participant).cloned() else { return false };
+                let new_viewer = *role == Role::Viewer && p.role != Role::Viewer;
+                if is_self(participant) || (new_viewer && !self.has_place(*role, Some(&p.id))) {
+                    return false;
+                }
+                let p = self.person(participant).unwrap();
+                p.role = *role;
+                p.granted = grants.clone().unwrap_or_else(|| p.token.clone());
+                true
+            }
+            Action::Mute { participant, sources, muted } => {
+                let named = if sources.is_empty() { numbers(&ALL) } else { numbers(sources) };
+                let set = match participant {
+                    None => &mut self.all_silenced,
+                    Some(id) if is_self(id) && !muted => return false,
+                    Some(id) => match self.inside_person(id) {
+                        Some(p) => &mut p.silenced,
+                        None => return false,
+                    },
+                };
+                match muted {
+                    true => set.extend(named),
+                    false => set.retain(|s| !named.contains(s)),
+                }
+                true
+            }
+            Action::GrantFloor { participant } => {
+                let lecture = self.settings.mode == Some(Mode::Lecture);
+                let Some(p) = self.inside_person(participant).cloned() else { return false };
+                if is_self(participant) || !lecture || p.moderates() || p.role == Role::Viewer {
+                    return false;
+                }
+                if self.holders.contains(&p.id) {
+                    return true;
+                }
+                if self.holders.len() >= self.settings.floor_max.unwrap() as usize {
+                    return false;
+                }
+                self.requests.retain(|id| *id != p.id);
+                self.holders.push(p.id);
+                true
+            }
+            Action::DenyFloor { participant } => {
+                let before = self.requests.len();
+                self.requests.retain(|id| id != participant);
+                self.requests.len() < before
+            }
+            Action::ReleaseFloor { participant: Some(participant) } => {
+                let before = self.holders.len();
+                self.holders.retain(|id| id != participant);
+                self.holders.len() < before
+            }
+            Action::ReleaseFloor { participant: None } => {
+                self.holders.clear();
+                self.requests.clear();
+                true
+            }
+            _ => unreachable!("not rolled"),
+        }
+    }
+
+    fn all_wait(&self, named: &[String]) -> bool {
+        named.iter().all(|id| self.people.iter().any(|p| p.waits && p.id == *id))
+    }
+
+    fn admit(&mut self, named: &[String]) -> bool {
+        if !self.all_wait(named) {
+            return false;
+        }
+        let (mut wished, mut done) = (0, 0);
+        for i in 0..self.people.len() {
+            let p = &self.people[i];
+            if p.waits && (named.is_empty() || named.contains(&p.id)) {
+                wished += 1;
+                if self.has_place(p.role, None) {
+                    self.people[i].waits = false;
+                    done += 1;
+                }
+            }
+        }
+        wished == 0 || done > 0
+    }
+
+    fn join(&mut self, scene: &mut Scene, handle: usize, role: Role, grants: Grants) {
+        let connection = scene.connect(Mirror::default());
+        let who = Admission {
+            handle: Handle::parse(&format!("user-{handle}")).unwrap(),
+            role,
+            grants: grants.clone(),
+        };
+        scene.apply(Command::Join { connection, admission: who });
+        let mut new = Person {
+            connection,
+            id: String::new(),
+            handle,
+            role,
+            token: grants.clone(),
+            granted: grants,
+            waits: false,
+            tracks: BTreeMap::new(),
+            silenced: BTreeSet::new(),
+        };
+        let older = self.people.iter().find(|p| p.handle == handle).map(|p| p.id.clone());
+        let replace = self.settings.duplicate_handles == Some(DuplicateHandles::Replace);
+        let twice = older.is_some() && !replace;
+        let locked = self.settings.locked == Some(true) && !new.moderates();
+        new.waits = self.must_wait(&new);
+        let full = !new.waits && !self.has_place(role, older.as_deref());
+        let accepted = !(self.banned.contains(&handle) || locked || twice || full);
+        assert_eq!(scene.clients.contains_key(&connection), accepted, "join of user-{handle}");
+        if accepted {
+            self.people.retain(|p| Some(&p.id) != older.as_ref());
+            // The older one may have been the moderator that was waited for.
+            new.waits = self.must_wait(&new);
+            new.id.clone_from(&scene.clients[&connection].me);
+            self.people.push(new);
+        }
+    }
+}
+
+fn compare(scene: &mut Scene, model: &Model, node: &mut Node) {
+    scene.apply(Command::Standard { request: RequestId(9), ask: Ask::Participants });
+    let Some(Ok(Reply::Participants(list))) = scene.replies.pop() else { panic!("a list") };
+    assert_eq!(list.len(), model.people.len(), "nobody more, nobody less");
+    node.hear(&scene.commands);
+    for p in &model.people {
+        let shown = list.iter().find(|shown| shown.id == p.id).expect("known");
+        assert_eq!((shown.waiting, shown.role), (p.waits, p.role));
+        let mirror = &scene.clients[&p.connection];
+        assert_eq!(mirror.waits, p.waits, "it was told");
+        if p.waits {
+            continue;
+        }
+        assert_eq!(numbers(&shown.grants.publish), model.publishable(p), "in {:?}", p.role);
+        assert!(shown.grants == mirror.grants, "its client knows");
+        assert_eq!(numbers(&shown.muted), model.silenced(p));
+        assert_eq!(shown.holds_floor, model.holders.contains(&p.id));
+        let tracks: BTreeMap<_, _> =
+            shown.tracks.iter().map(|t| (number(t.source), t.muted)).collect();
+        assert_eq!(tracks, p.tracks);
+        compare_client(mirror, model, p);
+        if let Some((session, (_, may))) = node.sessions.iter().find(|(_, s)| s.0 == p.id) {
+            assert_eq!(*may, model.publishable(p), "the media node knows");
+            let silenced = model.silenced(p);
+            let theirs = node.tracks.values().filter(|(s, ..)| s == session);
+            let heard: BTreeMap<_, _> = theirs.map(|(_, source, m)| (*source, *m)).collect();
+            let wanted = p.tracks.iter().map(|(s, own)| (*s, *own || silenced.contains(s)));
+            assert_eq!(heard, wanted.collect(), "muted at the media node");
+        }
+    }
+    let inside: BTreeSet<_> = model.inside().map(|p| p.id.clone()).collect();
+    assert!(node.sessions.values().all(|(id, _)| inside.contains(id)), "no media of others");
+    let (present, tracks, waiting) = fold(&scene.commits);
+    assert_eq!(present, inside, "the events tell who is in");
+    assert_eq!(waiting, model.people.iter().filter(|p| p.waits).map(|p| p.id.clone()).collect());
+    assert_eq!(tracks.len(), model.people.iter().map(|p| p.tracks.len()).sum::<usize>());
+}
+
+fn compare_client(mirror: &Mirror, model: &Model, p: &Person) {
+    if p.moderates() {
+        let waiting: Vec<_> = model.people.iter().filter(|p| p.waits).map(|p| &p.id).collect();
+        assert_eq!(mirror.lobby.iter().collect::<Vec<_>>(), waiting, "moderators know the lobby");
+        assert_eq!(mirror.floor.1, model.requests);
+    } else {
+        assert_eq!(mirror.floor.1.contains(&p.id), model.requests.contains(&p.id));
+    }
+    assert_eq!(mirror.floor.0, model.holders);
+    let room = mirror.room.as_ref().unwrap();
+    assert_eq!(Some(room.mode), model.settings.mode);
+    assert_eq!(Some(room.locked), model.settings.locked);
+    assert_eq!(numbers(&room.muted), model.all_silenced);
+}
+
+fn settings(dice: &mut Dice) -> RoomSettings {
+    let mut change = RoomSettings::default();
+    match dice.roll(8) {
+        0 | 1 => change.mode = Some([Mode::Group, Mode::Lecture][dice.roll(2)]),
+        2 => change.knock = Some(dice.flip()),
+        3 => change.wait_for_moderator = Some(dice.flip()),
+        4 => change.locked = Some(dice.roll(4) == 0),
+        5 => change.floor_max = Some(1 + dice.roll(2) as u32),
+        6 => change.participants_max = Some(3 + dice.roll(5) as u32),
+        _ => change.viewers_max = Some(dice.roll(3) as u32),
+    }
+    change
+}
+
+fn action(dice: &mut Dice, someone: String) -> Action {
+    let participant = someone;
+    match dice.roll(14) {
+        0 | 1 => Action::Update { settings: settings(dice) },
+        2 => Action::Admit { participants: Vec::new() },
+        3 => Action::Admit { participants: vec![participant] },
+        4 => Action::Deny { participants: vec![participant] },
+        5 => Action::Eject { participant, ban_seconds: [Some(0), None][dice.roll(2)] },
+        6 => Action::SetRole { participant, role: dice.role(), grants: None },
+        7 => {
+            let grants = Some(dice.grants());
+            Action::SetRole { participant, role: dice.role(), grants }
+        }
+        8 => Action::Mute {
+            participant: Some(participant),
+            sources: dice.sources(),
+            muted: dice.flip(),
+        },
+        9 => Action::Mute { participant: None, sources: dice.sources(), muted: dice.flip() },
+        10 | 11 => Action::GrantFloor { participant },
+        12 => Action::DenyFloor { participant },
+        _ => {
+            let participant = dice.flip().then_some(participant);
+            Action::ReleaseFloor { participant }
+        }
+    }
+}
+
+fn act(scene: &mut Scene, model: &mut Model, dice: &mut Dice, someone: &Person) {
+    let by = dice.flip().then(|| model.people[dice.roll(model.people.len())].clone());
+    let action = action(dice, someone.id.clone());
+    let expected = model.act(by.as_ref().map(|p| p.id.as_str()), &action);
+    let accepted = match by {
+        None => {
+            let actor = Actor::Key("key_1".to_owned());
+            let ask = Ask::Act { actor, action: Box::new(action.clone()), version: None };
+            scene.apply(Command::Standard { request: RequestId(1), ask });
+            matches!(scene.replies.pop(), Some(Ok(Reply::Acted(_))))
+        }
+        Some(p) if p.waits => {
+            scene.say(p.connection, Body::Act { id: 1, action: Box::new(action.clone()) });
+            false
+        }
+        Some(p) => {
+            let before = scene.commits.len();
+            scene.say(p.connection, Body::Act { id: 1, action: Box::new(action.clone()) });
+            match scene.clients.get_mut(&p.connection).and_then(|client| client.acted.pop()) {
+                Some((_, result, _)) => result.is_some(),
+                // It removed itself.
+                None => scene.commits.len() > before,
+            }
+        }
+    };
+    let text = serde_json::to_string(&action).unwrap();
+    assert_eq!(accepted, expected, "{text}");
+}
+
+fn publish(scene: &mut Scene, model: &mut Model, dice: &mut Dice, p: &Person) {
+    let sources = dice.sources();
+    scene.publish(p.connection, &sources);
+    let fits = numbers(&sources).is_subset(&model.publishable(p)) && !p.waits;
+    scene.answer();
+    if fits {
+        let tracks = numbers(&sources).into_iter().map(|source| (source, false)).collect();
+        model.person(&p.id).unwrap().tracks = tracks;
+    }
+}
+
+fn mute_own(scene: &mut Scene, model: &mut Model, dice: &mut Dice, p: &Person) {
+    let Some(source) = p.tracks.keys().nth(dice.roll(4)).copied() else { return };
+    let id: ParticipantId = p.id.parse().unwrap();
+    let own = scene.room.members[&id].tracks.iter().find(|t| number(t.source) == source);
+    let (track, muted) = (own.unwrap().id.to_string(), dice.flip());
+    scene.say(p.connection, Body::Mute { track, muted });
+    model.person(&p.id).unwrap().tracks.insert(source, muted);
+}
+
+fn ask_floor(scene: &mut Scene, model: &mut Model, dice: &mut Dice, p: &Person) {
+    let wanted = dice.roll(3) > 0;
+    scene.say(p.connection, Body::Floor { wanted });
+    let known = model.holders.contains(&p.id) || model.requests.contains(&p.id);
+    let lecture = model.settings.mode == Some(Mode::Lecture);
+    if p.waits {
+    } else if !wanted {
+        model.holders.retain(|id| *id != p.id);
+        model.requests.retain(|id| *id != p.id);
+    } else if lecture && !known && !p.moderates() && p.role != Role::Viewer {
+        model.requests.push(p.id.clone());
+    }
+}
+
+fn renew(scene: &mut Scene, model: &mut Model, dice: &mut Dice, p: &Person) {
+    let (role, grants) = (dice.role(), dice.grants());
+    let stranger = dice.roll(4) == 0;
+    let handle = if stranger { 99 } else { p.handle };
+    let handle = Handle::parse(&format!("user-{handle}")).unwrap();
+    let admission = Admission { handle, role, grants: grants.clone() };
+    scene.apply(Command::Renew { connection: p.connection, admission });
+    if !stranger && !p.waits {
+        let p = model.person(&p.id).unwrap();
+        (p.role, p.token, p.granted) = (role, grants.clone(), grants);
+    }
+}
+
+fn run(seed: u64) {
+    let mut dice = Dice(seed);
+    let base = RoomSettings {
+        participants_max: Some(6),
+        viewers_max: Some(2),
+        duplicate_handles: Some(
+            [DuplicateHandles::Reject, DuplicateHandles::Replace][dice.roll(2)],
+        ),
+        ..RoomSettings::default()
+    };
+    let charter = Charter::new(Kind::AdHoc, &base);
+    let mut model = Model {
+        settings: charter.settings.clone(),
+        people: Vec::new(),
+        all_silenced: BTreeSet::new(),
+        holders: Vec::new(),
+        requests: Vec::new(),
+        banned: BTreeSet::new(),
+    };
+    let now = Instant::now();
+    let mut scene = Scene::of(charter.clone(), now);
+    let mut node = Node::default();
+    for _ in 0..STEPS {
+        let who = dice.roll(model.people.len().max(1));
+        match (model.people.get(who).cloned(), dice.roll(12)) {
+            (Some(p), 0) => {
+                scene.say(p.connection, Body::Leave);
+                model.people.retain(|other| other.id != p.id);
+            }
+            (Some(p), 1 | 2) => publish(&mut scene, &mut model, &mut dice, &p),
+            (Some(p), 3) => mute_own(&mut scene, &mut model, &mut dice, &p),
+            (Some(p), 4) => ask_floor(&mut scene, &mut model, &mut dice, &p),
+            (Some(p), 5) => renew(&mut scene, &mut model, &mut dice, &p),
+            (Some(p), 6..=9) => act(&mut scene, &mut model, &mut dice, &p),
+            _ => {
+                let (handle, role, grants) = (dice.roll(9), dice.role(), dice.grants());
+                model.join(&mut scene, handle, role, grants);
+            }
+        }
+        model.settle();
+        compare(&mut scene, &model, &mut node);
+    }
+    replay(&scene, charter, now);
+}
+
+/// The rules hang on nothing but commands, times and draws.
+fn replay(scene: &Scene, charter: Charter, now: Instant) {
+    let mut again = Room::new(RoomId::from_bits(1), charter, Vec::new(), draw(), (now, 1_000_000));
+    for (command, at, effects) in &scene.history {
+        let given: Vec<_> = again.handle(command.clone(), *at).iter().map(describe).collect();
+        assert_eq!(given, *effects);
+    }
+}
+
+#[test]
+fn random_commands_do_what_the_model_says() {
+    for seed in 0..RUNS {
+        let result = std::panic::catch_unwind(|| run(seed));
+        if let Err(panic) = result {
+            eprintln!("seed {seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
