@@ -159,6 +159,7 @@ pub enum Source {
 /// What the server says.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "written at once, never kept")]
 pub enum ServerMessage {
     /// The session is open.
     Joined {
