@@ -30,7 +30,7 @@ pub(crate) const TOKEN_REFUSED: Fault =
 pub(crate) const ROOM_GONE: Fault = TOKEN_REFUSED;
 pub(crate) const RESUME_REFUSED: Fault =
     (ErrorCode::ResumeRefused, "the session cannot be resumed", NEW_TOKEN);
-const ROOM_FULL: Fault = (
+pub(crate) const ROOM_FULL: Fault = (
     ErrorCode::RoomFull,
     "the room has as many participants as it may",
     "Wait until somebody leaves, or raise participants_max of the next room; come with a new token.",
