@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use sdk_spec::scope::Scope;
 use serde_json::Value;
 
 struct Operation {
@@ -73,6 +74,20 @@ fn every_operation_tells_its_success_and_its_failure() {
             let description = response["description"].as_str().unwrap_or_default();
             assert!(!description.is_empty(), "{} {status}", operation.name);
         }
+    }
+}
+
+#[test]
+fn every_operation_of_a_key_names_its_scope_and_no_other_does() {
+    for operation in operations(&document()) {
+        let security = operation.value["security"].as_array().cloned().unwrap_or_default();
+        let by_key = security.iter().any(|way| way.get("key").is_some());
+        let scope = operation.value["x-scope"].as_str();
+        let known = scope.is_some_and(|text| text.parse::<Scope>().is_ok());
+        let open = scope == Some("none");
+        let operator = scope.is_some_and(|text| text.starts_with("operator:"));
+        assert_eq!(operator, operation.name.contains(" /operator/"), "{}", operation.name);
+        assert_eq!(by_key, known || open, "{}: x-scope {scope:?}", operation.name);
     }
 }
 

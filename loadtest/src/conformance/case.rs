@@ -50,9 +50,9 @@ pub enum Step {
     Connect(Connect),
     /// Sends a message.
     Send(Send),
-    /// Waits for a message; others before it are passed over.
+    /// Waits for a message; others are kept for later steps.
     Expect(Expect),
-    /// Takes what comes for some time: no message may be like this.
+    /// Takes what comes for some time: neither that nor what no step asked for may be like this.
     Never(Never),
     /// The server closes the WebSocket.
     Closed(Closed),

@@ -50,6 +50,8 @@ pub(super) struct Run<'a> {
     client: &'a Client,
     vars: Vars,
     sockets: HashMap<String, Socket>,
+    /// Messages of each socket that no step has asked for yet, in order.
+    unasked: HashMap<String, Vec<Value>>,
     /// Places of connections that were cut.
     places: HashMap<String, (u64, u64)>,
     /// What was made and by whom.
@@ -58,8 +60,8 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(target: &'a Target, client: &'a Client, vars: Vars) -> Self {
-        let (sockets, places) = (HashMap::new(), HashMap::new());
-        Self { target, client, vars, sockets, places, made: Vec::new() }
+        let (sockets, unasked, places) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { target, client, vars, sockets, unasked, places, made: Vec::new() }
     }
 
     /// Runs the steps; takes away what was made in any case.
@@ -249,19 +251,24 @@ impl<'a> Run<'a> {
     async fn expect(&mut self, expect: &Expect) -> Result<()> {
         let pattern = self.vars.fill(&expect.message)?;
         let end = Instant::now() + Duration::from_millis(expect.within_ms);
-        let mut passed_over = Vec::new();
-        let message = loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let next = self.socket(&expect.socket)?.next(left).await;
-            match next.with_context(|| format!("after {passed_over:?}"))? {
-                Received::Message(message) => match pattern::check(&pattern, Some(&message)) {
-                    Ok(()) => break message,
-                    Err(error) if expect.next => bail!("{error} in {message}"),
-                    Err(_) => passed_over.push(message["type"].as_str().unwrap_or("?").to_owned()),
-                },
-                Received::Closed(code) => bail!("closed with {code} after {passed_over:?}"),
-            }
+        let mut unasked = self.unasked.remove(&expect.socket).unwrap_or_default();
+        let like = |message: &Value| pattern::check(&pattern, Some(message)).is_ok();
+        let message = match unasked.iter().position(like) {
+            Some(at) if at == 0 || !expect.next => unasked.remove(at),
+            _ => loop {
+                let left = end.saturating_duration_since(Instant::now());
+                let next = self.socket(&expect.socket)?.next(left).await;
+                match next.with_context(|| format!("after {}", types(&unasked)))? {
+                    Received::Message(message) => match pattern::check(&pattern, Some(&message)) {
+                        Ok(()) => break message,
+                        Err(error) if expect.next => bail!("{error} in {message}"),
+                        Err(_) => unasked.push(message),
+                    },
+                    Received::Closed(code) => bail!("closed with {code} after {}", types(&unasked)),
+                }
+            },
         };
+        self.unasked.insert(expect.socket.clone(), unasked);
         for (name, place) in &expect.save {
             let value = message.pointer(place).cloned();
             self.vars.set(name, value.with_context(|| format!("no {place} to save"))?);
@@ -272,17 +279,21 @@ impl<'a> Run<'a> {
     async fn never(&mut self, never: &Never) -> Result<()> {
         let pattern = self.vars.fill(&never.message)?;
         let end = Instant::now() + Duration::from_millis(never.for_ms);
+        let mut unasked = self.unasked.remove(&never.socket).unwrap_or_default();
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.socket(&never.socket)?.next(left).await {
-                Err(_) => return Ok(()), // Nothing more came.
+                Err(_) => break, // Nothing more came.
                 Ok(Received::Closed(code)) => bail!("closed with {code}"),
-                Ok(Received::Message(message)) => {
-                    let like = pattern::check(&pattern, Some(&message)).is_ok();
-                    ensure!(!like, "{} got {message}", never.socket);
-                }
+                Ok(Received::Message(message)) => unasked.push(message),
             }
         }
+        let like = |message: &&Value| pattern::check(&pattern, Some(message)).is_ok();
+        if let Some(message) = unasked.iter().find(like) {
+            bail!("{} got {message}", never.socket);
+        }
+        self.unasked.insert(never.socket.clone(), unasked);
+        Ok(())
     }
 
     async fn closed(&mut self, closed: &Closed) -> Result<()> {
@@ -313,4 +324,10 @@ fn judge_problem(code: &str, expect: &Answer, got: &Answered) -> Result<()> {
         ensure!(named, "`errors` does not name {field}");
     }
     Ok(())
+}
+
+/// Types of messages, for people.
+fn types(messages: &[Value]) -> String {
+    let types = messages.iter().map(|message| message["type"].as_str().unwrap_or("?"));
+    format!("[{}]", types.collect::<Vec<_>>().join(", "))
 }

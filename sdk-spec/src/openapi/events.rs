@@ -23,5 +23,6 @@ pub(super) struct Api;
 /// `oldest_seq`.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
     params(EventsQuery), responses((status = 200, body = EventsPage)),
+    extensions(("x-scope" = json!("events:read"))),
     security(("key" = []), ("key_basic" = [])))]
 fn list_events() {}

@@ -25,6 +25,7 @@ pub(super) struct Api;
     responses((status = 200, content((Usage = "application/json"), (String = "text/csv",
         example = "room,day,stays,participant_seconds,camera_seconds,microphone_seconds,screen_seconds,screen_audio_seconds,recorded_seconds,bytes_received,bytes_sent\r\n,2026-11-21,2,5400,3600,5400,0,0,0,104857600,314572800\r\n")),
         headers(("Link" = String, description = "The next page, `rel=\"next\"`; none on the last")))),
+    extensions(("x-scope" = json!("usage:read"))),
     security(("key" = []), ("key_basic" = [])))]
 fn read_usage() {}
 
@@ -35,12 +36,14 @@ fn read_usage() {}
     operation_id = "listRoomSessions",
     params(("room" = String, Path, description = "`rm_…`"), Page),
     responses((status = 200, body = SessionList)),
+    extensions(("x-scope" = json!("rooms:read"))),
     security(("key" = []), ("key_basic" = [])))]
 fn list_room_sessions() {}
 
 /// List the stays of a handle, newest first. Scope `privacy:read`.
 #[utoipa::path(get, path = "/v1/sessions", tag = "privacy", operation_id = "listSessions",
     params(SessionsQuery), responses((status = 200, body = SessionList)),
+    extensions(("x-scope" = json!("privacy:read"))),
     security(("key" = []), ("key_basic" = [])))]
 fn list_sessions() {}
 
@@ -51,5 +54,6 @@ fn list_sessions() {}
 /// repeated. Backups that were made before hold the handle until they are deleted.
 #[utoipa::path(post, path = "/v1/erasures", tag = "privacy", operation_id = "createErasure",
     request_body = CreateErasure, responses((status = 200, body = Erasure)),
+    extensions(("x-scope" = json!("privacy:erase"))),
     security(("key" = []), ("key_basic" = [])))]
 fn create_erasure() {}
