@@ -12,7 +12,6 @@ use std::{
 use common::{World, databases::Place, offer, past};
 use reqwest::Method;
 use serde_json::{Value, json};
-use signaling::{Store, Vault};
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 use tracing_subscriber::fmt::MakeWriter;
 

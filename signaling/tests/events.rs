@@ -15,7 +15,7 @@ use common::{
 use reqwest::{Method, StatusCode};
 use sdk_spec::{limits::EVENTS_WAITING_MAX, scope::Scope};
 use serde_json::{Value, json};
-use signaling::{Store, Vault, admin};
+use signaling::admin;
 
 on_both!(
     a_poll_is_woken_by_an_event_and_ends_with_the_server,

@@ -85,7 +85,7 @@ fn at_once(steps: &[Step], rooms: &[RoomId]) -> Usage {
 
 fn runner() -> TestRunner {
     let seed: [u8; 32] = secret::random();
-    println!("seed {seed:?}");
+    eprintln!("seed {seed:?}");
     TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
 }
 

@@ -126,8 +126,8 @@ fn publishing(steps: &[Step], until: usize, who: u8, source: u8) -> bool {
         _ => None,
     };
     // Only what is said while it is in counts.
-    let said = (0..until).filter(|&i| present(steps, i, who)).filter_map(|i| mine(&steps[i]));
-    present(steps, until, who) && said.last().unwrap_or(false)
+    let mut said = (0..until).filter(|&i| present(steps, i, who)).filter_map(|i| mine(&steps[i]));
+    present(steps, until, who) && said.next_back().unwrap_or(false)
 }
 
 /// Hour by hour, who was in.
@@ -188,7 +188,7 @@ fn counts_bytes(steps: &[Step], i: usize, who: u8) -> bool {
     let hours = |index: usize| steps[..=index].iter().map(|s| u64::from(s.hours)).sum::<u64>();
     let was_in = |index: &usize| present(steps, *index, who);
     // The event after which it was not in any more.
-    let last = (0..=i).filter(was_in).last();
+    let last = (0..=i).filter(was_in).next_back();
     last.is_some_and(|last| last == i || hours(last) == hours(i))
 }
 
