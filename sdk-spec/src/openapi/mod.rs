@@ -10,6 +10,7 @@ mod events;
 mod keys;
 mod operator;
 mod rooms;
+mod scopes;
 mod usage;
 mod webhooks;
 
@@ -61,6 +62,7 @@ pub fn document() -> openapi::OpenApi {
         api.merge(part);
     }
     Security.modify(&mut api);
+    scopes::Scopes.modify(&mut api);
     Failures.modify(&mut api);
     api
 }

@@ -6,12 +6,22 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
 };
 use proptest::prelude::*;
-use sdk_spec::room::{Kind, RoomSettings};
+use sdk_spec::{
+    handle::Handle,
+    rest::{keys::ProjectState, operator::UpdateProject},
+    room::{Kind, RoomSettings},
+};
 use serde_json::{Value, json};
 use sfu_proto::id::RoomId;
 
 use super::*;
-use crate::{admin, domain::Charter, secret, store::NewRoom, vault::Vault};
+use crate::{
+    admin,
+    domain::{Actor, Ban, Charter},
+    secret,
+    store::{Author, Creation, NewRoom, NewTokenKey},
+    vault::Vault,
+};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -317,4 +327,126 @@ fn any_changed_byte_is_refused() {
     proptest!(|(junk in "[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,3}")| {
         prop_assert!(runtime.block_on(verify(&world.store, &junk, NOW * 1000)).is_err());
     });
+}
+
+/// Registers a token key as a partner does.
+async fn register(world: &World, verifier: Verifier, not_after_ms: Option<u64>) -> String {
+    let key = NewTokenKey {
+        id: secret::opaque_id("tk_"),
+        project: world.key.project.clone(),
+        name: None,
+        not_after_ms,
+        verifier,
+    };
+    let made = world.store.insert_token_key(&key, &author(), None).await.unwrap();
+    assert_eq!(made, Creation::Made);
+    key.id
+}
+
+fn author() -> Author {
+    Author::new(Actor::System, NOW * 1000)
+}
+
+/// A token with this header, signed by `sign`.
+fn offline(
+    world: &World,
+    kid: &str,
+    alg: &str,
+    jti: &str,
+    sign: impl Fn(&[u8]) -> Vec<u8>,
+) -> String {
+    let header = json!({ "typ": "room+jwt", "alg": alg, "kid": kid }).to_string();
+    let mut claims = world.claims();
+    claims["jti"] = json!(jti);
+    let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims.to_string()));
+    let signature = BASE64.encode(sign(signed.as_bytes()));
+    format!("{signed}.{signature}")
+}
+
+#[tokio::test]
+async fn tokens_of_registered_keys_are_accepted_by_the_algorithm_of_the_key_only() {
+    let world = world().await;
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let public = pair.public_key().as_ref().to_vec();
+    let ed = register(&world, Verifier::Ed25519(public.clone()), None).await;
+    let secret = vec![7; 32];
+    let hs = register(&world, Verifier::HmacSha256(secret.clone()), None).await;
+    let by_pair = |text: &[u8]| pair.sign(text).as_ref().to_vec();
+    let by_mac = |key: &[u8], text: &[u8]| {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref().to_vec()
+    };
+    let good = [
+        offline(&world, &ed, "EdDSA", "a", by_pair),
+        offline(&world, &hs, "HS256", "b", |text| by_mac(&secret, text)),
+    ];
+    for token in &good {
+        assert_eq!(world.refusal(token).await, None);
+        assert_eq!(world.refusal(token).await, Some("replayed"));
+    }
+    let bad = [
+        (offline(&world, &ed, "HS256", "c", |text| by_mac(&public, text)), "algorithm"),
+        (offline(&world, &ed, "EdDSA", "c", |text| by_mac(&public, text)), "signature"),
+        (offline(&world, &hs, "EdDSA", "c", by_pair), "algorithm"),
+        (offline(&world, &hs, "HS256", "c", by_pair), "signature"),
+        (offline(&world, &hs, "HS256", "c", |text| by_mac(b"", text)), "signature"),
+        (offline(&world, &hs, "HS512", "c", |text| by_mac(&secret, text)), "algorithm"),
+        (offline(&world, &hs, "none", "c", |_| Vec::new()), "algorithm"),
+        (offline(&world, &world.key.id, "HS256", "c", |text| by_mac(&secret, text)), "algorithm"),
+    ];
+    for (token, reason) in bad {
+        assert_eq!(world.refusal(&token).await, Some(reason));
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_back_is_refused_from_the_next_token_on() {
+    let world = world().await;
+    let (store, project) = (&world.store, world.key.project.clone());
+    let secret = vec![9; 32];
+    let mac = |text: &[u8]| {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), text).as_ref().to_vec()
+    };
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let public = pair.public_key().as_ref().to_vec();
+    let sign = |text: &[u8]| pair.sign(text).as_ref().to_vec();
+    // The end of a key.
+    let ended = register(&world, Verifier::HmacSha256(secret.clone()), Some(NOW * 1000)).await;
+    let token = offline(&world, &ended, "HS256", "a", mac);
+    assert_eq!(world.refusal(&token).await, Some("expired_key"));
+    // The revocation of a key, told only to who has a right signature.
+    let key = register(&world, Verifier::Ed25519(public), None).await;
+    let token = |jti: &str| offline(&world, &key, "EdDSA", jti, sign);
+    let next = key::generate(&project).unwrap();
+    assert!(store.revoke_token(&project, (Some(&key), "r"), u64::MAX, &author()).await.unwrap());
+    assert_eq!(world.refusal(&token("r")).await, Some("revoked"));
+    assert!(store.revoke_token(&project, (None, "s"), u64::MAX, &author()).await.unwrap());
+    assert_eq!(world.refusal(&token("s")).await, Some("revoked"));
+    let foreign = store.revoke_token("pj_other", (Some(&key), "t"), 1, &author()).await;
+    assert!(!foreign.unwrap());
+    // A ban, of the room and of the project.
+    let ban = Ban { handle: Handle::parse("user-1").unwrap(), until_ms: None };
+    for room in [None, Some(world.room)] {
+        let row = store.ban(&project, room, &ban, &author()).await.unwrap();
+        let id = row.ok().unwrap().id;
+        assert_eq!(world.refusal(&token("u")).await, Some("banned"));
+        assert!(store.unban("pj_other", &id, &author()).await.unwrap().is_none());
+        assert!(store.unban(&project, &id, &author()).await.unwrap().is_some());
+    }
+    let other = new_room(store, &project).await;
+    store.ban(&project, Some(other), &ban, &author()).await.unwrap().ok().unwrap();
+    assert_eq!(world.refusal(&token("u")).await, None, "a ban used no token up");
+    // Suspension.
+    let state = |state| UpdateProject { state: Some(state), ..UpdateProject::default() };
+    store.update_project(&project, &state(ProjectState::Suspended), &author()).await.unwrap();
+    assert_eq!(world.refusal(&token("v")).await, Some("suspended"));
+    store.update_project(&project, &state(ProjectState::Active), &author()).await.unwrap();
+    assert_eq!(world.refusal(&token("v")).await, None);
+    assert!(store.revoke_token_key((&project, &key), &next, &author()).await.unwrap());
+    assert_eq!(world.refusal(&token("w")).await, Some("revoked_key"));
+    assert_eq!(world.refusal(&token("w").replace('A', "B")).await.is_some(), true);
+    // One of ours is replaced, so that tokens can be minted.
+    assert!(store.revoke_token_key((&project, &world.key.id), &next, &author()).await.unwrap());
+    assert_eq!(world.refusal(&world.good()).await, Some("revoked_key"));
+    let now = store.signing_key_of(&project).await.unwrap().unwrap();
+    assert_eq!(now.id, next.id);
 }
