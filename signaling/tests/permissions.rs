@@ -152,7 +152,7 @@ impl World {
             ("key", make("/v1/keys", scopes, "/key/id").await),
             ("token-key", make("/v1/token-keys", token_key, "/key/id").await),
             ("ban", make("/v1/bans", json!({ "handle": "user-9" }), "/id").await),
-            ("webhook", make("/v1/webhooks", hook, "/webhook/id").await),
+            ("webhook", make("/v1/webhooks", hook, "/id").await),
             ("seq", String::from("0")),
         ]);
         Tenant { project, key, ids, tokens: Vec::new() }

@@ -60,7 +60,7 @@ async fn new_room(store: &Store, project: &str) -> RoomId {
         charter: Charter::new(Kind::AdHoc, &RoomSettings::default()),
         commits: 0,
     };
-    store.create_room(&room, &crate::domain::Actor::System, 100, None).await.unwrap().unwrap();
+    store.create_room(&room, &Actor::System, 100, None).await.unwrap().unwrap();
     id
 }
 

@@ -53,10 +53,21 @@ fn accepts(verifier: &Verifier, jws: &str) -> bool {
 #[test]
 fn macs_are_accepted_exactly_when_they_are_right() {
     let (mut accepted, mut refused, mut stricter) = (0, 0, Vec::new());
-    for case in cases().iter().filter(|case| case.key["kty"] == "oct") {
+    let all = cases();
+    let right: Vec<&str> = all.iter().filter(|c| c.valid).map(|c| c.jws.as_str()).collect();
+    for case in all.iter().filter(|case| case.key["kty"] == "oct") {
         assert_eq!(case.key["alg"], "HS256");
         let secret = BASE64.decode(case.key["k"].as_str().unwrap()).unwrap();
-        let got = accepts(&Verifier::HmacSha256(secret), &case.jws);
+        let verifier = Verifier::HmacSha256(secret);
+        let got = accepts(&verifier, &case.jws);
+        if !case.valid && right.contains(&case.jws.as_str()) {
+            // The file lost the padding that these two are about: we add it.
+            assert!([367, 370].contains(&case.id), "{}", case.id);
+            for padded in [case.jws.replacen('.', "=.", 1), case.jws.replace("A.", "A==.")] {
+                assert!(padded != case.jws && !accepts(&verifier, &padded));
+            }
+            continue;
+        }
         assert!(case.valid || !got, "case {} is wrong and accepted", case.id);
         match (case.valid, got) {
             (true, true) => accepted += 1,
@@ -64,7 +75,7 @@ fn macs_are_accepted_exactly_when_they_are_right() {
             (false, _) => refused += 1,
         }
     }
-    assert_eq!(refused, 30);
+    assert_eq!(refused, 28);
     // Characters outside of base64url are inserted in these two: some libraries skip them.
     assert!(stricter.iter().all(|id| [372, 373].contains(id)), "{stricter:?}");
     assert_eq!(accepted + stricter.len(), 10);
