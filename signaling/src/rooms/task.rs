@@ -325,7 +325,6 @@ impl Task {
         self.rooms.metrics.participants.add(i64::from(now) - i64::from(before));
         self.counts.waiting.store(self.room.waiting(), Relaxed);
         self.counts.participants_max.store(self.room.participants_max(), Relaxed);
-        self.counts.waiting.store(self.room.waiting(), Relaxed);
     }
 
     /// Effects in order. Slow sockets found on the way are detached afterwards, which gives more.
