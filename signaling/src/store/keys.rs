@@ -352,3 +352,6 @@ fn info(row: &AnyRow) -> Result<ApiKeyInfo, StoreError> {
         revoked: time(row, "revoked_at")?.is_some(),
     })
 }
+
+#[cfg(test)]
+mod tests;
