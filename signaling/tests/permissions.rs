@@ -1,7 +1,7 @@
 //! Who may do what: every operation of `openapi.json` with every scope, on own and on foreign things.
 //!
 //! The declared table stands here. It is compared with the document, and the server with it.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests, and what they report")]
 
 mod common;
 

@@ -443,7 +443,7 @@ async fn what_was_taken_back_is_refused_from_the_next_token_on() {
     assert_eq!(world.refusal(&token("v")).await, None);
     assert!(store.revoke_token_key((&project, &key), &next, &author()).await.unwrap());
     assert_eq!(world.refusal(&token("w")).await, Some("revoked_key"));
-    assert_eq!(world.refusal(&token("w").replace('A', "B")).await.is_some(), true);
+
     // One of ours is replaced, so that tokens can be minted.
     assert!(store.revoke_token_key((&project, &world.key.id), &next, &author()).await.unwrap());
     assert_eq!(world.refusal(&world.good()).await, Some("revoked_key"));

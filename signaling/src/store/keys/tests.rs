@@ -57,7 +57,7 @@ async fn keys_from_before_the_data_key_stay_good_and_are_sealed(place: Place) {
          VALUES ('old', $1, $2, 'rooms:read', 1)",
     )
     .bind(&world.project)
-    .bind(secret::sha256(secret).to_vec())
+    .bind(sha256(secret).to_vec())
     .execute(&mut *tx)
     .await
     .unwrap();
