@@ -21,7 +21,7 @@ use crate::secret;
 /// First byte of everything sealed: names the key, for a later rotation.
 const VERSION: u8 = 1;
 /// Bytes of the data key.
-pub const DATA_KEY_BYTES: usize = 32;
+pub(crate) const DATA_KEY_BYTES: usize = 32;
 
 /// The data key. No `Debug`: it is a secret.
 pub struct Vault {
@@ -46,7 +46,7 @@ pub enum VaultError {
 /// Sealed bytes that do not open: changed, moved, or of another data key.
 #[derive(Debug, thiserror::Error)]
 #[error("sealed bytes do not open")]
-pub struct Unsealed;
+pub(crate) struct Unsealed;
 
 impl Vault {
     /// A vault of a key.

@@ -3,7 +3,13 @@
 //!
 //! The server is a process of its own: this test's binary, started again. About a thousand changes
 //! here; the long run: `cargo test -p signaling --test journal ten_thousand -- --ignored --nocapture`.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::await_holding_lock,
+    clippy::zombie_processes,
+    reason = "tests"
+)]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Rooms by REST against a running server: filters, entity tags, changes, breakout rooms, and what
 //! the event log has of them.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;
 

@@ -20,8 +20,8 @@ pub(super) fn render(text: &str) -> String {
                 rows.push(row);
             }
             out += &table(&rows);
-        } else if line.starts_with("- ") {
-            let mut items = vec![line[2..].to_owned()];
+        } else if let Some(first) = line.strip_prefix("- ") {
+            let mut items = vec![first.to_owned()];
             while let Some(next) = lines.next_if(|l| l.starts_with("- ") || l.starts_with("  ")) {
                 match (next.strip_prefix("- "), items.last_mut()) {
                     (None, Some(item)) => *item += &format!(" {}", next.trim()),

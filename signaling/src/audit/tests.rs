@@ -37,8 +37,8 @@ async fn change(store: &Store, tree: &str, n: u64) {
         actor: &Actor::Key(String::from("k1")),
         action: "room.update",
         object: &format!("rm_{n}"),
-        before: (n % 2 == 0).then_some(before.as_bytes()),
-        after: (n % 3 == 0).then_some(after.as_bytes()),
+        before: n.is_multiple_of(2).then_some(before.as_bytes()),
+        after: n.is_multiple_of(3).then_some(after.as_bytes()),
         now_ms: 1000 + n,
     };
     tx.audit(&change).await.unwrap();

@@ -176,7 +176,9 @@ impl Store {
             let RoomRow { id, charter, .. } = room;
             let (reference, ends_at_ms) = (charter.reference.clone(), charter.ends_at_ms);
             let child = BreakoutRoom { id: *id, reference, ends_at_ms };
-            charter.parent.map(|parent| children.entry(parent).or_default().push(child));
+            if let Some(parent) = charter.parent {
+                children.entry(parent).or_default().push(child);
+            }
         }
         for room in &mut rooms {
             room.charter.breakouts = children.remove(&room.id).unwrap_or_default();

@@ -188,7 +188,7 @@ fn counts_bytes(steps: &[Step], i: usize, who: u8) -> bool {
     let hours = |index: usize| steps[..=index].iter().map(|s| u64::from(s.hours)).sum::<u64>();
     let was_in = |index: &usize| present(steps, *index, who);
     // The event after which it was not in any more.
-    let last = (0..=i).filter(was_in).next_back();
+    let last = (0..=i).rfind(was_in);
     last.is_some_and(|last| last == i || hours(last) == hours(i))
 }
 

@@ -79,7 +79,7 @@ async fn receiver(
     let serving = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = vec![0; 4096];
-        stream.read(&mut request).await.unwrap();
+        assert!(stream.read(&mut request).await.unwrap() > 0);
         let mut written = 0;
         let mut next = head;
         while stream.write_all(&next).await.is_ok() && !more.is_empty() {

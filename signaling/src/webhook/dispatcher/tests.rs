@@ -407,7 +407,8 @@ async fn processes_share_the_work_and_take_over(place: Place) {
     let (mut one, mut two) = (world.dispatcher(), world.dispatcher());
     for _ in 0..200 {
         let (a, b) = tokio::join!(one.turn(world.now), two.turn(world.now));
-        (a.unwrap(), b.unwrap());
+        a.unwrap();
+        b.unwrap();
         for dispatcher in [&mut one, &mut two] {
             while !dispatcher.flights.is_empty() {
                 dispatcher.landing().await;
