@@ -204,7 +204,7 @@ pub struct Cut {
 ///
 /// # Errors
 /// A file that cannot be read, or is not of the format.
-pub fn load(folder: &Path) -> Result<Vec<Suite>> {
+pub(super) fn load(folder: &Path) -> Result<Vec<Suite>> {
     let mut paths: Vec<_> = fs::read_dir(folder)
         .with_context(|| format!("the folder of cases {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
