@@ -111,8 +111,12 @@ pub enum ConfigError {
     /// A cap of nothing.
     #[error("connections_max and connections_per_address_max must be at least 1")]
     Connections,
-    /// Nothing kept, or usage for less than what it is counted from.
-    #[error("retention: must be at least 1 day each, and usage_days at least events_days")]
+    /// Nothing kept, events for less time than webhooks are tried, or usage for less than what it is
+    /// counted from.
+    #[error(
+        "retention: events_days must be at least 6, history_days at least 1, and usage_days at \
+         least events_days"
+    )]
     Retention,
 }
 
@@ -176,7 +180,10 @@ impl Config {
             errors.push(ConfigError::Connections);
         }
         let Retention { events_days, history_days, usage_days } = self.retention;
-        if events_days == 0 || history_days == 0 || usage_days < events_days {
+        if events_days < crate::limits::EVENTS_DAYS_MIN
+            || history_days == 0
+            || usage_days < events_days
+        {
             errors.push(ConfigError::Retention);
         }
         errors.extend(self.webhooks.validate().err().map(ConfigError::Webhooks));
@@ -220,6 +227,17 @@ mod tests {
         let errors = config.validate().unwrap_err();
         let wanted = [ConfigError::PlainHttp, ConfigError::PublicUrl, ConfigError::PublicOperator];
         assert_eq!(errors, wanted);
+    }
+
+    #[test]
+    fn events_are_kept_longer_than_webhooks_are_tried() {
+        let mut config = Config::default();
+        for (days, is_right) in [(1, false), (5, false), (6, true)] {
+            config.retention.events_days = days;
+            assert_eq!(config.validate().is_ok(), is_right, "{days}");
+        }
+        let told = ConfigError::Retention.to_string();
+        assert!(told.contains(&format!("at least {},", crate::limits::EVENTS_DAYS_MIN)));
     }
 
     #[test]

@@ -95,6 +95,9 @@ pub const POLL_LOOK: Duration = Duration::from_secs(1);
 pub const POLL_PAUSE: Duration = Duration::from_millis(100);
 /// Events that one request looks at: 10 ms of the database for a filter that finds nothing.
 pub const EVENTS_SCANNED_MAX: u64 = 10_000;
+/// Days of the event log at least: longer than an endpoint of webhooks may fail (5 days), whose events
+/// wait there.
+pub const EVENTS_DAYS_MIN: u32 = 6;
 /// Events of a project that one purge deletes: some 100 ms in which SQLite writes nothing else.
 pub const EVENTS_PURGED_MAX: u64 = 20_000;
 /// Events counted in one transaction: some 10 ms in which SQLite writes nothing else.
@@ -148,6 +151,11 @@ pub const FAILED_ADDRESSES_MAX: usize = 50_000;
 
 /// How often expired rows are deleted.
 pub const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// Rows of a table that one transaction of a purge deletes: some 20 ms in which SQLite writes nothing
+/// else, far below [`STORE_STATEMENT`].
+pub const PURGE_BATCH: u64 = 2_000;
+/// Such transactions for a table in one purge: 200,000 rows a minute.
+pub const PURGE_BATCHES_MAX: u32 = 100;
 /// How long a closed room's row is kept.
 pub const CLOSED_ROOM_MS: u64 = 24 * 3600 * 1000;
 /// How long the row of a revoked key is kept: for the operator's questions.
@@ -177,12 +185,18 @@ pub const WEBHOOK_ATTEMPT: Duration = Duration::from_secs(15);
 pub const WEBHOOK_TEST: Duration = Duration::from_secs(10);
 /// Tests of webhook endpoints at the same time.
 pub const WEBHOOK_TESTS_MAX: usize = 32;
+/// Of them, those of one project: none can keep all others from testing.
+pub const WEBHOOK_PROJECT_TESTS_MAX: usize = 4;
 /// How long one address of a receiver may take to accept a connection.
 pub const WEBHOOK_CONNECT: Duration = Duration::from_secs(5);
 /// Addresses of a receiver that are tried in one attempt.
 pub const WEBHOOK_ADDRESSES_MAX: usize = 3;
 /// Name lookups at the same time; each holds a thread for as long as the system's resolver takes.
 pub const WEBHOOK_LOOKUPS_MAX: usize = 64;
+/// Of them, those of one project, whose name servers may be slow on purpose.
+pub const WEBHOOK_PROJECT_LOOKUPS_MAX: usize = 8;
+/// How long an attempt waits for its turn to look a name up, before [`WEBHOOK_ATTEMPT`] begins.
+pub const WEBHOOK_LOOKUP_WAIT: Duration = Duration::from_secs(4);
 /// Bytes of the head of a receiver's answer.
 pub const WEBHOOK_ANSWER_HEAD: usize = 16 * 1024;
 /// Bytes of the body of a receiver's answer that are read, and thrown away.
@@ -216,7 +230,9 @@ pub const WEBHOOK_DELIVERED_MS: u64 = public::WEBHOOK_LOG_DAYS as u64 * 24 * 360
 pub const WEBHOOK_DEAD_MS: u64 = 30 * 24 * 3600 * 1000;
 
 const _: () = assert!(WEBHOOK_TEST.as_secs() < REQUEST.as_secs());
-const _: () = assert!(WEBHOOK_LEASE_LEFT_MS > WEBHOOK_ATTEMPT.as_millis() as u64);
+const _: () = assert!(
+    WEBHOOK_LEASE_LEFT_MS > (WEBHOOK_ATTEMPT.as_millis() + WEBHOOK_LOOKUP_WAIT.as_millis()) as u64
+);
 const _: () = assert!(WEBHOOK_LEASE_MS > WEBHOOK_LEASE_RENEW_MS);
 const _: () = assert!(WEBHOOK_LEASE_RENEW_MS > WEBHOOK_LEASE_LEFT_MS + 10_000);
 

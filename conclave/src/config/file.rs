@@ -189,7 +189,7 @@ impl Media {
 section! {
     /// How long things are kept.
     Retention = "retention" {
-        /// Days of the event log: what partners can catch up with.
+        /// Days of the event log: what partners can catch up with. At least 6: webhooks wait there for 5.
         events_days: u32 = server().retention.events_days;
         /// Days of histories: which handle was in which room.
         history_days: u32 = server().retention.history_days;

@@ -9,7 +9,7 @@ use utoipa::{
     openapi::{ArrayBuilder, ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-use super::{Timestamp, collect, range};
+use super::{Timestamp, collect, is_opaque_name, range};
 use crate::{event::What, limits, problem::FieldError};
 
 /// How a delivery is signed.
@@ -448,7 +448,8 @@ impl Replay {
     pub fn wanted(self) -> Result<Wanted, Vec<FieldError>> {
         let wrong = |field: &str, reason: &str| Err(vec![FieldError::new(field, reason)]);
         match (self.event, self.after, self.until, self.failed) {
-            (Some(event), None, None, None) => Ok(Wanted::One(event)),
+            (Some(event), None, None, None) if is_opaque_name(&event) => Ok(Wanted::One(event)),
+            (Some(_), None, None, None) => wrong("event", "must be the id of an event"),
             (None, Some(after), until, None) => match until.unwrap_or(u64::MAX) {
                 until if until <= after => wrong("until", "must be above `after`"),
                 until => Ok(Wanted::Range(after, until)),

@@ -109,6 +109,11 @@ async fn every_change_of_the_log_is_found() {
     assert_eq!(check("pj_a", &key, &no_end).findings, [short]);
     assert_eq!(check("pj_a", &key, &lines[..12]).findings, [Finding::NoCheckpoint]);
     assert!(!check("pj_b", &key, &lines).findings.is_empty(), "another tree");
+    change(&world.store, "pj_a", 12).await;
+    let mut longer = exported(&world.store, "pj_a").await;
+    longer[13] = lines[12].clone();
+    let open = Finding::Uncovered { covered: 12, entries: 13 };
+    assert_eq!(check("pj_a", &key, &longer).findings, [open], "an end that nothing proves");
 }
 
 #[tokio::test]

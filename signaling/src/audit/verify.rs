@@ -59,6 +59,13 @@ pub enum Finding {
     },
     /// No checkpoint was given: nothing is proven.
     NoCheckpoint,
+    /// No checkpoint that holds covers the last entries: they are not proven.
+    Uncovered {
+        /// Covered.
+        covered: u64,
+        /// Read.
+        entries: u64,
+    },
 }
 
 impl fmt::Display for Finding {
@@ -82,6 +89,12 @@ impl fmt::Display for Finding {
             Self::Short { covered, entries } => {
                 write!(f, "a checkpoint covers {covered} entries, only {entries} are here")
             }
+            Self::Uncovered { covered, entries } => write!(
+                f,
+                "of {entries} entries only {covered} are proven: give a newer checkpoint, or leave \
+                 out the last {}",
+                entries - covered
+            ),
             Self::NoCheckpoint => f.write_str("there is no checkpoint: nothing is proven"),
         }
     }
@@ -151,6 +164,11 @@ pub fn verify(tree: &str, key: &str, lines: impl BufRead) -> std::io::Result<Rep
     let public = note::public_key(tree, key).unwrap_or_default();
     for checkpoint in &checkpoints {
         check_checkpoint(tree, (&public, checkpoint), &grown, &mut report);
+    }
+    let (covered, entries) = (report.covered, report.entries);
+    // Where no checkpoint holds at all, that was said.
+    if covered < entries && report.checkpoints > 0 {
+        report.findings.push(Finding::Uncovered { covered, entries });
     }
     Ok(report)
 }

@@ -75,6 +75,16 @@ pub(crate) struct Step {
     pub(crate) taken_up: Vec<Entry>,
 }
 
+/// What of a [`Step`] is in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    Whole,
+    /// What became of deliveries: others changed the endpoint since it was read.
+    Settled,
+    /// It is no longer the owner's.
+    Nothing,
+}
+
 /// `(types, room)` of an endpoint hold for an event: `$first` and the next.
 macro_rules! filter {
     ($types:literal, $room:literal) => {
@@ -306,21 +316,21 @@ impl Store {
         row.as_ref().map(Payload::read).transpose()
     }
 
-    /// Writes what the owner of endpoints did, and keeps them until `until_ms`. Returns the ids of
-    /// those that are no longer `owner`'s: nothing was written of them.
+    /// Writes what the owner of endpoints did, and keeps them until `until_ms`. Tells of each step
+    /// what was written.
     pub(crate) async fn step_webhooks(
         &self,
         owner: &str,
         steps: &[Step],
         until_ms: u64,
         now_ms: u64,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<Written>, StoreError> {
         let mut tx = self.write().await?;
-        let mut lost = Vec::new();
+        let (mut all, mut stops) = (Vec::new(), Vec::new());
         for step in steps {
             let is_current = write_step(&mut tx, owner, step, until_ms).await?;
             if !is_current && !keep(&mut tx, owner, &step.id, until_ms, now_ms).await? {
-                lost.push(step.id.clone());
+                all.push(Written::Nothing);
                 continue;
             }
             for settled in &step.settled {
@@ -328,13 +338,17 @@ impl Store {
             }
             if is_current {
                 take_up(&mut tx, step, now_ms).await?;
-                if let Some(stop) = step.stop {
-                    tell_stop(&mut tx, step, stop, now_ms).await?;
-                }
+                stops.extend(step.stop.map(|stop| (step, stop)));
             }
+            all.push(if is_current { Written::Whole } else { Written::Settled });
+        }
+        // Endpoints are held before projects, and projects in one order, by everybody.
+        stops.sort_by(|(a, _), (b, _)| a.project.cmp(&b.project));
+        for (step, stop) in stops {
+            tell_stop(&mut tx, step, stop, now_ms).await?;
         }
         tx.commit().await?;
-        Ok(lost)
+        Ok(all)
     }
 }
 
@@ -624,15 +638,14 @@ fn read_delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
 }
 
 /// What is deleted in time, for [`Store::purge`].
-pub(super) fn expired(now_ms: u64) -> [(&'static str, u64); 2] {
+pub(super) fn expired(now_ms: u64) -> [(&'static str, &'static str, u64); 2] {
+    let before = |kept_ms| now_ms.saturating_sub(kept_ms);
     [
         (
-            "DELETE FROM deliveries WHERE state = 'delivered' AND last_at < $1",
-            now_ms.saturating_sub(limits::WEBHOOK_DELIVERED_MS),
+            "deliveries",
+            "state = 'delivered' AND last_at < $1",
+            before(limits::WEBHOOK_DELIVERED_MS),
         ),
-        (
-            "DELETE FROM deliveries WHERE state = 'dead' AND last_at < $1",
-            now_ms.saturating_sub(limits::WEBHOOK_DEAD_MS),
-        ),
+        ("deliveries", "state = 'dead' AND last_at < $1", before(limits::WEBHOOK_DEAD_MS)),
     ]
 }

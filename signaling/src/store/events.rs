@@ -125,6 +125,13 @@ impl Store {
         row.map_or(Ok(0), |row| unsigned(row.try_get("event_seq")?, "projects.event_seq"))
     }
 
+    /// How many events after number `after` are no longer kept.
+    pub(crate) async fn gone_after(&self, project: &str, after: u64) -> Result<u64, StoreError> {
+        // In this order: what comes meanwhile is not taken for gone.
+        let head = self.head(project).await?;
+        Ok(self.oldest(project, head).await?.saturating_sub(after + 1))
+    }
+
     /// The oldest `seq` that is kept; the next one when there is none.
     async fn oldest(&self, project: &str, head: u64) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT MIN(seq) AS seq FROM events WHERE project = $1")

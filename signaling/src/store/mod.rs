@@ -40,7 +40,7 @@ pub use backup::{BackupError, backup, restore};
 pub(crate) use bans::BanRow;
 pub(crate) use change::Tx;
 pub(crate) use creation::{After, Author, Creation};
-pub(crate) use deliveries::{Owned, Settled, Step};
+pub(crate) use deliveries::{Owned, Settled, Step, Written};
 pub use error::StoreError;
 #[allow(unused_imports, reason = "used as areas arrive")]
 pub(crate) use events::{Log, NewEvent, Wanted};
@@ -141,39 +141,26 @@ impl Store {
 
     /// Deletes what has expired. Returns how many rows went.
     pub(crate) async fn purge(&self, now_ms: u64) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
-        if !tx.is_only_sweeper().await? {
-            return Ok(0);
-        }
-        let mut gone = 0;
-        for (sql, before) in [
-            ("DELETE FROM used_tokens WHERE expires_at < $1", now_ms),
-            ("DELETE FROM idempotency WHERE expires_at < $1", now_ms),
-            ("DELETE FROM bans WHERE until IS NOT NULL AND until < $1", now_ms),
+        let revoked = now_ms.saturating_sub(limits::REVOKED_KEY_MS);
+        let closed = now_ms.saturating_sub(limits::CLOSED_ROOM_MS);
+        let here = [
+            ("used_tokens", "expires_at < $1", now_ms),
+            ("idempotency", "expires_at < $1", now_ms),
+            ("bans", "until IS NOT NULL AND until < $1", now_ms),
             (
-                "DELETE FROM bans WHERE room <> '' AND created_at < $1 AND NOT EXISTS \
+                "bans",
+                "room <> '' AND created_at < $1 AND NOT EXISTS \
                  (SELECT 1 FROM rooms WHERE rooms.id = bans.room AND rooms.closed_at IS NULL)",
                 now_ms,
             ),
-            (
-                "DELETE FROM api_keys WHERE revoked_at < $1",
-                now_ms.saturating_sub(limits::REVOKED_KEY_MS),
-            ),
-            (
-                "DELETE FROM signing_keys WHERE revoked_at < $1",
-                now_ms.saturating_sub(limits::REVOKED_KEY_MS),
-            ),
-            (
-                "DELETE FROM rooms WHERE closed_at IS NOT NULL AND closed_at < $1",
-                now_ms.saturating_sub(limits::CLOSED_ROOM_MS),
-            ),
-        ] {
-            gone += sqlx::query(sql).bind(int(before)).execute(&mut *tx).await?.rows_affected();
+            ("api_keys", "revoked_at < $1", revoked),
+            ("signing_keys", "revoked_at < $1", revoked),
+            ("rooms", "closed_at IS NOT NULL AND closed_at < $1", closed),
+        ];
+        let mut gone = 0;
+        for (table, condition, before) in here.into_iter().chain(deliveries::expired(now_ms)) {
+            gone += self.sweep(table, condition, before).await?;
         }
-        for (sql, before) in deliveries::expired(now_ms) {
-            gone += sqlx::query(sql).bind(int(before)).execute(&mut *tx).await?.rows_affected();
-        }
-        tx.commit().await?;
         Ok(gone)
     }
 }

@@ -23,6 +23,7 @@ on_both!(
     rooms_outlive_the_process_and_close_once,
     the_number_of_open_rooms_is_bounded_even_in_a_race,
     an_answer_is_remembered_until_it_expires,
+    a_backlog_is_purged_in_many_short_transactions,
     a_token_is_used_once_even_in_a_race,
 );
 
@@ -127,6 +128,23 @@ async fn an_answer_is_remembered_until_it_expires(place: Place) {
     assert_eq!(store.remember(&request(1, 2, 1001)).await.unwrap(), Remembered::New);
     assert_eq!(store.purge(5000).await.unwrap(), 1);
     assert_eq!(store.purge(5000).await.unwrap(), 0);
+}
+
+async fn a_backlog_is_purged_in_many_short_transactions(place: Place) {
+    let world = world(place).await;
+    let rows = 2 * limits::PURGE_BATCH + 7;
+    let bytes = match world.store.dialect {
+        Dialect::Sqlite => "CAST(CAST(i AS TEXT) AS BLOB)",
+        Dialect::Postgres => "CAST(CAST(i AS TEXT) AS BYTEA)",
+    };
+    let sql = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+         INSERT INTO idempotency (id, fingerprint, answer, expires_at) \
+         SELECT {bytes}, {bytes}, '', 1000 FROM n"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&world.store.writer).await.unwrap();
+    assert_eq!(world.store.purge(1000).await.unwrap(), 0);
+    assert_eq!(world.store.purge(5000).await.unwrap(), rows);
 }
 
 /// Uses up token `jti` of a signing key by `user-1`.

@@ -26,7 +26,11 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use url::Host;
 
-use super::{Attempt, Attempted, Carrier, Guard, guard::Place, sign};
+use super::{
+    Attempt, Attempted, Carrier, Guard,
+    guard::{Admission, Place},
+    sign,
+};
 use crate::{
     config::{Webhooks as Config, WebhooksError},
     limits,
@@ -75,13 +79,16 @@ impl Http {
         Ok(Self { guard, tls: TlsConnector::from(Arc::new(tls)) })
     }
 
-    async fn post(&self, attempt: Attempt) -> Result<Attempted, DeliveryResult> {
-        let place = self.guard.parse(&attempt.target.url);
-        let place = place.map_err(|_| DeliveryResult::Forbidden)?;
-        let addresses = self.guard.addresses(&place).await?;
-        let stream = self.open(&place, &addresses).await?;
+    async fn post(
+        &self,
+        attempt: Attempt,
+        place: &Place,
+        admission: Admission,
+    ) -> Result<Attempted, DeliveryResult> {
+        let addresses = self.guard.addresses(place, admission).await?;
+        let stream = self.open(place, &addresses).await?;
         let now_ms = attempt.now_ms;
-        exchange(stream, request(&place, attempt)?, now_ms).await
+        exchange(stream, request(place, attempt)?, now_ms).await
     }
 
     async fn open(
@@ -105,12 +112,18 @@ impl Http {
 }
 
 impl Carrier for Http {
-    async fn carry(&self, attempt: Attempt) -> Attempted {
-        match timeout(limits::WEBHOOK_ATTEMPT, self.post(attempt)).await {
+    async fn carry(&self, attempt: Attempt) -> Option<Attempted> {
+        let Ok(place) = self.guard.parse(&attempt.target.url) else {
+            return Some(Attempted::of(DeliveryResult::Forbidden));
+        };
+        // Not within the receiver's time: others may be what is waited for.
+        let admission = self.guard.admit(&place, &attempt.project).await?;
+        let posted = timeout(limits::WEBHOOK_ATTEMPT, self.post(attempt, &place, admission));
+        Some(match posted.await {
             Ok(Ok(attempted)) => attempted,
             Ok(Err(result)) => Attempted::of(result),
             Err(_) => Attempted::of(DeliveryResult::Timeout),
-        }
+        })
     }
 }
 
@@ -127,7 +140,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DeliveryResult> 
 }
 
 fn request(place: &Place, attempt: Attempt) -> Result<Request<Body>, DeliveryResult> {
-    let Attempt { target, event, body, now_ms } = attempt;
+    let Attempt { project: _, target, event, body, now_ms } = attempt;
     let signatures = sign::signatures(&target, &event, now_ms, &body);
     Request::post(&place.path)
         .header(header::HOST, &place.authority)

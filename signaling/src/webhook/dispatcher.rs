@@ -32,7 +32,7 @@ pub(super) use self::meters::Meters;
 use super::{Attempt, Attempted, Carrier, queue::Entry};
 use crate::{
     clock, limits, secret,
-    store::{Owned, Standing, Store, StoreError},
+    store::{Owned, Standing, Store, StoreError, Written},
 };
 
 /// What the event log is looked at most often: many events are one turn's work.
@@ -162,14 +162,17 @@ impl<C: Carrier> Dispatcher<C> {
             return Ok(());
         }
         let until_ms = now_ms + limits::WEBHOOK_LEASE_MS;
-        let lost = self.store.step_webhooks(&self.me, &steps, until_ms, now_ms).await?;
-        for step in steps {
-            if let Some(endpoint) = self.endpoints.get_mut(&step.id) {
-                endpoint.written(step, until_ms);
+        let written = self.store.step_webhooks(&self.me, &steps, until_ms, now_ms).await?;
+        for (step, written) in steps.into_iter().zip(written) {
+            let Some(endpoint) = self.endpoints.get_mut(&step.id) else { continue };
+            match written {
+                Written::Whole => endpoint.written(step, until_ms),
+                // What was not taken up there must not be sent from here.
+                Written::Settled => endpoint.written_in_part(until_ms),
+                Written::Nothing => {
+                    self.endpoints.remove(&step.id);
+                }
             }
-        }
-        for id in lost {
-            self.endpoints.remove(&id);
         }
         Ok(())
     }
@@ -187,6 +190,11 @@ impl<C: Carrier> Dispatcher<C> {
             let row = self.store.webhook_to_serve(&one.id).await?;
             // It may have been stopped just now.
             let Some(row) = row.filter(|row| row.standing == Standing::Enabled) else { continue };
+            let gone = self.store.gone_after(&row.project, row.after).await?;
+            if gone > 0 {
+                tracing::warn!(gone, webhook = row.id, "webhooks: events were kept too short");
+                self.meters.skip(gone);
+            }
             let limit = limits::WEBHOOK_PENDING_MAX;
             let pending = self.store.pending_deliveries(&one.id, limit).await?;
             match self.endpoints.get_mut(&one.id) {
@@ -280,7 +288,7 @@ async fn fly<C: Carrier>(store: Store, carrier: Arc<C>, order: Order) -> Option<
     match store.webhook_payload(&project, seq).await {
         Ok(Some(payload)) => {
             let (event, body) = (payload.event, payload.body);
-            Some(carrier.carry(Attempt { target, event, body, now_ms }).await)
+            carrier.carry(Attempt { project, target, event, body, now_ms }).await
         }
         Ok(None) => Some(Attempted::of(DeliveryResult::Expired)),
         Err(error) => {

@@ -13,10 +13,10 @@ use std::{
 };
 
 use sdk_spec::rest::webhooks::DeliveryResult;
-use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 use self::networks::{Network, is_global};
+use super::shares::{Share, Shares};
 use crate::{
     config::{Webhooks as Config, WebhooksError as GuardError},
     limits,
@@ -76,6 +76,9 @@ pub(crate) struct Place {
     is_allowed: bool,
 }
 
+/// Leave to look a name up, where there is one.
+pub(super) struct Admission(#[allow(dead_code, reason = "held")] Option<Share>);
+
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// The rules.
@@ -85,7 +88,7 @@ pub(crate) struct Guard {
     ports: Vec<u16>,
     lookup: Arc<Lookup>,
     /// Lookups under way: each holds a thread, even after its attempt was given up.
-    lookups: Arc<Semaphore>,
+    lookups: Shares,
 }
 
 impl Guard {
@@ -111,7 +114,7 @@ impl Guard {
             networks: config.allow_networks.iter().map(network).collect::<Result<_, _>>()?,
             ports: [443, 8443].into_iter().chain(config.ports.iter().copied()).collect(),
             lookup,
-            lookups: Arc::new(Semaphore::new(limits::WEBHOOK_LOOKUPS_MAX)),
+            lookups: Shares::new(limits::WEBHOOK_LOOKUPS_MAX, limits::WEBHOOK_PROJECT_LOOKUPS_MAX),
         })
     }
 
@@ -180,18 +183,34 @@ impl Guard {
         self.is_in_allowed(ip) || (is_global(ip) && !own.contains(&ip))
     }
 
+    /// Lets an attempt of `project` ask for addresses. `None` when too many are asked for now, by
+    /// this project or by all: not the receiver's fault.
+    pub(super) async fn admit(&self, place: &Place, project: &str) -> Option<Admission> {
+        match &place.host {
+            Host::Ipv4(_) | Host::Ipv6(_) => Some(Admission(None)),
+            Host::Domain(_) => {
+                let share = self.lookups.take(project, limits::WEBHOOK_LOOKUP_WAIT).await?;
+                Some(Admission(Some(share)))
+            }
+        }
+    }
+
     /// Where to connect to: addresses that were looked up now and are allowed.
     ///
     /// # Errors
     /// [`DeliveryResult::Forbidden`] or [`DeliveryResult::Unreachable`].
-    pub(super) async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, DeliveryResult> {
+    pub(super) async fn addresses(
+        &self,
+        place: &Place,
+        admission: Admission,
+    ) -> Result<Vec<SocketAddr>, DeliveryResult> {
         let found = match &place.host {
             Host::Ipv4(ip) => vec![IpAddr::from(*ip)],
             Host::Ipv6(ip) => vec![IpAddr::from(*ip)],
             // The operator's own names may stand in /etc/hosts. A name with a dot at its end is
             // never completed by a search list of this machine.
-            Host::Domain(name) if place.is_allowed => self.look_up(name.clone()).await?,
-            Host::Domain(name) => self.look_up(format!("{name}.")).await?,
+            Host::Domain(name) if place.is_allowed => self.look_up(name.clone(), admission).await?,
+            Host::Domain(name) => self.look_up(format!("{name}."), admission).await?,
         };
         let own = own_addresses();
         let allowed = found.iter().filter(|ip| place.is_allowed || self.permits(**ip, &own));
@@ -203,12 +222,15 @@ impl Guard {
         }
     }
 
-    async fn look_up(&self, name: String) -> Result<Vec<IpAddr>, DeliveryResult> {
+    async fn look_up(
+        &self,
+        name: String,
+        admission: Admission,
+    ) -> Result<Vec<IpAddr>, DeliveryResult> {
         let unreachable = DeliveryResult::Unreachable;
-        let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(|_| unreachable)?;
         let lookup = Arc::clone(&self.lookup);
         let found = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _admission = admission;
             lookup(&name)
         });
         found.await.map_err(|_| unreachable)?.map_err(|_| unreachable)

@@ -15,13 +15,14 @@ mod dispatcher;
 mod guard;
 mod queue;
 mod schedule;
+mod shares;
 mod sign;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prometheus::Registry;
 use sdk_spec::rest::webhooks::{DeliveryResult, Scheme};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 pub(crate) use self::{
     carrier::CarrierError,
@@ -31,7 +32,7 @@ pub(crate) use self::{
     schedule::{Attempted, Health, Stop},
     sign::Secrets,
 };
-use self::{carrier::Http, dispatcher::Meters};
+use self::{carrier::Http, dispatcher::Meters, shares::Shares};
 use crate::{config::Webhooks as Config, limits};
 
 /// What an endpoint's deliveries are made with. No `Debug`: secrets, and the path may be one.
@@ -46,6 +47,7 @@ pub(crate) struct Target {
 
 /// One event to be sent once. No `Debug`: it holds a handle.
 pub(crate) struct Attempt {
+    pub(crate) project: String,
     pub(crate) target: Arc<Target>,
     /// Event id, the `webhook-id`.
     pub(crate) event: String,
@@ -55,8 +57,8 @@ pub(crate) struct Attempt {
 
 /// Sends one event once.
 pub(crate) trait Carrier: Send + Sync + 'static {
-    /// What became of it.
-    fn carry(&self, attempt: Attempt) -> impl Future<Output = Attempted> + Send;
+    /// What became of it. `None`: it was not made, for want of something of ours.
+    fn carry(&self, attempt: Attempt) -> impl Future<Output = Option<Attempted>> + Send;
 }
 
 /// What the rest of signaling can ask for.
@@ -65,7 +67,7 @@ pub(crate) struct Webhooks {
     http: Arc<Http>,
     meters: Arc<Meters>,
     /// Tests being carried out.
-    tests: Semaphore,
+    tests: Shares,
     /// Endpoints or deliveries changed.
     pub(crate) changed: Arc<Notify>,
 }
@@ -81,7 +83,7 @@ impl Webhooks {
             http: Arc::new(Http::new(Arc::clone(&guard), config)?),
             guard,
             meters: Arc::new(Meters::new(registry)?),
-            tests: Semaphore::new(limits::WEBHOOK_TESTS_MAX),
+            tests: Shares::new(limits::WEBHOOK_TESTS_MAX, limits::WEBHOOK_PROJECT_TESTS_MAX),
             changed: Arc::default(),
         })
     }
@@ -93,9 +95,12 @@ impl Webhooks {
 
     /// Sends one event now, apart from all queues. `None` when too many such tests are under way.
     pub(crate) async fn test(&self, attempt: Attempt) -> Option<DeliveryResult> {
-        let _place = self.tests.try_acquire().ok()?;
+        let _place = self.tests.take(&attempt.project, Duration::ZERO).await?;
         let carried = tokio::time::timeout(limits::WEBHOOK_TEST, self.http.carry(attempt)).await;
-        let result = carried.map_or(DeliveryResult::Timeout, |attempted| attempted.result);
+        let result = match carried {
+            Ok(attempted) => attempted?.result,
+            Err(_) => DeliveryResult::Timeout,
+        };
         self.meters.count(result);
         Some(result)
     }

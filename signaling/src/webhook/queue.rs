@@ -58,6 +58,11 @@ impl Queue {
         self.flights.len()
     }
 
+    /// Rooms that something waits for or is under way to.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// Deliveries that could begin now if there were no breaker.
     pub(super) fn ready(&self, now_ms: u64) -> usize {
         self.heads.range(..=(now_ms, u64::MAX)).count()

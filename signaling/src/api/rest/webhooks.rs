@@ -27,7 +27,7 @@ use crate::{
     api::{
         Failure, Shared,
         auth::Partner,
-        problem::{Json, Params, PathId},
+        problem::{Json, OpaqueName, Params, PathId},
     },
     clock, secret,
     store::{By, Standing, WebhookRow},
@@ -46,7 +46,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 /// Id of an endpoint; whatever else stands in the path is the id of none.
-type Id = PathId<String>;
+type Id = PathId<OpaqueName>;
 
 /// `POST /v1/webhooks`.
 async fn create(
@@ -88,7 +88,7 @@ async fn list(
 async fn read(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
-    PathId(id): Id,
+    PathId(OpaqueName(id)): Id,
 ) -> Result<JsonBody<Webhook>, Failure> {
     partner.may(Scope::WebhooksWrite)?;
     let row = app.store.webhook(&partner.project, &id).await?;
@@ -99,7 +99,7 @@ async fn read(
 async fn update(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
-    PathId(id): Id,
+    PathId(OpaqueName(id)): Id,
     body: Json<UpdateWebhook>,
 ) -> Result<JsonBody<Webhook>, Failure> {
     partner.may(Scope::WebhooksWrite)?;
@@ -120,7 +120,7 @@ async fn update(
 async fn delete(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
-    PathId(id): Id,
+    PathId(OpaqueName(id)): Id,
 ) -> Result<StatusCode, Failure> {
     partner.may(Scope::WebhooksWrite)?;
     whole(async move {
@@ -137,7 +137,7 @@ async fn delete(
 async fn rotate(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
-    PathId(id): Id,
+    PathId(OpaqueName(id)): Id,
     body: Json<RotateSecret>,
 ) -> Result<JsonBody<CreatedWebhook>, Failure> {
     partner.may(Scope::WebhooksWrite)?;
@@ -157,7 +157,7 @@ async fn rotate(
 async fn test(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
-    PathId(id): Id,
+    PathId(OpaqueName(id)): Id,
 ) -> Result<JsonBody<WebhookTested>, Failure> {
     partner.may(Scope::WebhooksWrite)?;
     let (actor, now_ms) = (partner.actor(), clock::now_ms());
@@ -165,7 +165,8 @@ async fn test(
     let recorded = app.store.record_webhook_test(&id, by).await?;
     let (row, payload) = recorded.ok_or_else(missing)?;
     let (target, event) = (Arc::new(row.target), payload.event);
-    let attempt = Attempt { target, event: event.clone(), body: payload.body, now_ms };
+    let project = partner.project.to_string();
+    let attempt = Attempt { project, target, event: event.clone(), body: payload.body, now_ms };
     let result = app.webhooks.test(attempt).await;
     let busy = || Failure::new(Code::RateLimited).header(header::RETRY_AFTER, "10");
     let milliseconds = clock::now_ms().saturating_sub(now_ms);
@@ -176,7 +177,7 @@ async fn test(
 async fn deliveries(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
-    PathId(id): Id,
+    PathId(OpaqueName(id)): Id,
     Params(page): Params<DeliveryPage>,
 ) -> Result<JsonBody<DeliveryList>, Failure> {
     partner.may(Scope::WebhooksWrite)?;
@@ -197,7 +198,7 @@ async fn deliveries(
 async fn replay(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
-    PathId(id): Id,
+    PathId(OpaqueName(id)): Id,
     body: Json<Replay>,
 ) -> Result<Response, Failure> {
     partner.may(Scope::WebhooksWrite)?;

@@ -63,8 +63,9 @@ async fn post(http: &Http, url: String) -> (DeliveryResult, Duration) {
     let target = Target { url, schemes: vec![Scheme::V1], secrets, previous: None };
     let (target, event) = (Arc::new(target), String::from("ev_1"));
     let began = Instant::now();
-    let attempt = Attempt { target, event, body: Vec::from("{}"), now_ms: 0 };
-    (http.carry(attempt).await.result, began.elapsed())
+    let project = String::from("pj_1");
+    let attempt = Attempt { project, target, event, body: Vec::from("{}"), now_ms: 0 };
+    (http.carry(attempt).await.unwrap().result, began.elapsed())
 }
 
 /// A receiver that reads the request and then writes `head`, and `more` every `pause` until the

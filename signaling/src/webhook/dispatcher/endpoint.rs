@@ -137,12 +137,13 @@ impl Endpoint {
     }
 
     /// Whether more events are to be taken up: those that are would soon be sent. While the breaker
-    /// is open, one batch is enough for probes.
+    /// is open, events of two rooms are enough for probes; with one, an event that is always refused
+    /// would be every probe.
     pub(super) fn has_room(&self, now_ms: u64) -> bool {
         let has_more = self.row.after < self.end && self.stop.is_none();
         let fits = !self.is_partial && self.queue.len() < limits::WEBHOOK_PENDING_MAX;
         let is_wanted = match self.is_open() {
-            true => self.queue.len() == 0,
+            true => self.queue.lanes() < 2,
             false => self.queue.ready(now_ms) < READY_MAX,
         };
         has_more && fits && is_wanted
@@ -170,6 +171,13 @@ impl Endpoint {
             after: taken_up.last().map_or(self.row.after, |last| last.seq),
             taken_up,
         })
+    }
+
+    /// Of a step only what became of deliveries is in the store: others changed the endpoint, which
+    /// is loaded again.
+    pub(super) fn written_in_part(&mut self, until_ms: u64) {
+        self.settled.clear();
+        self.until_ms = until_ms;
     }
 
     /// A step is in the store.

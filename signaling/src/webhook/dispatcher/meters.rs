@@ -13,6 +13,7 @@ pub(crate) struct Meters {
     /// By result.
     attempts: IntCounterVec,
     dead: IntCounter,
+    skipped: IntCounter,
     in_flight: IntGauge,
     /// By state of the breaker.
     endpoints: IntGaugeVec,
@@ -26,6 +27,10 @@ impl Meters {
         let meters = Self {
             attempts: IntCounterVec::new(attempts, &["result"])?,
             dead: IntCounter::new("conclave_webhook_dead_total", "Deliveries given up")?,
+            skipped: IntCounter::new(
+                "conclave_webhook_skipped_total",
+                "Events that were no longer kept when an endpoint was to be sent them",
+            )?,
             in_flight: IntGauge::new("conclave_webhook_in_flight", "Attempts under way")?,
             endpoints: IntGaugeVec::new(endpoints, &["breaker"])?,
             lag_seconds: Gauge::new(
@@ -35,6 +40,7 @@ impl Meters {
         };
         registry.register(Box::new(meters.attempts.clone()))?;
         registry.register(Box::new(meters.dead.clone()))?;
+        registry.register(Box::new(meters.skipped.clone()))?;
         registry.register(Box::new(meters.in_flight.clone()))?;
         registry.register(Box::new(meters.endpoints.clone()))?;
         registry.register(Box::new(meters.lag_seconds.clone()))?;
@@ -43,6 +49,10 @@ impl Meters {
 
     pub(crate) fn count(&self, result: DeliveryResult) {
         self.attempts.with_label_values(&[result.as_str()]).inc();
+    }
+
+    pub(super) fn skip(&self, events: u64) {
+        self.skipped.inc_by(events);
     }
 
     pub(super) fn landed(&self, attempted: Option<Attempted>, state: Option<DeliveryState>) {

@@ -26,6 +26,8 @@ on_both!(
     nothing_is_lost_in_72_hours_down_with_a_kill_between,
     what_was_sent_but_not_noted_is_sent_again_with_the_same_id,
     a_refused_event_holds_up_its_room_only_and_dies_after_three_days,
+    a_refused_event_in_a_quiet_hour_does_not_close_the_endpoint_to_other_rooms,
+    an_edit_between_look_and_write_doubles_nothing,
     an_endpoint_that_always_fails_is_given_up_and_goes_on_when_enabled,
     gone_disables_at_once_and_others_are_told,
     filters_hold_and_move_on,
@@ -64,7 +66,7 @@ struct Rules {
 struct Receivers(Mutex<Rules>);
 
 impl Carrier for Receivers {
-    async fn carry(&self, attempt: Attempt) -> Attempted {
+    async fn carry(&self, attempt: Attempt) -> Option<Attempted> {
         let mut rules = self.0.lock().unwrap();
         let (at, url) = (attempt.now_ms, attempt.target.url.clone());
         let event: Event = serde_json::from_slice(&attempt.body).unwrap();
@@ -73,14 +75,14 @@ impl Carrier for Receivers {
         if let Some((result, until)) = rules.down.get(&url)
             && at < *until
         {
-            return Attempted::of(*result);
+            return Some(Attempted::of(*result));
         }
         if rules.refused.contains(&attempt.event) {
-            return Attempted::of(DeliveryResult::Rejected);
+            return Some(Attempted::of(DeliveryResult::Rejected));
         }
         let (seq, room) = (event.seq, event.room);
         rules.got.push(Got { at, url, event: attempt.event, seq, room });
-        Attempted::of(DeliveryResult::Delivered)
+        Some(Attempted::of(DeliveryResult::Delivered))
     }
 }
 
@@ -312,6 +314,52 @@ async fn a_refused_event_holds_up_its_room_only_and_dies_after_three_days(place:
     world.drive(&mut dispatcher, until).await;
     assert_eq!(world.got().last().unwrap().event, refused);
     assert!(world.of_state("wh_a", DeliveryState::Dead).await.is_empty());
+}
+
+async fn a_refused_event_in_a_quiet_hour_does_not_close_the_endpoint_to_other_rooms(place: Place) {
+    let mut world = World::new(place).await;
+    world.rooms(2).await;
+    world.endpoint("wh_a", &[]).await;
+    world.event(Some(0)).await;
+    let refused = world.ids().await[2].clone();
+    world.receivers.0.lock().unwrap().refused.insert(refused);
+    let mut dispatcher = world.dispatcher();
+    world.drive(&mut dispatcher, T0 + 12 * HOUR).await;
+    let row = world.store.webhook(&world.project, "wh_a").await.unwrap().unwrap();
+    assert!(row.health.is_open() && world.got().is_empty());
+    world.event(Some(1)).await;
+    let until = world.now + 20 * MINUTE;
+    world.drive(&mut dispatcher, until).await;
+    assert_eq!(world.got().len(), 1, "a probe was another room's event");
+    let row = world.store.webhook(&world.project, "wh_a").await.unwrap().unwrap();
+    assert!(!row.health.is_open());
+}
+
+async fn an_edit_between_look_and_write_doubles_nothing(place: Place) {
+    let mut world = World::new(place).await;
+    world.rooms(2).await;
+    world.endpoint("wh_a", &[]).await;
+    for i in 0..20 {
+        world.event(Some(i % 2)).await;
+    }
+    let mut dispatcher = world.dispatcher();
+    // It is known, with nothing taken up.
+    dispatcher.turn(world.now).await.unwrap();
+    let owned = dispatcher.survey(world.now).await.unwrap();
+    let taken_up = dispatcher.look_ahead(world.now).await.unwrap();
+    assert_eq!(taken_up["wh_a"].len(), 20);
+    let room = Some(Some(world.rooms[1].to_string()));
+    let wish = UpdateWebhook { room, ..UpdateWebhook::default() };
+    world.store.update_webhook("wh_a", wish, world.by()).await.unwrap().unwrap();
+    dispatcher.write(taken_up, world.now).await.unwrap();
+    dispatcher.reconcile(owned).await.unwrap();
+    dispatcher.begin(world.now);
+    assert!(dispatcher.flights.is_empty(), "what is not written is not sent");
+    let until = world.now + HOUR;
+    world.drive(&mut dispatcher, until).await;
+    let got = world.got();
+    assert_eq!(got.len(), 10, "once each, those of the room that is wanted now");
+    assert_order(&got);
 }
 
 async fn an_endpoint_that_always_fails_is_given_up_and_goes_on_when_enabled(place: Place) {

@@ -158,6 +158,7 @@ fn attempt(url: &str) -> Attempt {
         previous: None,
     };
     Attempt {
+        project: String::from("pj_1"),
         target: Arc::new(target),
         event: String::from("ev_1"),
         body: Vec::from("{}"),
@@ -192,7 +193,10 @@ async fn no_spelling_reaches_an_inner_address() {
         let url = spelling.replace("PORT", &port.to_string());
         let found = match rules.parse(&url) {
             Err(_) => Err(DeliveryResult::Forbidden),
-            Ok(place) => rules.addresses(&place).await,
+            Ok(place) => {
+                let admission = rules.admit(&place, "pj_1").await.unwrap();
+                rules.addresses(&place, admission).await
+            }
         };
         match (rules.parse(&url).is_err(), found) {
             (true, _) => by_url += 1,
@@ -200,7 +204,7 @@ async fn no_spelling_reaches_an_inner_address() {
             (false, other) => panic!("{url} leads to {other:?}"),
         }
         // And through everything, as if it had been stored before the rules.
-        let carried = http.carry(attempt(&url)).await;
+        let carried = http.carry(attempt(&url)).await.unwrap();
         assert_eq!(carried.result, DeliveryResult::Forbidden, "{url}");
     }
     assert!(by_url >= 60 && by_address >= 9, "{by_url} by URL, {by_address} by address");
@@ -212,7 +216,7 @@ async fn no_spelling_reaches_an_inner_address() {
     let config = Config { allow_hosts: hosts, ..Config::default() };
     let http = Http::new(guard(&config, Arc::new(lookup)), &config).unwrap();
     for url in [format!("https://127.0.0.1:{port}/"), format!("https://[::1]:{port}/")] {
-        assert_ne!(http.carry(attempt(&url)).await.result, DeliveryResult::Forbidden);
+        assert_ne!(http.carry(attempt(&url)).await.unwrap().result, DeliveryResult::Forbidden);
     }
     assert_eq!((four.load(Relaxed), six.load(Relaxed)), (1, 1));
 }
@@ -239,11 +243,46 @@ async fn a_name_that_changes_its_answer_is_looked_up_once_and_held_to_it() {
     let http = Http::new(guard(&config, Arc::new(rebinding)), &config).unwrap();
     let url = format!("https://rebind.example.com:{port}/");
     for (turn, wanted) in [1, 1, 2, 2].into_iter().enumerate() {
-        let carried = http.carry(attempt(&url)).await;
+        let carried = http.carry(attempt(&url)).await.unwrap();
         assert_eq!(carried.result == DeliveryResult::Forbidden, turn % 2 == 1, "{carried:?}");
         assert_eq!((outer.load(Relaxed), *asked.lock().unwrap()), (wanted, turn + 1));
     }
     assert_eq!(inner.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn slow_name_servers_of_one_project_cost_others_nothing() {
+    let (port, _) = count("127.0.0.2", 0).await;
+    let config = Config {
+        allow_networks: vec![String::from("127.0.0.2")],
+        ports: vec![port],
+        ..Config::default()
+    };
+    let slow = |name: &str| {
+        if name.starts_with("slow") {
+            std::thread::sleep(std::time::Duration::from_secs(7));
+        }
+        Ok(vec!["127.0.0.2".parse().unwrap()])
+    };
+    let rules = guard(&config, Arc::new(slow));
+    let http = Arc::new(Http::new(rules, &config).unwrap());
+    let began = std::time::Instant::now();
+    let send = |project: &str, host: &str| {
+        let mut attempt = attempt(&format!("https://{host}.example.com:{port}/"));
+        attempt.project = project.to_owned();
+        let http = Arc::clone(&http);
+        tokio::spawn(async move { http.carry(attempt).await })
+    };
+    let slow: Vec<_> = (0..2 * limits::WEBHOOK_LOOKUPS_MAX).map(|_| send("pj_1", "slow")).collect();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let quick = send("pj_2", "quick").await.unwrap().unwrap();
+    assert_eq!(quick.result, DeliveryResult::Tls, "it was connected to");
+    assert!(began.elapsed().as_secs() < 4, "it waited for the others");
+    let mut made = 0;
+    for one in slow {
+        made += usize::from(one.await.unwrap().is_some());
+    }
+    assert_eq!(made, limits::WEBHOOK_PROJECT_LOOKUPS_MAX, "the rest was not made");
 }
 
 #[tokio::test]
@@ -257,7 +296,7 @@ async fn of_several_addresses_only_the_allowed_are_tried() {
     };
     let both = |_: &str| Ok(vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()]);
     let http = Http::new(guard(&config, Arc::new(both)), &config).unwrap();
-    http.carry(attempt(&format!("https://both.example.com:{port}/"))).await;
+    http.carry(attempt(&format!("https://both.example.com:{port}/"))).await.unwrap();
     assert_eq!((outer.load(Relaxed), inner.load(Relaxed)), (1, 0));
 }
 
