@@ -151,6 +151,18 @@ pub enum WebhookState {
 
 /// An endpoint with its secret, which is shown only here.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": "wh_01hzx3m8q7v5k2c9d4e6f8g0hj",
+    "created_at": "2026-11-21T19:00:00.000Z",
+    "url": "https://hooks.example.com/conclave",
+    "types": ["room.started", "room.ended"],
+    "enabled": true,
+    "signatures": ["v1a", "v1"],
+    "public_key": "whpk_GUwDiJ0DHrJ+dtNxVTt1vdfYR2PBuYzvhbXxsDcfRyE=",
+    "state": "healthy",
+    "after": 42,
+    "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+}))]
 pub struct CreatedWebhook {
     /// The endpoint.
     #[serde(flatten)]
