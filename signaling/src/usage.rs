@@ -35,9 +35,17 @@ pub(crate) async fn keep_folded(store: Store) {
 
 async fn fold_all(store: &Store) -> Result<(), StoreError> {
     for project in store.unfolded().await? {
-        while store.fold(&project, limits::FOLD_BATCH).await? == limits::FOLD_BATCH {
-            tokio::task::yield_now().await;
+        // One that cannot be counted does not stop the others.
+        if let Err(error) = fold_one(store, &project).await {
+            tracing::error!(%error, project, "usage could not be counted");
         }
+    }
+    Ok(())
+}
+
+async fn fold_one(store: &Store, project: &str) -> Result<(), StoreError> {
+    while store.fold(project, limits::FOLD_BATCH).await? == limits::FOLD_BATCH {
+        tokio::task::yield_now().await;
     }
     Ok(())
 }

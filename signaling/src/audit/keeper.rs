@@ -52,9 +52,17 @@ pub(crate) async fn load(store: &Store) -> Result<Arc<Ed25519KeyPair>, StoreErro
 /// Signs every log that grew.
 pub(crate) async fn sign_due(store: &Store, key: &Ed25519KeyPair) -> Result<(), StoreError> {
     for tree in store.audit_trees_due().await? {
-        let sign = |checkpoint: &Checkpoint| checkpoint.sign(key);
-        while store.checkpoint(&tree, clock::now_ms(), sign).await? {}
+        // One that cannot be signed does not stop the others.
+        if let Err(error) = sign_one(store, &tree, key).await {
+            tracing::error!(%error, tree, "an audit log is not signed; trying again");
+        }
     }
+    Ok(())
+}
+
+async fn sign_one(store: &Store, tree: &str, key: &Ed25519KeyPair) -> Result<(), StoreError> {
+    let sign = |checkpoint: &Checkpoint| checkpoint.sign(key);
+    while store.checkpoint(tree, clock::now_ms(), sign).await? {}
     Ok(())
 }
 

@@ -286,6 +286,16 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Makes a row unreadable.
+    #[allow(clippy::unwrap_used, reason = "tests")]
+    pub(crate) async fn spoil_webhook(&self, id: &str) {
+        let sql = "UPDATE webhooks SET signatures = 'none' WHERE id = $1";
+        sqlx::query(sql).bind(id).execute(&self.writer).await.unwrap();
+    }
+}
+
 /// Holds a project until the end of the transaction; tells the last number of its event log.
 async fn lock_project(tx: &mut Tx<'_>, project: &str) -> Result<u64, StoreError> {
     let row =

@@ -73,6 +73,8 @@ pub(crate) struct Dispatcher<C> {
     ticket: u64,
     /// Which endpoint is first in the next turn.
     first: usize,
+    /// Endpoints that were complained of.
+    unreadable: HashSet<String>,
 }
 
 impl<C: Carrier> Dispatcher<C> {
@@ -88,6 +90,7 @@ impl<C: Carrier> Dispatcher<C> {
             landed: Vec::new(),
             ticket: 0,
             first: 0,
+            unreadable: HashSet::new(),
         }
     }
 
@@ -187,7 +190,16 @@ impl<C: Carrier> Dispatcher<C> {
             if known.is_some_and(|endpoint| !endpoint.is_stale(one.version)) {
                 continue;
             }
-            let row = self.store.webhook_to_serve(&one.id).await?;
+            let row = match self.store.webhook_to_serve(&one.id).await {
+                // Its row cannot be read: the others go on.
+                Err(error @ (StoreError::Corrupt(_) | StoreError::Sealed)) => {
+                    if self.unreadable.insert(one.id.clone()) {
+                        tracing::error!(%error, webhook = one.id, "webhooks: not served");
+                    }
+                    continue;
+                }
+                row => row?,
+            };
             // It may have been stopped just now.
             let Some(row) = row.filter(|row| row.standing == Standing::Enabled) else { continue };
             let gone = self.store.gone_after(&row.project, row.after).await?;

@@ -28,6 +28,7 @@ on_both!(
     a_refused_event_holds_up_its_room_only_and_dies_after_three_days,
     a_refused_event_in_a_quiet_hour_does_not_close_the_endpoint_to_other_rooms,
     an_edit_between_look_and_write_doubles_nothing,
+    an_endpoint_that_cannot_be_read_does_not_stop_the_others,
     an_endpoint_that_always_fails_is_given_up_and_goes_on_when_enabled,
     gone_disables_at_once_and_others_are_told,
     filters_hold_and_move_on,
@@ -360,6 +361,20 @@ async fn an_edit_between_look_and_write_doubles_nothing(place: Place) {
     let got = world.got();
     assert_eq!(got.len(), 10, "once each, those of the room that is wanted now");
     assert_order(&got);
+}
+
+async fn an_endpoint_that_cannot_be_read_does_not_stop_the_others(place: Place) {
+    let mut world = World::new(place).await;
+    world.rooms(1).await;
+    for id in ["wh_a", "wh_b"] {
+        world.endpoint(id, &[]).await;
+    }
+    world.store.spoil_webhook("wh_a").await;
+    world.event(Some(0)).await;
+    let mut dispatcher = world.dispatcher();
+    world.drive(&mut dispatcher, T0 + MINUTE).await;
+    let urls: Vec<_> = world.got().into_iter().map(|one| one.url).collect();
+    assert_eq!(urls, [url("wh_b")]);
 }
 
 async fn an_endpoint_that_always_fails_is_given_up_and_goes_on_when_enabled(place: Place) {
