@@ -161,7 +161,8 @@ fn no_event_is_lost_when_the_program_is_killed_while_the_receiver_is_down() {
 
     let mut server = start(&folder.0, address);
     let wish = json!({ "url": format!("http://127.0.0.1:{hook}/") });
-    ask(address, key, "POST", "/v1/webhooks", &wish);
+    // What happened before is not its business.
+    let after = ask(address, key, "POST", "/v1/webhooks", &wish)["after"].as_u64().unwrap();
     for round in 0..4 {
         for _ in 0..10 {
             ask(address, key, "POST", "/v1/rooms", &json!({}));
@@ -173,7 +174,8 @@ fn no_event_is_lost_when_the_program_is_killed_while_the_receiver_is_down() {
         server = start(&folder.0, address);
     }
     is_up.store(true, Relaxed);
-    let wanted: BTreeSet<String> = log(address, key).into_values().collect();
+    let wanted: BTreeSet<String> =
+        log(address, key).split_off(&(after + 1)).into_values().collect();
     assert!(wanted.len() >= 40);
     let began = Instant::now();
     loop {

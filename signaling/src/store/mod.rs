@@ -20,6 +20,7 @@ mod journal;
 mod keys;
 mod operators;
 mod partners;
+mod replay;
 mod retention;
 mod rooms;
 mod schema;
