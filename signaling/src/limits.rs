@@ -70,6 +70,15 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence in milliseconds after which another process of the same database takes one for dead: longer than
 /// a statement waits for a lock and a transaction takes.
 pub const NODE_DEAD_MS: u64 = 15_000;
+/// How long a process that starts waits for the end of another one of its database: a little longer than
+/// one that crashed counts as alive.
+pub const TAKE_OVER_WAIT: Duration = Duration::from_millis(NODE_DEAD_MS + 5000);
+/// How often it looks.
+pub const TAKE_OVER_AGAIN: Duration = Duration::from_millis(250);
+/// How long a room's second end waits for the first one: the last traffic, and a store that is busy.
+pub const ROOM_END_WAIT: Duration = Duration::from_secs(10);
+/// How often it looks.
+pub const ROOM_END_POLL: Duration = Duration::from_millis(20);
 /// How often dead processes are looked for.
 pub const RECOVER_EVERY: Duration = Duration::from_secs(5);
 /// Stays of a dead process ended in one transaction.

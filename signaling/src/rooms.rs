@@ -185,24 +185,48 @@ impl Rooms {
         })
     }
 
-    /// Whether somebody more could be let in, as far as can be told before a token is used up. The
-    /// room itself decides again.
+    /// Whether the bearer of a token of a project could be let in, as far as can be told before it is
+    /// used up. The room itself decides again.
     ///
     /// # Errors
     /// [`Refusal::RoomNotOpen`], [`Refusal::RoomFull`], [`Refusal::NoMediaNode`].
-    pub(crate) fn check_vacancy(&self, id: RoomId) -> Result<(), Refusal> {
-        // A room that is gone is the token's fault, which the store tells.
-        let Some(entry) = self.entries.get(&id) else { return Ok(()) };
-        let Counts { participants, participants_max, .. } = &*entry.counts;
-        if clock::now_ms() < entry.opens_at_ms {
-            Err(Refusal::RoomNotOpen)
-        } else if participants.load(Relaxed) >= participants_max.load(Relaxed) {
-            Err(Refusal::RoomFull)
-        } else if self.media.place().is_none() {
-            Err(Refusal::NoMediaNode)
-        } else {
-            Ok(())
+    pub(crate) async fn check_vacancy(
+        &self,
+        project: &str,
+        id: RoomId,
+        who: &Admission,
+    ) -> Result<(), Refusal> {
+        let is_full = match self.entries.get(&id) {
+            // Of a room of somebody else nothing is told.
+            Some(entry) if *entry.project == *project => {
+                if clock::now_ms() < entry.opens_at_ms {
+                    return Err(Refusal::RoomNotOpen);
+                }
+                let Counts { participants, participants_max, .. } = &*entry.counts;
+                participants.load(Relaxed) >= participants_max.load(Relaxed)
+            }
+            // A room that is gone is the token's fault, which the store tells.
+            _ => return Ok(()),
+        };
+        if self.media.place().is_none() {
+            return Err(Refusal::NoMediaNode);
         }
+        // Who replaces an older one of its handle, or has to wait, may still come.
+        match is_full {
+            true => self.ask(id, Ask::Vacancy { who: who.clone() }).await.map(|_| ()),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until the end of a room that is over is stored, for [`limits::ROOM_END_WAIT`] at most.
+    /// Whether it is.
+    pub(crate) async fn ended(&self, id: RoomId) -> bool {
+        let gone = async {
+            while self.lingering.contains_key(&id) {
+                tokio::time::sleep(limits::ROOM_END_POLL).await;
+            }
+        };
+        tokio::time::timeout(limits::ROOM_END_WAIT, gone).await.is_ok()
     }
 
     /// A number for a new connection.

@@ -80,7 +80,7 @@ pub(crate) struct Verified {
     pub(crate) room: RoomId,
     pub(crate) admission: Admission,
     id: TokenId,
-    project: String,
+    pub(crate) project: String,
     forget_at_ms: u64,
     now_ms: u64,
 }

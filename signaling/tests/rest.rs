@@ -364,3 +364,34 @@ async fn health_metrics_and_documents_agree_with_the_server() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_key_makes_none_that_lasts_longer() {
+    let world = World::start().await;
+    let make = async |key: &str, body: Value| {
+        let request = world.http.post(world.url("/v1/keys")).bearer_auth(key);
+        let request = request.header("content-type", "application/json");
+        json_of(request.body(body.to_string()).send().await.unwrap()).await
+    };
+    let scopes = json!(["keys:write"]);
+    let end = "2099-01-01T00:00:00.000Z";
+    let wish = json!({ "name": "short", "scopes": scopes, "expires_at": end });
+    let short = make(&world.key, wish).await;
+    let secret = short["secret"].as_str().unwrap();
+    for (wish, given) in [
+        (Value::Null, end),
+        (json!("2100-01-01T00:00:00.000Z"), end),
+        (json!("2098-01-01T00:00:00.000Z"), "2098-01-01T00:00:00.000Z"),
+    ] {
+        let mut body = json!({ "name": "child", "scopes": scopes });
+        if !wish.is_null() {
+            body["expires_at"] = wish;
+        }
+        assert_eq!(make(secret, body).await["key"]["expires_at"], given);
+    }
+    let long = make(&world.key, json!({ "name": "long", "scopes": scopes })).await;
+    let path = format!("/v1/keys/{}/rotate", long["key"]["id"].as_str().unwrap());
+    let rotate = world.http.post(world.url(&path)).bearer_auth(secret);
+    let rotate = rotate.header("content-type", "application/json").body("{}");
+    problem(rotate.send().await.unwrap(), 403, "not_permitted").await;
+}

@@ -160,6 +160,98 @@ async fn who_waits_is_counted_apart_resumes_and_is_let_in() {
     assert_eq!(read().await, (1, 0));
 }
 
+/// `refused` for a join that must not succeed.
+async fn refusal(world: &World, token: &str) -> String {
+    let mut socket = world.connect().await;
+    socket.text(json!({ "type": "join", "token": token }).to_string()).await;
+    socket.refused().await.1
+}
+
+#[tokio::test]
+async fn who_comes_again_replaces_itself_in_a_full_room() {
+    let world = World::start().await;
+    let settings = json!({ "participants_max": 2, "duplicate_handles": "replace" });
+    let room = world.room_with(&json!({ "settings": settings })).await;
+    let (_ann, _) = world.join(&room, "ann-1").await;
+    let (_bob, _) = world.join(&room, "bob-1").await;
+    let (_again, _) = world.join(&room, "ann-1").await;
+    assert_eq!(world.participants(&room).await, 2);
+    assert_eq!(refusal(&world, &world.token(&room, "eve-1").await).await, "room_full");
+
+    let settings = json!({ "participants_max": 2, "duplicate_handles": "reject" });
+    let room = world.room_with(&json!({ "settings": settings })).await;
+    let (ann, _) = world.join(&room, "ann-1").await;
+    let (_bob, _) = world.join(&room, "bob-1").await;
+    drop(ann); // A reload.
+    common::until("the cut is noticed, and the reload let in", async || {
+        let mut socket = world.connect().await;
+        let token = world.token(&room, "ann-1").await;
+        socket.text(json!({ "type": "join", "token": token }).to_string()).await;
+        let answer = socket.next().await;
+        assert_ne!(answer["code"], "room_full", "{answer}");
+        answer["type"] == "joined"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_must_knock_waits_at_a_full_room() {
+    let world = World::start().await;
+    let wish = json!({ "settings": { "participants_max": 1 } });
+    let room = world.room_with(&wish).await;
+    let (_ann, _) = world.join(&room, "ann-1").await;
+    assert_eq!(patch(&world, &room, None, json!({ "knock": true })).await.status(), 200);
+    let token = world.token(&room, "bob-1").await;
+    let waiting = world.connect().await.join(&token).await;
+    assert_eq!((&waiting["type"], &waiting["reason"]), (&json!("waiting"), &json!("knock")));
+}
+
+#[tokio::test]
+async fn a_room_that_is_ended_twice_at_once_ends_once() {
+    let world = World::start().await;
+    let log = Log::open(&world).await;
+    for _ in 0..5 {
+        let room = world.room().await;
+        let (_ann, _) = world.join(&room, "ann-1").await;
+        let path = format!("/v1/rooms/{room}");
+        let end = async || world.ask(Method::DELETE, &path).send().await.unwrap().status().as_u16();
+        let (one, two, three) = tokio::join!(end(), end(), end());
+        let answers = [one, two, three];
+        assert!(
+            answers.contains(&204) && answers.iter().all(|s| [204, 404].contains(s)),
+            "{answers:?}"
+        );
+        let told = log.of_room(&room).await;
+        let kinds: Vec<_> = told.iter().map(|event| event.0.as_str()).collect();
+        let ends = ["participant.left", "room.ended"];
+        assert_eq!(kinds.iter().filter(|kind| ends.contains(kind)).count(), 2, "{kinds:?}");
+        assert_eq!(told.last().unwrap().1["reason"], "closed");
+    }
+}
+
+#[tokio::test]
+async fn the_retry_of_a_close_gets_its_answer() {
+    let world = World::start().await;
+    let room = world.room().await;
+    let close = async || {
+        let request = world.ask(Method::POST, &format!("/v1/rooms/{room}/actions"));
+        let request = request.header("content-type", "application/json");
+        let request = request.header("idempotency-key", "close-lesson-7-0001");
+        request.body(json!({ "type": "close" }).to_string()).send().await.unwrap()
+    };
+    let first = close().await;
+    assert_eq!(first.status(), 200);
+    let first = json_of(first).await;
+    common::until("over", async || {
+        let room = world.ask(Method::GET, &format!("/v1/rooms/{room}")).send().await.unwrap();
+        room.status() == 404
+    })
+    .await;
+    let again = close().await;
+    assert_eq!(again.status(), 200);
+    assert_eq!(json_of(again).await, first);
+}
+
 #[tokio::test]
 async fn a_scheduled_room_knows_its_times_and_is_not_open_before() {
     let world = World::start().await;

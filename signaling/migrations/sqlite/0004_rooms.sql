@@ -9,6 +9,8 @@ ALTER TABLE rooms ADD COLUMN parent TEXT;
 ALTER TABLE rooms ADD COLUMN version BIGINT NOT NULL DEFAULT 1;
 -- Commits of the room's task that are stored, so that one that is tried again is not stored twice.
 ALTER TABLE rooms ADD COLUMN commits BIGINT NOT NULL DEFAULT 0;
+-- Signaling process that stores the room's commits; '' is whoever comes first.
+ALTER TABLE rooms ADD COLUMN carrier TEXT NOT NULL DEFAULT '';
 UPDATE rooms SET settings = '{"participants_max":' || participants_max
     || ',"empty_timeout_seconds":' || empty_timeout_seconds || '}';
 ALTER TABLE rooms DROP COLUMN participants_max;
@@ -29,6 +31,7 @@ CREATE TABLE stays (
     joined_at BIGINT NOT NULL
 );
 CREATE INDEX stays_room ON stays (room);
+CREATE INDEX stays_project ON stays (project, waiting);
 CREATE INDEX stays_node ON stays (node, joined_at);
 
 -- Signaling processes and when they last were alive.

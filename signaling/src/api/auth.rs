@@ -40,6 +40,8 @@ pub(crate) struct Partner {
     /// How much the project may have.
     pub(crate) quotas: Quotas,
     scopes: Arc<[Scope]>,
+    /// When its key ends.
+    pub(crate) expires_at_ms: Option<u64>,
 }
 
 impl Partner {
@@ -63,6 +65,11 @@ impl Partner {
 }
 
 impl Partner {
+    /// The end of what its key makes or renews: never after its own. `wish`: `None` is no end.
+    pub(crate) fn end_of(&self, wish: Option<u64>) -> Option<u64> {
+        wish.into_iter().chain(self.expires_at_ms).min()
+    }
+
     /// Whether its key is still good, for requests that last.
     ///
     /// # Errors
@@ -168,6 +175,7 @@ async fn authenticate(app: &Shared, peer: Peer, headers: &HeaderMap) -> Result<P
         key: format!("ck_{}", credentials.id).into(),
         quotas: key.quotas,
         scopes: key.scopes.into(),
+        expires_at_ms: key.expires_at_ms,
     })
 }
 

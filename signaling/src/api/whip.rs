@@ -92,7 +92,7 @@ async fn open(
     let offer = read_offer(&app, verified.id(), request).await?;
     app.metrics.offers.with_label_values(&["http"]).inc();
     // A token must not be used up by a room that would take nobody.
-    app.rooms.check_vacancy(verified.room)?;
+    app.rooms.check_vacancy(&verified.project, verified.room, &verified.admission).await?;
     let (room, admission) = verified.redeem(&app.store).await.map_err(count)?;
     let ask = Ask::Open { kind, admission, offer };
     match app.rooms.ask(room, ask).await {

@@ -170,7 +170,8 @@ async fn admit(app: &App, peer: Peer, text: &str) -> Result<(RoomId, domain::Adm
     let fault = |error| count_refusal(app, peer, &error);
     let verified = token::verify(&app.store, text, clock::now_ms()).await.map_err(fault)?;
     // A token must not be used up by a room that would take nobody.
-    app.rooms.check_vacancy(verified.room).map_err(domain::fault)?;
+    let vacancy = app.rooms.check_vacancy(&verified.project, verified.room, &verified.admission);
+    vacancy.await.map_err(domain::fault)?;
     verified.redeem(&app.store).await.map_err(fault)
 }
 

@@ -231,6 +231,10 @@ pub(crate) enum Ask {
     },
     /// Who is here.
     Participants,
+    /// Whether there is a place for a newcomer: refused only with [`Refusal::RoomFull`].
+    Vacancy {
+        who: Admission,
+    },
     Open {
         kind: Standard,
         admission: Admission,

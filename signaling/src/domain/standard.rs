@@ -29,6 +29,13 @@ impl Room {
                 self.reply(request, Ok(Reply::Participants(list)));
                 Ok(())
             }
+            Ask::Vacancy { who } => match self.check_entry(&who, now) {
+                Err(Refusal::RoomFull) => Err(Refusal::RoomFull),
+                _ => {
+                    self.reply(request, Ok(Reply::Accepted));
+                    Ok(())
+                }
+            },
             Ask::Open { kind, admission, offer } => {
                 self.on_open(request, kind, admission, offer, now)
             }

@@ -1,6 +1,6 @@
 //! The start after a stop or a crash, and the sign of life of this process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{Input, Rooms};
 use crate::{
@@ -15,7 +15,7 @@ impl Rooms {
     /// # Errors
     /// [`StoreError`]; then nothing is served.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
-        self.store.beat(&self.node, clock::now_ms()).await?;
+        self.take_over().await?;
         let ended = self.store.recover(&self.node, clock::now_ms()).await?;
         if ended > 0 {
             tracing::warn!(ended, "participants of a process that died have left");
@@ -27,12 +27,29 @@ impl Rooms {
             if row.charter.parent.is_some_and(|parent| !open.contains(&parent)) {
                 orphans.push(row.id);
             }
-            let bans = self.store.bans_in(&row.project, row.id, clock::now_ms()).await?;
-            self.open(row, bans);
+            // Bans are looked up when a token is used: a project may have more than rooms can hold.
+            self.open(row, Vec::new());
         }
         // Their parent ended and had no time to say so.
         for orphan in orphans {
             self.send(orphan, Input::Recall { parent_ended: true }).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until no other process uses the database, and takes all open rooms.
+    async fn take_over(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let mut is_told = false;
+        while !self.store.take_over(&self.node, clock::now_ms()).await? {
+            if began.elapsed() > limits::TAKE_OVER_WAIT {
+                return Err(StoreError::Occupied);
+            }
+            if !is_told {
+                tracing::warn!("another signaling process uses this database: waiting for its end");
+                is_told = true;
+            }
+            tokio::time::sleep(limits::TAKE_OVER_AGAIN).await;
         }
         Ok(())
     }
@@ -55,8 +72,10 @@ impl Rooms {
     }
 
     async fn beat(&self) {
-        if let Err(error) = self.store.beat(&self.node, clock::now_ms()).await {
-            tracing::warn!(%error, "no sign of life stored");
+        match self.store.beat(&self.node, clock::now_ms()).await {
+            Ok(true) => {}
+            Ok(false) => tracing::error!("{}", StoreError::TakenOver),
+            Err(error) => tracing::warn!(%error, "no sign of life stored"),
         }
     }
 

@@ -90,7 +90,7 @@ pub(super) async fn run(
     drop(queue);
     task.finish().await;
     if !task.is_ended {
-        end_stored(&task.rooms.store, task.commits.project(), id).await;
+        end_stored(&task.rooms.store, &task.rooms.node, (task.commits.project(), id)).await;
     }
     if let Some(parent) = parent {
         task.rooms.send(parent, Input::BreakoutEnded(id)).await;
@@ -100,12 +100,17 @@ pub(super) async fn run(
     }
 }
 
-/// Stores the end of a room that could not do it itself. A store that fails is tried again.
-async fn end_stored(store: &Store, project: &str, id: RoomId) {
+/// Stores the end of a room that could not do it itself, unless another process carries it now. A
+/// store that fails is tried again.
+async fn end_stored(store: &Store, node: &str, (project, id): (&str, RoomId)) {
     let mut pause = limits::STORE_AGAIN;
     for _ in 0..limits::STORE_TRIES_MAX {
         let now = clock::now_ms();
-        match store.end_room((project, id), LeaveReason::ServerError, None, now).await {
+        let ended = match store.carries(node, (project, id)).await {
+            Ok(true) => store.end_room((project, id), LeaveReason::ServerError, None, now).await,
+            other => other,
+        };
+        match ended {
             Ok(_) => return,
             Err(error) if error.is_closed() => return,
             Err(error) => tracing::warn!(room = %id, %error, "the end of a room is not stored yet"),
@@ -512,7 +517,8 @@ impl Task {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (store, id) = (self.rooms.store.clone(), self.id);
             let project = Arc::clone(self.commits.project());
-            runtime.spawn(async move { end_stored(&store, &project, id).await });
+            let node = Arc::clone(&self.rooms.node);
+            runtime.spawn(async move { end_stored(&store, &node, (&project, id)).await });
         }
     }
 }

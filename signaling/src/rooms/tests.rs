@@ -98,6 +98,23 @@ async fn a_room_whose_end_cannot_be_stored_is_gone_at_once_and_stored_later() {
 }
 
 #[tokio::test]
+async fn a_token_tells_nothing_of_another_projects_room() {
+    let stored = Stored::new("foreign").await;
+    let mut row = stored.row.clone();
+    row.charter.kind = Kind::Permanent;
+    stored.rooms.open(row, Vec::new());
+    let who = Admission {
+        handle: Handle::parse("ann-1").unwrap(),
+        role: Role::Participant,
+        grants: sdk_spec::ws::Grants::default(),
+    };
+    let check =
+        async |project: &str| stored.rooms.check_vacancy(project, stored.row.id, &who).await;
+    assert_eq!(check(&stored.row.project).await, Err(Refusal::NoMediaNode));
+    assert_eq!(check("pj_other").await, Ok(()), "its token is refused like one of no room");
+}
+
+#[tokio::test]
 async fn a_room_that_panics_is_forgotten_and_stored_as_closed() {
     let stored = Stored::new("panic").await;
     let charter = Charter::new(Kind::AdHoc, &RoomSettings::default());

@@ -39,7 +39,7 @@ impl Store {
         ban: &Ban,
         by: &Author,
     ) -> Result<Result<BanRow, Creation>, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_in(project).await?;
         if tx.quotas(project).await?.is_none() || !tx.is_open(project, room).await? {
             return Ok(Err(Creation::Missing));
         }
@@ -69,7 +69,7 @@ impl Store {
         id: &str,
         by: &Author,
     ) -> Result<Option<BanRow>, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_in(project).await?;
         let row = sqlx::query(
             "DELETE FROM bans WHERE id = $1 AND project = $2 \
              RETURNING id, room, handle, until, created_at",
@@ -128,24 +128,6 @@ impl Store {
         .fetch_all(&self.readers)
         .await?;
         rows.iter().map(read).collect()
-    }
-
-    /// Bans that hold in a room, those of the whole project too: for the start of its task.
-    pub(crate) async fn bans_in(
-        &self,
-        project: &str,
-        room: RoomId,
-        now_ms: u64,
-    ) -> Result<Vec<Ban>, StoreError> {
-        let rows = sqlx::query(select!(
-            "WHERE project = $1 AND room IN ('', $2) AND (until IS NULL OR until > $3)"
-        ))
-        .bind(project)
-        .bind(room.to_string())
-        .bind(int(now_ms))
-        .fetch_all(&self.readers)
-        .await?;
-        rows.iter().map(|row| Ok(read(row)?.ban)).collect()
     }
 }
 

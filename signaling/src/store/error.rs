@@ -24,6 +24,15 @@ pub enum StoreError {
     /// The same request is being answered at this moment.
     #[error("database: the same request came twice at once")]
     Twin,
+    /// Another signaling process took the rooms of this one.
+    #[error("another signaling process took this database over: end this one")]
+    TakenOver,
+    /// Another signaling process uses the database.
+    #[error(
+        "another signaling process uses this database and gives signs of life: end it first \
+         (one process per database)"
+    )]
+    Occupied,
     /// The database was sealed with another key.
     #[error(
         "the data key is not the one of this database: put the right one into \
@@ -55,7 +64,10 @@ impl StoreError {
                     | K::NotNullViolation
                     | K::CheckViolation
             ),
-            Self::Database(sqlx::Error::RowNotFound) | Self::Corrupt(_) => true,
+            Self::Database(sqlx::Error::RowNotFound)
+            | Self::Corrupt(_)
+            | Self::Twin
+            | Self::TakenOver => true,
             _ => false,
         }
     }

@@ -105,7 +105,7 @@ impl Store {
         (erasure, actor): (&str, &Actor),
         now_ms: u64,
     ) -> Result<Option<Erased>, StoreError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_in(project).await?;
         // Nobody counts meanwhile: an event read before would write the handle again after.
         usage::lock(&mut tx, project).await?;
         let here = "SELECT 1 FROM stays WHERE project = $1 AND handle = $2 LIMIT 1";

@@ -85,21 +85,39 @@ impl Tx<'_> {
     }
 
     /// Whether the commit is new and its room open; traffic is counted after its end too. From here
-    /// on it counts as stored.
+    /// on it counts as stored. [`StoreError::TakenOver`] when another process carries the room.
     async fn claim(&mut self, all: &RoomCommit) -> Result<bool, StoreError> {
         let is_traffic = |(_, what): &(u64, What)| matches!(what, What::MediaTransferred { .. });
         let is_late = all.commit.charter.is_none() && all.commit.events.iter().all(is_traffic);
         let done = sqlx::query(
-            "UPDATE rooms SET commits = $1 WHERE id = $2 AND project = $3 AND commits < $1 \
-             AND (closed_at IS NULL OR $4 = 1)",
+            "UPDATE rooms SET commits = $1, carrier = $5 WHERE id = $2 AND project = $3 \
+             AND commits < $1 AND carrier IN ('', $5) AND (closed_at IS NULL OR $4 = 1)",
         )
         .bind(int(all.number))
         .bind(all.room.to_string())
         .bind(&*all.project)
         .bind(i64::from(is_late))
+        .bind(&*all.node)
         .execute(&mut **self)
         .await?;
+        if done.rows_affected() == 0 && !self.carries(all).await? {
+            return Err(StoreError::TakenOver);
+        }
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Whether nobody else carries the room. What is not claimed then is stored already, or late.
+    async fn carries(&mut self, all: &RoomCommit) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS n FROM rooms WHERE id = $1 AND project = $2 \
+             AND carrier NOT IN ('', $3)",
+        )
+        .bind(all.room.to_string())
+        .bind(&*all.project)
+        .bind(&*all.node)
+        .fetch_one(&mut **self)
+        .await?;
+        Ok(row.try_get::<i64, _>("n")? == 0)
     }
 
     async fn settings(&mut self, all: &RoomCommit) -> Result<Option<String>, StoreError> {

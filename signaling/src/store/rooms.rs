@@ -186,6 +186,23 @@ impl Store {
         Ok(rooms)
     }
 
+    /// Whether a process carries a room that it opened.
+    pub(crate) async fn carries(
+        &self,
+        node: &str,
+        (project, id): (&str, RoomId),
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS n FROM rooms WHERE id = $1 AND project = $2 AND carrier IN ('', $3)",
+        )
+        .bind(id.to_string())
+        .bind(project)
+        .bind(node)
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(row.try_get::<i64, _>("n")? == 1)
+    }
+
     /// Ends an open room whose task cannot do it any more: everybody in it has left for `reason`.
     /// `false` when there is no such room. `actor`: who asked for it, if somebody did.
     pub(crate) async fn end_room(

@@ -116,6 +116,21 @@ impl Tx<'_> {
         self.record(&left.project, &event).await
     }
 
+    /// Whether no other process gave a sign of life lately. Holds the table: of two that start at once
+    /// the second one sees the first.
+    async fn is_alone(&mut self, node: &str, now_ms: u64) -> Result<bool, StoreError> {
+        sqlx::query("LOCK TABLE heartbeats IN SHARE ROW EXCLUSIVE MODE")
+            .execute(&mut **self)
+            .await?;
+        let row =
+            sqlx::query("SELECT COUNT(*) AS n FROM heartbeats WHERE node <> $1 AND seen_at >= $2")
+                .bind(node)
+                .bind(int(now_ms.saturating_sub(limits::NODE_DEAD_MS)))
+                .fetch_one(&mut **self)
+                .await?;
+        Ok(row.try_get::<i64, _>("n")? == 0)
+    }
+
     /// The row of a room that ended long ago is gone, and nobody asks any more.
     async fn has_room(&mut self, room: RoomId) -> Result<bool, StoreError> {
         let row = sqlx::query("SELECT COUNT(*) AS n FROM rooms WHERE id = $1")
@@ -127,9 +142,14 @@ impl Tx<'_> {
 }
 
 impl Store {
-    /// Says that a signaling process lives.
-    pub(crate) async fn beat(&self, node: &str, now_ms: u64) -> Result<(), StoreError> {
+    /// Makes a signaling process the one that carries all open rooms: commits of others are refused
+    /// from here on. `false` while another one of a shared database gives signs of life. An SQLite
+    /// file is of who opened it last.
+    pub(crate) async fn take_over(&self, node: &str, now_ms: u64) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
+        if self.dialect == Dialect::Postgres && !tx.is_alone(node, now_ms).await? {
+            return Ok(false);
+        }
         sqlx::query(
             "INSERT INTO heartbeats (node, seen_at) VALUES ($1, $2) \
              ON CONFLICT (node) DO UPDATE SET seen_at = excluded.seen_at",
@@ -138,7 +158,24 @@ impl Store {
         .bind(int(now_ms))
         .execute(&mut *tx)
         .await?;
-        tx.commit().await
+        sqlx::query("UPDATE rooms SET carrier = $1 WHERE closed_at IS NULL")
+            .bind(node)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Says that a signaling process lives. `false` when another one took it for dead.
+    pub(crate) async fn beat(&self, node: &str, now_ms: u64) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        let done = sqlx::query("UPDATE heartbeats SET seen_at = $2 WHERE node = $1")
+            .bind(node)
+            .bind(int(now_ms))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Ends the stays of processes that are gone: of an SQLite file everybody but `node` itself, of

@@ -44,7 +44,7 @@ async fn create_key(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     headers: HeaderMap,
-    body: Json<CreateKey>,
+    mut body: Json<CreateKey>,
 ) -> Result<Response, Failure> {
     partner.may(Scope::KeysWrite)?;
     let by = partner.by();
@@ -53,6 +53,8 @@ async fn create_key(
     for scope in &body.value.scopes {
         partner.may(*scope)?;
     }
+    // Nor last longer.
+    body.value.expires_at = partner.end_of(body.value.expires_at.map(|time| time.0)).map(Timestamp);
     let place = (partner.project.as_ref(), "keys");
     create(&app, &partner.project, &by, body, |bytes, answer| {
         request(&headers, place, bytes, answer, remembered_until(&by))
@@ -173,6 +175,10 @@ async fn rotate_key(
     // The new secret would be a way to what the asking key has not.
     for scope in &info.scopes {
         partner.may(*scope)?;
+    }
+    if partner.end_of(info.expires_at_ms) != info.expires_at_ms {
+        return Err(Failure::new(Code::NotPermitted)
+            .detail("The asking key ends earlier than the one to be rotated."));
     }
     let by = partner.by();
     let route = format!("keys/{id}/rotate");

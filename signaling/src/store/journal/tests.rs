@@ -14,7 +14,10 @@ use crate::{
     admin,
     domain::Actor,
     limits, secret,
-    store::testing::{Place, on_both},
+    store::{
+        Dialect,
+        testing::{Place, on_both},
+    },
 };
 
 on_both!(
@@ -24,6 +27,7 @@ on_both!(
     breakouts_come_with_their_event_and_the_charter_with_its_version,
     a_commit_that_cannot_be_stored_says_so_and_leaves_nothing,
     who_was_in_when_a_process_died_has_left_then,
+    two_processes_never_both_carry_a_room,
     a_room_that_is_ended_for_its_task_leaves_nobody_in,
     batches_of_several_rooms_and_projects_keep_each_rooms_order,
 );
@@ -196,9 +200,9 @@ async fn who_was_in_when_a_process_died_has_left_then(place: Place) {
     let world = World::new(place).await;
     let now = limits::NODE_DEAD_MS * 10;
     let seen = now - 2 * limits::NODE_DEAD_MS;
-    world.store.beat("no_1", seen).await.unwrap();
+    assert!(world.store.take_over("no_1", seen).await.unwrap());
     world.put(&[world.commit(1, vec![(2, joined(1)), (3, waits(2)), (seen + 7, joined(3))])]).await;
-    world.store.beat("no_2", now).await.unwrap();
+    assert!(world.store.take_over("no_2", now).await.unwrap());
     assert_eq!(world.store.recover("no_1", now).await.unwrap(), 0, "nobody buries itself");
     assert_eq!(world.store.recover("no_2", now).await.unwrap(), 3);
     assert_eq!(world.store.recover("no_2", now).await.unwrap(), 0);
@@ -212,9 +216,46 @@ async fn who_was_in_when_a_process_died_has_left_then(place: Place) {
         assert!(time == seen || time == seen + 7, "as of its last sign of life");
         assert!(row.try_get::<String, _>("data").unwrap().contains("server_error"));
     }
-    // What the process that was taken for dead tells later is known.
-    world.put(&[world.commit(2, vec![(now, self::left(1))])]).await;
+    // What the process that was taken for dead tells later is refused, not passed over in silence.
+    let late = world.store.store_commits(&[world.commit(2, vec![(now, self::left(1))])]).await;
+    let refused = late.unwrap_err();
+    assert!(refused.is_final() && matches!(refused, StoreError::TakenOver));
+    assert!(!world.store.beat("no_1", now).await.unwrap(), "it is told");
     assert_eq!(world.told().await.len(), 7);
+}
+
+async fn two_processes_never_both_carry_a_room(place: Place) {
+    let world = World::new(place).await;
+    let (store, id) = (&world.store, (world.room.project.as_str(), world.room.id));
+    assert!(store.take_over("no_1", 1000).await.unwrap());
+    world.put(&[world.commit(1, vec![(2, joined(1))])]).await;
+    let is_free = store.take_over("no_2", 1500).await.unwrap();
+    assert_eq!(
+        is_free,
+        store.dialect == Dialect::Sqlite,
+        "a shared one is not taken from who lives"
+    );
+    assert!(store.beat("no_1", 2000).await.unwrap());
+    assert!(store.take_over("no_2", 2001 + limits::NODE_DEAD_MS).await.unwrap());
+    // Both number their next commit alike; only one of them is told that it is stored.
+    let mut theirs = world.commit(2, vec![(2, joined(2))]);
+    theirs.node = "no_2".into();
+    for _ in 0..2 {
+        world.put(std::slice::from_ref(&theirs)).await;
+        let late = store.store_commits(&[world.commit(2, vec![(2, joined(3))])]).await;
+        assert!(matches!(late, Err(StoreError::TakenOver)));
+    }
+    assert_eq!(world.stays().await, 2);
+    assert!(store.carries("no_2", id).await.unwrap() && !store.carries("no_1", id).await.unwrap());
+    // Who stops in order makes room at once.
+    store.bury("no_2", 9).await.unwrap();
+    store.bury("no_1", 9).await.unwrap();
+    assert!(store.take_over("no_3", 2002 + limits::NODE_DEAD_MS).await.unwrap());
+}
+
+#[test]
+fn a_request_that_came_twice_is_final() {
+    assert!(StoreError::Twin.is_final());
 }
 
 fn unsigned(value: i64) -> u64 {

@@ -59,11 +59,13 @@ pub(super) async fn act(
     let until = clock::now_ms() + u64::from(IDEMPOTENCY_SECONDS) * 1000;
     let retry = request(&headers, route, &body.bytes, String::new(), until)?;
     whole(async move {
-        let row = find(&app, &partner, id).await?;
         let ask = Ask::Act { actor: partner.actor(), action: Box::new(body.value), version };
         let result = match retry {
-            None => acted(app.rooms.ask(id, ask).await?)?,
-            Some(retry) => once(&app, (id, row.charter.version), ask, retry).await?,
+            None => {
+                find(&app, &partner, id).await?;
+                acted(app.rooms.ask(id, ask).await?)?
+            }
+            Some(retry) => once(&app, &partner, id, ask, retry).await?,
         };
         let tag = [(header::ETAG, tags::of(result.version))];
         Ok((tag, JsonBody(result)).into_response())
@@ -82,7 +84,8 @@ fn acted(reply: Reply) -> Result<ActionResult, Failure> {
 /// that: a retry after a crash between the two learns that it is done, not with what result.
 async fn once(
     app: &App,
-    (id, version): (RoomId, u64),
+    partner: &Partner,
+    id: RoomId,
     ask: Ask,
     retry: IdempotentRequest,
 ) -> Result<ActionResult, Failure> {
@@ -90,11 +93,17 @@ async fn once(
     match app.store.recall(&retry).await? {
         None | Some(Remembered::New) => {}
         Some(Remembered::Other) => return Err(Failure::new(Code::IdempotencyKeyReused)),
+        // The room may have ended with it.
         Some(Remembered::Before(answer)) => {
-            let unknown = || ActionResult { version, ..ActionResult::default() };
-            return Ok(serde_json::from_str(&answer).unwrap_or_else(|_| unknown()));
+            if let Ok(result) = serde_json::from_str(&answer) {
+                return Ok(result);
+            }
+            let row = app.store.room(&partner.project, id).await?;
+            let version = row.map_or(0, |row| row.charter.version);
+            return Ok(ActionResult { version, ..ActionResult::default() });
         }
     }
+    find(app, partner, id).await?;
     let result = acted(app.rooms.ask_once(id, ask, Some(retry.clone())).await?)?;
     let answer = serde_json::to_string(&result).unwrap_or_default();
     // It is done, whether or not its answer can be kept.

@@ -171,15 +171,28 @@ async fn delete_room(
         let (actor, action) = (partner.actor(), Box::new(Action::Close {}));
         match app.rooms.ask(id, Ask::Act { actor, action, version }).await {
             Ok(_) => Ok(StatusCode::NO_CONTENT),
-            Err(Refusal::NotFound) => end_without_task(&app, &partner, id).await,
+            Err(Refusal::NotFound) => end_without_task(&app, &partner, id, version).await,
             Err(refusal) => Err(refusal.into()),
         }
     })
     .await
 }
 
-/// The task of a room that the store still has is gone: a defect ended it, or it ends just now.
-async fn end_without_task(app: &App, partner: &Partner, id: RoomId) -> Result<StatusCode, Failure> {
+/// The task of a room that the store still has is gone. When it ends just now, what it said last is
+/// stored first; a defect may have ended it before that.
+async fn end_without_task(
+    app: &App,
+    partner: &Partner,
+    id: RoomId,
+    version: Option<u64>,
+) -> Result<StatusCode, Failure> {
+    if !app.rooms.ended(id).await {
+        return Err(Failure::new(Code::Unavailable));
+    }
+    let row = find(app, partner, id).await?;
+    if version.is_some_and(|version| version != row.charter.version) {
+        return Err(Failure::new(Code::VersionMismatch));
+    }
     let (place, actor) = ((partner.project.as_ref(), id), partner.actor());
     let now = clock::now_ms();
     app.store.end_room(place, LeaveReason::RoomClosed, Some(&actor), now).await?;
