@@ -22,6 +22,11 @@ use crate::secret::Capability;
 
 const ALL: [Source; 4] = [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio];
 
+/// Any moment will do: only differences count.
+fn begin() -> Instant {
+    Instant::now()
+}
+
 fn draw() -> Draw {
     let mut count = 0_u64;
     Box::new(move || {

@@ -506,7 +506,7 @@ fn run(seed: u64) {
         requests: Vec::new(),
         banned: BTreeSet::new(),
     };
-    let now = Instant::now();
+    let now = begin();
     let mut scene = Scene::of(charter.clone(), now);
     let mut node = Node::default();
     for _ in 0..STEPS {

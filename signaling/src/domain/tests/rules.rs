@@ -19,7 +19,7 @@ fn settings() -> RoomSettings {
 }
 
 fn scene(settings: &RoomSettings) -> Scene {
-    Scene::of(Charter::new(Kind::AdHoc, settings), Instant::now())
+    Scene::of(Charter::new(Kind::AdHoc, settings), begin())
 }
 
 fn who(handle: &str, role: Role) -> Admission {
@@ -111,7 +111,7 @@ impl Scene {
 
 #[test]
 fn a_scheduled_room_opens_15_minutes_before_and_ends_on_time() {
-    let now = Instant::now();
+    let now = begin();
     let mut charter = Charter::new(Kind::Scheduled, &settings());
     charter.starts_at_ms = Some(BEGIN_MS + 1_000_000);
     charter.duration_seconds = Some(60);
@@ -132,7 +132,7 @@ fn a_scheduled_room_opens_15_minutes_before_and_ends_on_time() {
 
 #[test]
 fn an_ad_hoc_rooms_duration_begins_with_the_first_join_and_can_be_extended() {
-    let now = Instant::now();
+    let now = begin();
     let mut charter = Charter::new(Kind::AdHoc, &settings());
     charter.duration_seconds = Some(60);
     let mut scene = Scene::of(charter, now);
@@ -155,7 +155,7 @@ fn an_ad_hoc_rooms_duration_begins_with_the_first_join_and_can_be_extended() {
 #[test]
 fn a_permanent_room_outlives_emptiness_and_loses_people_without_a_moderator() {
     let set = RoomSettings { moderator_timeout_seconds: Some(30), ..settings() };
-    let mut scene = Scene::of(Charter::new(Kind::Permanent, &set), Instant::now());
+    let mut scene = Scene::of(Charter::new(Kind::Permanent, &set), begin());
     let boss = scene.moderator();
     let client = scene.join();
     scene.say(boss, Body::Leave);

@@ -113,7 +113,7 @@ fn child(settings: &RoomSettings) -> Scene {
     let mut charter = Charter::new(Kind::AdHoc, settings);
     charter.parent = Some(RoomId::from_bits(50));
     charter.ends_at_ms = Some(BEGIN_MS + 60_000);
-    Scene::of(charter, Instant::now())
+    Scene::of(charter, begin())
 }
 
 #[test]
