@@ -216,12 +216,19 @@ fn is_tests(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == "tests.rs")
 }
 
+/// A file under the folder of such a file: `src/…/tests/…`.
+fn is_under_tests(path: &Path) -> bool {
+    let mut parts = path.parent().into_iter().flat_map(Path::components);
+    parts.any(|part| part.as_os_str() == "src") && parts.any(|part| part.as_os_str() == "tests")
+}
+
 fn crossings(path: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for border in BORDERS {
         let under = |e: &&str| path.starts_with(e) || path == Path::new(&format!("{e}.rs"));
         let excepted = border.except.iter().any(under);
-        if !path.starts_with(border.folder) || excepted || is_tests(path) {
+        let is_test = is_tests(path) || is_under_tests(path);
+        if !path.starts_with(border.folder) || excepted || is_test {
             continue;
         }
         for (number, line) in code(text) {
