@@ -22,6 +22,9 @@ pub const COMMITS_PENDING_MAX: u64 = 1024;
 pub const BANS_KEPT_MAX: usize = 1000;
 /// Handles that a room sent to its breakout rooms and expects back: as many as it may have.
 pub const EXPECTED_MAX: usize = public::PARTICIPANTS_MAX as usize;
+/// Breakout rooms that a room creates in an hour: four times as many as it may have at once. Each is a row
+/// and a task.
+pub const BREAKOUTS_PER_HOUR_MAX: usize = 4 * public::BREAKOUTS_MAX;
 /// Closed sessions of a room of which a last count of traffic may come: a full room that ends.
 pub const DEPARTED_MAX: usize = public::PARTICIPANTS_MAX as usize;
 

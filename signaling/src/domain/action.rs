@@ -5,7 +5,7 @@ use std::time::Instant;
 use sdk_spec::{
     action::{Action, ActionRefusal, ActionResult},
     event::{RoomEnd, What},
-    limits::{DURATION_SECONDS_MAX, EXTEND_SECONDS_MAX, NAMED_MAX},
+    limits::{BAN_SECONDS_MAX, DURATION_SECONDS_MAX, EXTEND_SECONDS_MAX, NAMED_MAX},
     rest::Timestamp,
     room::{Breakout, Kind, RoomSettings},
     ws::{Grants, LeaveReason, Role, Source},
@@ -192,6 +192,9 @@ impl Room {
         ban_seconds: Option<u32>,
         now: Instant,
     ) -> Result<u32, ActionRefusal> {
+        if ban_seconds.is_some_and(|seconds| seconds > BAN_SECONDS_MAX) {
+            return Err(ActionRefusal::OutOfRange);
+        }
         let id = parse(participant)?;
         let handle = match self.guest(id) {
             Some(guest) => guest.who.handle.clone(),
@@ -203,6 +206,7 @@ impl Room {
         };
         self.audit(actor, "participant.eject", id);
         self.end(id, LeaveReason::Removed, now);
+        self.expect_no_more(&handle);
         if ban_seconds != Some(0) {
             let until_ms = ban_seconds.map(|s| self.wall_ms(now) + u64::from(s) * 1000);
             let until = until_ms.map(Timestamp);
@@ -224,13 +228,14 @@ impl Room {
     ) -> Result<u32, ActionRefusal> {
         let id = self.other(actor, participant)?;
         let member = self.members.get(&id).ok_or(ActionRefusal::UnknownParticipant)?;
-        let granted = match grants {
+        let is_client = matches!(actor, Actor::Client(_));
+        let mut granted = match grants {
             None => member.token.clone(),
             Some(given) => {
                 let repeated = (1..given.publish.len())
                     .any(|i| given.publish[..i].contains(&given.publish[i]));
                 let gives_record = given.record && !member.granted.record;
-                if matches!(actor, Actor::Client(_)) && (gives_record || given.hidden) {
+                if is_client && (gives_record || given.hidden) {
                     return Err(ActionRefusal::NotPermitted);
                 }
                 if given.hidden != member.hidden() || repeated {
@@ -239,6 +244,8 @@ impl Room {
                 given
             }
         };
+        // The token's, too, gives back nothing that a client may not give.
+        granted.record &= !is_client || member.granted.record;
         let is_new_viewer = role == Role::Viewer && member.info.role != Role::Viewer;
         if is_new_viewer && !self.has_place(role, Some(id)) {
             return Err(ActionRefusal::WrongState);

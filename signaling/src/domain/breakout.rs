@@ -14,6 +14,9 @@ use sdk_spec::{
 use sfu_proto::id::{ParticipantId, RoomId};
 
 use super::{Actor, BreakoutRoom, Charter, Client, Effect, Room, member::Moving, shown::distinct};
+use crate::limits::BREAKOUTS_PER_HOUR_MAX;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 impl BreakoutRoom {
     pub(super) fn shown(&self) -> Breakout {
@@ -37,8 +40,10 @@ impl Room {
             return Err(ActionRefusal::WrongState);
         }
         let count = self.charter.breakouts.len() + specs.len();
+        self.forget_creations(now);
         if specs.is_empty()
             || count > BREAKOUTS_MAX
+            || self.creations.len() + specs.len() > BREAKOUTS_PER_HOUR_MAX
             || !seconds.is_none_or(|seconds| (low..=high).contains(&seconds))
         {
             return Err(ActionRefusal::OutOfRange);
@@ -55,12 +60,18 @@ impl Room {
         let mut created = Vec::new();
         for (spec, participants) in specs.into_iter().zip(moved) {
             let breakout = self.create_breakout(spec, ends_at_ms);
+            self.creations.push_back(now);
             created.push(breakout.shown());
             self.transfer(participants, breakout.id, false);
         }
         self.charter_changed();
         self.stale.info = true;
         Ok((all.len() as u32, created))
+    }
+
+    fn forget_creations(&mut self, now: Instant) {
+        let is_old = |at: &mut Instant| now.saturating_duration_since(*at) >= HOUR;
+        while self.creations.pop_front_if(is_old).is_some() {}
     }
 
     fn create_breakout(&mut self, spec: BreakoutSpec, ends_at_ms: Option<u64>) -> BreakoutRoom {
@@ -135,13 +146,13 @@ impl Room {
         now: Instant,
     ) {
         let Some(member) = self.members.get_mut(&id) else { return };
-        let handle = member.info.handle.clone();
+        let who = member.admission();
         if !invited {
             let until = now + Duration::from_secs(MOVE_SECONDS.into());
             member.moving = Some(Moving { room, until });
         }
         if self.charter.parent != Some(room) {
-            self.expect(handle);
+            self.expect(who);
         }
         self.tell(id, &ServerMessage::Move { room: room.to_string(), token, invited });
     }

@@ -14,7 +14,7 @@ use sdk_spec::{
     handle::Handle,
     limits::{LOBBY_MAX, PARTICIPANTS_MAX},
     room::{DuplicateHandles, Mode},
-    ws::{LeaveReason, Participant, Role, ServerMessage, WaitReason},
+    ws::{Grants, LeaveReason, Participant, Role, ServerMessage, WaitReason},
 };
 use sfu_proto::{
     control,
@@ -22,7 +22,7 @@ use sfu_proto::{
 };
 
 use super::{
-    Admission, Ban, Client, Refusal, Room,
+    Admission, Ban, Client, Effect, Refusal, Room,
     grants::{effective, moderates},
     member::{Link, Member, Sdk},
 };
@@ -48,7 +48,7 @@ impl Room {
             return Err(Refusal::Banned);
         }
         let is_locked = self.charter.settings.locked.unwrap_or_default();
-        if is_locked && !moderates(who.role, &who.grants) && !self.expected.contains(&who.handle) {
+        if is_locked && !moderates(who.role, &who.grants) && !self.is_expected(&who.handle) {
             return Err(Refusal::RoomLocked);
         }
         let older = self.older(&who.handle)?;
@@ -97,7 +97,7 @@ impl Room {
     /// What a newcomer has to wait for. Who was moved away by us comes back as it went.
     pub(super) fn must_wait(&self, who: &Admission) -> Option<WaitReason> {
         let settings = &self.charter.settings;
-        if moderates(who.role, &who.grants) || self.expected.contains(&who.handle) {
+        if moderates(who.role, &who.grants) || self.is_expected(&who.handle) {
             None
         } else if settings.knock.unwrap_or_default() {
             Some(WaitReason::Knock)
@@ -127,19 +127,64 @@ impl Room {
         let members = self.members.iter().filter(|(_, m)| m.info.handle == ban.handle);
         let guests = self.lobby.iter().filter(|guest| guest.who.handle == ban.handle);
         let ids: Vec<_> = members.map(|(id, _)| *id).chain(guests.map(|guest| guest.id)).collect();
-        self.bans.push(ban);
+        self.bans.push(ban.clone());
         for id in ids {
             self.end(id, LeaveReason::Removed, now);
         }
+        self.expect_no_more(&ban.handle);
+        // It may be there by now, or on its way with a token of ours.
+        let rooms: Vec<_> = self.charter.breakouts.iter().map(|breakout| breakout.id).collect();
+        if !rooms.is_empty() {
+            self.effects.push(Effect::Ban { rooms, ban });
+        }
     }
 
-    /// A handle that was sent to another room by us and may come back past lock and lobby.
-    pub(super) fn expect(&mut self, handle: Handle) {
-        self.expected.retain(|other| *other != handle);
+    fn is_expected(&self, handle: &Handle) -> bool {
+        self.expected.iter().any(|who| who.handle == *handle)
+    }
+
+    /// Somebody who was sent to another room by us and may come back past lock and lobby.
+    pub(super) fn expect(&mut self, who: Admission) {
+        self.expect_no_more(&who.handle);
         if self.expected.len() >= EXPECTED_MAX {
             self.expected.remove(0);
         }
-        self.expected.push(handle);
+        self.expected.push(who);
+    }
+
+    pub(super) fn expect_no_more(&mut self, handle: &Handle) {
+        self.expected.retain(|who| who.handle != *handle);
+    }
+
+    /// Somebody goes who is expected back: as what it is now, which may be less than it was.
+    pub(super) fn remember_expected(&mut self, member: &Member) {
+        let mut all = self.expected.iter_mut();
+        if let Some(expected) = all.find(|who| who.handle == member.info.handle) {
+            *expected = member.admission();
+        }
+    }
+
+    /// What somebody of a breakout room comes here as: what it is or was here. To moderate there is
+    /// no right to anything here.
+    pub(super) fn returning(&self, who: Admission, now: Instant) -> Result<Admission, Refusal> {
+        if self.is_banned(&who.handle, now) {
+            return Err(Refusal::Banned);
+        }
+        if let Some(member) = self.members.values().find(|m| m.info.handle == who.handle) {
+            return Ok(member.admission());
+        }
+        if let Some(expected) = self.expected.iter().find(|other| other.handle == who.handle) {
+            return Ok(expected.clone());
+        }
+        if who.grants.hidden {
+            return Err(Refusal::NotPermitted); // Neither unseen nor shown: it was never here.
+        }
+        let role = match who.role {
+            Role::Moderator => Role::Participant,
+            role => role,
+        };
+        let grants = Grants { moderate: false, record: false, ..who.grants };
+        Ok(Admission { role, grants, ..who })
     }
 
     /// A new participant: told to the others. The caller has checked that it may.
@@ -157,7 +202,7 @@ impl Room {
             self.media(control::Command::OpenRoom { room: self.id, sessions_max });
             self.begin(now);
         }
-        self.expected.retain(|handle| *handle != who.handle);
+        self.expect_no_more(&who.handle);
         let member = self.newcomer(participant, session, who, client);
         let (info, is_hidden) = (member.info.clone(), member.hidden());
         self.stale.roster |= member.grants.moderate;

@@ -126,7 +126,10 @@ impl Room {
         let Some(id) = self.connections.get(&connection).copied() else { return };
         let fits = |handle: &Handle| *handle == who.handle && !self.is_banned(handle, now);
         let is_same = self.members.get(&id).is_some_and(|m| fits(&m.info.handle));
-        if !is_same || self.record.is_behind() {
+        let role = self.members.get(&id).map(|member| member.info.role);
+        let is_new_viewer = who.role == Role::Viewer && role != Some(Role::Viewer);
+        let fits = !is_new_viewer || self.has_place(Role::Viewer, Some(id));
+        if !is_same || !fits || self.record.is_behind() {
             return self.on_renew_refused(connection);
         }
         if let Some(member) = self.members.get_mut(&id) {

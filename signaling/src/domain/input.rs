@@ -235,6 +235,10 @@ pub(crate) enum Ask {
     Vacancy {
         who: Admission,
     },
+    /// A breakout room sends somebody here who is `who` there: as what may it come?
+    Return {
+        who: Admission,
+    },
     Open {
         kind: Standard,
         admission: Admission,
@@ -267,6 +271,7 @@ pub(crate) enum Tag {
 pub(crate) enum Reply {
     Acted(ActionResult),
     Participants(Vec<RoomParticipant>),
+    Returns(Admission),
     Opened { answer: Box<sdp::Answer>, resource: String, generation: u64 },
     Restarts { answer: Box<sdp::Answer>, generation: u64 },
     Accepted,
@@ -316,6 +321,9 @@ pub(crate) enum Effect {
     Commit(Box<Commit>),
     /// Mint tokens for another room, for these participants: [`Command::Ticket`] follows for each.
     Transfer { participants: Vec<(ParticipantId, Admission)>, room: RoomId, invited: bool },
+    /// Ban a handle in breakout rooms too: each is told [`Command::Banned`]. It is stored for them with
+    /// the commit.
+    Ban { rooms: Vec<RoomId>, ban: Ban },
     /// End breakout rooms: each is told [`Command::Recall`].
     Recall { rooms: Vec<RoomId>, parent_ended: bool },
     /// The room is over, and refuses whoever comes. Two things may still be told to it:

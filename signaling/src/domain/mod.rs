@@ -47,7 +47,6 @@ use std::{
 
 use sdk_spec::{
     event::{RoomEnd, What},
-    handle::Handle,
     rest::{RoomParticipant, RoomTrack},
     ws::{LeaveReason, Participant, ServerMessage, Source, Track},
 };
@@ -102,8 +101,11 @@ pub(crate) struct Room {
     pinned: Vec<TrackId>,
     /// The tracks that follow from both: what everybody sees first.
     first: Vec<TrackId>,
-    /// Handles that we sent to another room: they may come back past lock and lobby.
-    expected: Vec<Handle>,
+    /// Those that we sent to another room, as what they were here: they may come back as that, past
+    /// lock and lobby.
+    expected: Vec<Admission>,
+    /// When breakout rooms were created, within the last hour.
+    creations: VecDeque<Instant>,
     recalled: Option<Recalled>,
     /// Sessions that we closed lately: a last count of their traffic may come.
     departed: VecDeque<(SessionId, ParticipantId)>,
@@ -160,6 +162,7 @@ impl Room {
             pinned: Vec::new(),
             first: Vec::new(),
             expected: Vec::new(),
+            creations: VecDeque::new(),
             recalled: None,
             departed: VecDeque::new(),
             record: Record::default(),
@@ -288,6 +291,7 @@ impl Room {
             self.happened(offer::unpublished(participant, track), now);
         }
         self.transferred(participant, member.traffic, now);
+        self.remember_expected(&member);
         let what = What::ParticipantLeft {
             participant: member.info.id.clone(),
             handle: member.info.handle.clone(),

@@ -36,6 +36,9 @@ impl Room {
                     Ok(())
                 }
             },
+            Ask::Return { who } => {
+                self.returning(who, now).map(|who| self.reply(request, Ok(Reply::Returns(who))))
+            }
             Ask::Open { kind, admission, offer } => {
                 self.on_open(request, kind, admission, offer, now)
             }

@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use sdk_spec::{
     action::{ActionRefusal, ActionResult},
+    handle::Handle,
     ws::{Envelope, ErrorCode, Grants, OfferedTrack, Role, RoomInfo},
 };
 use sfu_proto::{
@@ -194,6 +195,8 @@ struct Scene {
     commits: Vec<Commit>,
     transfers: Vec<Transferred>,
     recalls: Vec<(Vec<RoomId>, bool)>,
+    /// Breakouts in which somebody was banned along.
+    banned_in: Vec<Vec<RoomId>>,
     /// Clients whose socket we closed.
     turned_off: Vec<Mirror>,
     /// What was told to the room, when, and what it gave.
@@ -218,6 +221,7 @@ fn describe(effect: &Effect) -> String {
             let ids: Vec<_> = participants.iter().map(|(id, _)| *id).collect();
             format!("{ids:?} {room} {invited}")
         }
+        Effect::Ban { rooms, ban } => format!("{rooms:?} {}", ban.handle.as_str()),
         Effect::Recall { rooms, parent_ended } => format!("{rooms:?} {parent_ended}"),
         Effect::Ended => "ended".to_owned(),
     }
@@ -252,6 +256,7 @@ impl Scene {
             commits: Vec::new(),
             transfers: Vec::new(),
             recalls: Vec::new(),
+            banned_in: Vec::new(),
             turned_off: Vec::new(),
             history: Vec::new(),
             stores: true,
@@ -300,6 +305,7 @@ impl Scene {
                     let ids = participants.into_iter().map(|(id, _)| id).collect();
                     self.transfers.push((ids, room, invited));
                 }
+                Effect::Ban { rooms, .. } => self.banned_in.push(rooms),
                 Effect::Recall { rooms, parent_ended } => self.recalls.push((rooms, parent_ended)),
                 Effect::Ended => self.ended = true,
             }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::journal::{Pending, Stored};
 use crate::{
     clock,
-    domain::{Admission, Charter, Commit},
+    domain::{Admission, Ban, Charter, Commit},
     limits,
     metrics::Metrics,
     store::{IdempotentRequest, RoomCommit},
@@ -20,6 +20,10 @@ pub(super) enum After {
     Open(Vec<(RoomId, Charter)>),
     /// Mint tokens for another room, which may be new.
     Transfer { participants: Vec<(ParticipantId, Admission)>, room: RoomId, invited: bool },
+    /// Ban a handle in breakout rooms.
+    Ban { rooms: Vec<RoomId>, ban: Ban },
+    /// End breakout rooms, which may be new.
+    Recall { rooms: Vec<RoomId>, parent_ended: bool },
 }
 
 /// News of the store.
@@ -117,6 +121,11 @@ impl Commits {
             // Nobody will say so: the last one is told already.
             self.stored.send_modify(|_| {});
         }
+    }
+
+    /// What will not be done any more, since a commit can never be stored.
+    pub(super) fn abandon(&mut self) -> impl Iterator<Item = After> {
+        std::mem::take(&mut self.after).into_iter().map(|(_, after)| after)
     }
 
     /// Whether the room must stand still until some commits are stored.

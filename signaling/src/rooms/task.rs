@@ -21,7 +21,7 @@ use super::{
     Counts, Hello, Input, Outgoing, Rooms,
     commits::{After, Commits, News},
     owed::Owed,
-    transfer::transfer,
+    transfer::{Target, transfer},
 };
 use crate::{
     clock,
@@ -36,6 +36,8 @@ use crate::{
 struct Task {
     rooms: Arc<Rooms>,
     id: RoomId,
+    /// The room that it is a breakout of.
+    parent: Option<RoomId>,
     room: Room,
     commits: Commits,
     /// The request being handled, to be remembered with the commit that it brings.
@@ -68,6 +70,7 @@ pub(super) async fn run(
     let mut task = Task {
         rooms,
         id,
+        parent,
         room,
         commits,
         request: None,
@@ -192,13 +195,24 @@ impl Task {
         while let Some(news) = self.commits.take() {
             match news {
                 News::Committed(number) => self.apply(Command::Committed(number)),
-                News::Do(After::Open(rooms)) => self.open_breakouts(rooms),
-                News::Do(After::Transfer { participants, room, invited }) => {
-                    let from = (Arc::clone(self.commits.project()), self.id);
-                    let rooms = Arc::clone(&self.rooms);
-                    tokio::spawn(transfer(rooms, from, participants, room, invited));
-                }
+                News::Do(after) => self.follow(after),
                 News::Broken => self.give_up(),
+            }
+        }
+    }
+
+    fn follow(&self, after: After) {
+        match after {
+            After::Open(rooms) => self.open_breakouts(rooms),
+            After::Transfer { participants, room, invited } => {
+                let from = (Arc::clone(self.commits.project()), self.id);
+                let rooms = Arc::clone(&self.rooms);
+                let to = Target { room, is_parent: self.parent == Some(room) };
+                tokio::spawn(transfer(rooms, from, participants, to, invited));
+            }
+            After::Ban { rooms, ban } => self.tell(rooms, move || Input::Banned(ban.clone())),
+            After::Recall { rooms, parent_ended } => {
+                self.tell(rooms, move || Input::Recall { parent_ended });
             }
         }
     }
@@ -213,6 +227,12 @@ impl Task {
 
     /// The store will never have what the room is: it ends.
     fn give_up(&mut self) {
+        for after in self.commits.abandon().collect::<Vec<_>>() {
+            // Those that are open must not stay behind; the others are not there.
+            if let After::Recall { .. } = after {
+                self.follow(after);
+            }
+        }
         self.apply(Command::MediaLost);
         self.over = true;
         self.is_ended = false;
@@ -358,18 +378,21 @@ impl Task {
                 Effect::Transfer { participants, room, invited } => {
                     self.commits.then(After::Transfer { participants, room, invited });
                 }
-                Effect::Recall { rooms, parent_ended } => self.recall(rooms, parent_ended),
+                Effect::Ban { rooms, ban } => self.commits.then(After::Ban { rooms, ban }),
+                Effect::Recall { rooms, parent_ended } => {
+                    self.commits.then(After::Recall { rooms, parent_ended });
+                }
                 Effect::Ended => self.over = true,
             }
         }
     }
 
     /// Not from here: this room's own task must not wait for another's.
-    fn recall(&self, breakouts: Vec<RoomId>, parent_ended: bool) {
+    fn tell(&self, breakouts: Vec<RoomId>, input: impl Fn() -> Input + Send + 'static) {
         let rooms = Arc::clone(&self.rooms);
         tokio::spawn(async move {
             for room in breakouts {
-                rooms.send(room, Input::Recall { parent_ended }).await;
+                rooms.send(room, input()).await;
             }
         });
     }

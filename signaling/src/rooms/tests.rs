@@ -3,17 +3,21 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bus::InProcessBus;
 use prometheus::Registry;
 use sdk_spec::{
+    action::Action,
     event::What,
-    room::{Kind, RoomSettings},
-    ws::Role,
+    room::{BreakoutSpec, Kind, RoomSettings},
+    token::Claims,
+    ws::{Grants, Role},
 };
 use sqlx::{Connection as _, Executor as _};
 
 use super::{
     commits::{After, News},
+    transfer::{Target, transfer},
     *,
 };
 use crate::{
@@ -241,4 +245,56 @@ async fn what_follows_a_commit_is_done_when_it_is_stored_and_before_it_is_told()
     // With nothing to wait for it is done at once.
     commits.then(After::Transfer { participants: Vec::new(), room: child, invited: false });
     assert_eq!(all_told(&mut commits).await, [0]);
+}
+
+#[tokio::test]
+async fn breakouts_that_are_called_back_before_they_are_stored_end_too() {
+    let stored = Stored::new("recall").await;
+    let mut row = stored.row.clone();
+    row.charter.settings.empty_timeout_seconds = Some(3600);
+    let url = format!("sqlite://{}/test.db", stored.folder.display());
+    let mut lock = sqlx::AnyConnection::connect(&url).await.unwrap();
+    lock.execute("BEGIN IMMEDIATE").await.unwrap();
+    stored.rooms.open(row, Vec::new());
+    let act = |action| {
+        let (rooms, id) = (Arc::clone(&stored.rooms), stored.row.id);
+        let ask = Ask::Act { actor: Actor::System, action: Box::new(action), version: None };
+        tokio::spawn(async move { rooms.ask(id, ask).await })
+    };
+    let rooms = vec![BreakoutSpec { reference: None, participants: Vec::new() }];
+    let create = act(Action::CreateBreakouts { rooms, duration_seconds: None });
+    let close = act(Action::CloseBreakouts {});
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    lock.execute("ROLLBACK").await.unwrap();
+    assert!(create.await.unwrap().is_ok() && close.await.unwrap().is_ok());
+    stored
+        .until("only the parent is open", async || {
+            stored.store.open_rooms().await.unwrap().len() == 1
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_breakouts_moderator_gets_no_moderators_token_for_the_parent() {
+    let stored = Stored::new("back").await;
+    let mut row = stored.row.clone();
+    row.charter.kind = Kind::Permanent;
+    let project: Arc<str> = row.project.as_str().into();
+    stored.rooms.open(row, Vec::new());
+    let (inputs, mut queue) = mpsc::channel(1);
+    let child = RoomId::from_bits(secret::random_bits());
+    let counts = Arc::new(Counts::default());
+    let entry = Entry { project: Arc::clone(&project), inputs, counts, opens_at_ms: 0 };
+    stored.rooms.entries.insert(child, entry);
+    let handle = Handle::parse("ann-1").unwrap();
+    let grants = Grants { moderate: true, ..Grants::default() };
+    let who = Admission { handle, role: Role::Moderator, grants };
+    let participants = vec![(ParticipantId::from_bits(1), who)];
+    let to = Target { room: stored.row.id, is_parent: true };
+    transfer(Arc::clone(&stored.rooms), (project, child), participants, to, false).await;
+    let Some(Input::Ticket { token, room, .. }) = queue.recv().await else { panic!("a ticket") };
+    assert_eq!(room, stored.row.id);
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Claims = serde_json::from_slice(&claims).unwrap();
+    assert!(claims.role == Role::Participant && !claims.grants.moderate);
 }

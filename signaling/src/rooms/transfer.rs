@@ -9,7 +9,21 @@ use sdk_spec::{
 use sfu_proto::id::{ParticipantId, RoomId};
 
 use super::{Input, Rooms};
-use crate::{clock, domain::Admission, limits, secret, store::SigningKey, token};
+use crate::{
+    clock,
+    domain::{Admission, Ask, Reply},
+    limits, secret,
+    store::SigningKey,
+    token,
+};
+
+/// Where somebody is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub(super) room: RoomId,
+    /// It decides then what a participant comes as: this room must give no right to that one.
+    pub(super) is_parent: bool,
+}
 
 /// Mints a token for `to` for each participant of `from` and hands it to `from`. Those for whom it
 /// does not work stay where they are.
@@ -17,17 +31,30 @@ pub(super) async fn transfer(
     rooms: Arc<Rooms>,
     (project, from): (Arc<str>, RoomId),
     participants: Vec<(ParticipantId, Admission)>,
-    to: RoomId,
+    to: Target,
     invited: bool,
 ) {
     let Some(key) = key(&rooms, &project).await else { return };
     for (participant, who) in participants {
-        match token::mint(&key, &claims(&project, to, who)) {
+        let Some(who) = received(&rooms, to, who).await else { continue };
+        let room = to.room;
+        match token::mint(&key, &claims(&project, room, who)) {
             Ok(token) => {
-                rooms.send(from, Input::Ticket { participant, room: to, token, invited }).await;
+                rooms.send(from, Input::Ticket { participant, room, token, invited }).await;
             }
             Err(error) => tracing::error!(room = %from, %error, "nobody can be moved"),
         }
+    }
+}
+
+/// What somebody comes to a room as; `None` when it may not.
+async fn received(rooms: &Rooms, to: Target, who: Admission) -> Option<Admission> {
+    if !to.is_parent {
+        return Some(who);
+    }
+    match rooms.ask(to.room, Ask::Return { who }).await {
+        Ok(Reply::Returns(who)) => Some(who),
+        Ok(_) | Err(_) => None,
     }
 }
 

@@ -5,13 +5,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sdk_spec::event::What;
+use sdk_spec::{event::What, limits::BANS_MAX};
 use sfu_proto::id::RoomId;
 use sqlx::Row as _;
 
 use super::{
-    Change, IdempotentRequest, NewEvent, NewRoom, Store, StoreError, Tx, idempotency, int, rooms,
-    stays::Stay,
+    Change, IdempotentRequest, NewEvent, NewRoom, Store, StoreError, Tx, idempotency, int,
+    partners::count, rooms, stays::Stay,
 };
 use crate::domain::{Charter, Commit};
 
@@ -71,9 +71,7 @@ impl Tx<'_> {
         for (time_ms, what) in &commit.events {
             self.store_event(all, *time_ms, what).await?;
         }
-        for ban in &commit.bans {
-            self.ban(&all.project, Some(all.room), ban, all.now_ms).await?;
-        }
+        self.store_bans(all).await?;
         if let Some(request) = &all.request {
             idempotency::remember(self, request).await?;
         }
@@ -165,6 +163,49 @@ impl Tx<'_> {
         };
         rooms::insert(self, &room).await?;
         self.record(&all.project, &room.created()).await
+    }
+
+    /// Bans of the room hold in its open breakout rooms too: somebody may have a token for one already.
+    /// What is above the project's bound is not stored: it holds while the room's task lives.
+    async fn store_bans(&mut self, all: &RoomCommit) -> Result<(), StoreError> {
+        if all.commit.bans.is_empty() {
+            return Ok(());
+        }
+        let children = sqlx::query(
+            "SELECT id FROM rooms WHERE project = $1 AND parent = $2 AND closed_at IS NULL",
+        )
+        .bind(&*all.project)
+        .bind(all.room.to_string())
+        .fetch_all(&mut **self)
+        .await?;
+        let mut rooms = vec![all.room];
+        for row in children {
+            let id: String = row.try_get("id")?;
+            rooms.push(id.parse().map_err(|_| StoreError::Corrupt("rooms.id"))?);
+        }
+        let mut places = BANS_MAX.saturating_sub(self.bans_held(all).await?);
+        for ban in &all.commit.bans {
+            for room in &rooms {
+                if places == 0 {
+                    tracing::warn!(room = %all.room, "a ban is not stored: the project has too many");
+                    return Ok(());
+                }
+                self.ban(&all.project, Some(*room), ban, all.now_ms).await?;
+                places -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn bans_held(&mut self, all: &RoomCommit) -> Result<u32, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS n FROM bans WHERE project = $1 AND (until IS NULL OR until > $2)",
+        )
+        .bind(&*all.project)
+        .bind(int(all.now_ms))
+        .fetch_one(&mut **self)
+        .await?;
+        count(&row, "n")
     }
 
     /// Records an event and keeps the table of stays in step with it. The end of a stay that is not

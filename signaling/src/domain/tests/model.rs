@@ -481,7 +481,9 @@ fn renew(scene: &mut Scene, model: &mut Model, dice: &mut Dice, p: &Person) {
     let handle = Handle::parse(&format!("user-{handle}")).unwrap();
     let admission = Admission { handle, role, grants: grants.clone() };
     scene.apply(Command::Renew { connection: p.connection, admission });
-    if !stranger && !p.waits {
+    let new_viewer = role == Role::Viewer && p.role != Role::Viewer;
+    let fits = !new_viewer || model.has_place(role, Some(&p.id));
+    if !stranger && !p.waits && fits {
         let p = model.person(&p.id).unwrap();
         (p.role, p.token, p.granted) = (role, grants.clone(), grants);
     }

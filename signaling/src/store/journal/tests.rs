@@ -12,7 +12,7 @@ use sfu_proto::id::ParticipantId;
 use super::*;
 use crate::{
     admin,
-    domain::Actor,
+    domain::{Actor, Ban},
     limits, secret,
     store::{
         Dialect,
@@ -26,6 +26,7 @@ on_both!(
     a_leave_without_a_stay_is_told_by_nobody,
     breakouts_come_with_their_event_and_the_charter_with_its_version,
     a_commit_that_cannot_be_stored_says_so_and_leaves_nothing,
+    bans_hold_in_the_breakouts_too_and_not_above_the_bound,
     who_was_in_when_a_process_died_has_left_then,
     two_processes_never_both_carry_a_room,
     a_room_that_is_ended_for_its_task_leaves_nobody_in,
@@ -194,6 +195,37 @@ async fn a_commit_that_cannot_be_stored_says_so_and_leaves_nothing(place: Place)
     assert_eq!(world.told().await, ["room.created"]);
     world.put(&[world.commit(1, vec![(2, joined(1))])]).await;
     assert_eq!(world.stays().await, 1);
+}
+
+async fn bans_hold_in_the_breakouts_too_and_not_above_the_bound(place: Place) {
+    let world = World::new(place).await;
+    let (child, parent) = (RoomId::from_bits(secret::random_bits()), Some(world.room.id));
+    let breakout = Charter { parent, ..Charter::new(Kind::AdHoc, &RoomSettings::default()) };
+    let bans = async |room: &str| {
+        let all = sqlx::query("SELECT COUNT(*) AS n FROM bans WHERE room = $1 OR $1 = ''");
+        let row = all.bind(room.to_owned()).fetch_one(&world.store.readers).await.unwrap();
+        count(&row, "n").unwrap()
+    };
+    let ban = |number, handle| {
+        let mut commit = world.commit(number, Vec::new());
+        commit.commit.bans.push(Ban { handle: Handle::parse(handle).unwrap(), until_ms: None });
+        commit
+    };
+    let mut first = ban(1, "rude-1");
+    first.commit.breakouts.push((child, breakout));
+    world.put(&[first]).await;
+    assert_eq!(bans(&child.to_string()).await, 1, "it may have a token for it");
+    let mut tx = world.store.write().await.unwrap();
+    let many = "WITH RECURSIVE n (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL \
+                SELECT i + 1 FROM n WHERE i < CAST($2 AS BIGINT)) \
+                INSERT INTO bans (id, project, room, handle, until, created_at) \
+                SELECT 'bn_' || i, $1, '', 'h-' || i, NULL, 1 FROM n";
+    let many = sqlx::query(many).bind(world.project.to_string()).bind(i64::from(BANS_MAX) - 3);
+    many.execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    world.put(&[ban(2, "rude-2"), ban(3, "rude-3")]).await;
+    assert_eq!(bans("").await, BANS_MAX);
+    assert_eq!(bans(&world.room.id.to_string()).await, 2, "its own first");
 }
 
 async fn who_was_in_when_a_process_died_has_left_then(place: Place) {

@@ -184,3 +184,107 @@ fn a_version_that_is_not_the_rooms_changes_nothing() {
     assert!(matches!(scene.replies[..], [Err(Refusal::Action(r))] if r == refused));
     assert!(!scene.ended && scene.commits.is_empty());
 }
+
+impl Scene {
+    /// What somebody of a breakout room may come back as.
+    fn returning(&mut self, who: Admission) -> Result<Admission, Refusal> {
+        let ask = Ask::Return { who };
+        self.apply(Command::Standard { request: RequestId(8), ask });
+        match self.replies.pop() {
+            Some(Ok(Reply::Returns(who))) => Ok(who),
+            Some(Err(refusal)) => Err(refusal),
+            _ => panic!("an answer"),
+        }
+    }
+
+    /// Somebody has a token for another room.
+    fn send_to(&mut self, client: ConnectionId, room: RoomId, invited: bool) {
+        let participant = self.id(client).parse().unwrap();
+        self.apply(Command::Ticket { participant, room, token: "t".to_owned(), invited });
+    }
+}
+
+#[test]
+fn who_comes_back_is_what_it_was_here_whatever_it_became_there() {
+    let mut scene = scene(&settings());
+    let (boss, client) = (scene.moderator(), scene.enter(admission("ann")));
+    let room = breakouts(&mut scene, boss, Vec::new());
+    scene.send_to(client, room, false);
+    scene.live(10);
+    assert!(!scene.is_in(client));
+    let risen = |handle: &str| {
+        let mut risen = who(handle, Role::Moderator);
+        (risen.grants.moderate, risen.grants.record) = (true, true);
+        risen
+    };
+    let back = scene.returning(risen("ann")).ok().unwrap();
+    assert!(back.role == Role::Participant && back.grants == admission("ann").grants);
+    let stranger = scene.returning(risen("new")).ok().unwrap();
+    assert!(stranger.role == Role::Participant && stranger.grants == admission("new").grants);
+    let mut unseen = admission("unseen");
+    unseen.grants.hidden = true;
+    assert_eq!(scene.returning(unseen).err(), Some(Refusal::NotPermitted));
+    let fallen = scene.returning(who("boss", Role::Viewer)).ok().unwrap();
+    assert!(fallen.role == Role::Moderator, "it is here too");
+    // Who was invited, lost its role here and went is no moderator any more.
+    let deputy = scene.enter(risen("deputy"));
+    scene.send_to(deputy, room, true);
+    let (participant, role) = (scene.id(deputy), Role::Participant);
+    let grants = Some(Grants::default());
+    scene.order(Action::SetRole { participant, role, grants }).ok().unwrap();
+    scene.say(deputy, Body::Leave);
+    let back = scene.returning(risen("deputy")).ok().unwrap();
+    assert!(back.role == Role::Participant && !back.grants.moderate);
+}
+
+#[test]
+fn the_ejected_are_not_expected_back_and_a_ban_follows_into_the_breakouts() {
+    let mut scene = scene(&settings());
+    let boss = scene.moderator();
+    let room = breakouts(&mut scene, boss, Vec::new());
+    for ban_seconds in [Some(0), Some(60)] {
+        scene.update(RoomSettings { locked: Some(false), ..settings() });
+        let client = scene.enter(admission("rude"));
+        scene.send_to(client, room, true);
+        scene.update(RoomSettings { locked: Some(true), ..settings() });
+        let eject = Action::Eject { participant: scene.id(client), ban_seconds };
+        scene.act(boss, eject).ok().unwrap();
+        let again = scene.enter(admission("rude"));
+        assert!(!scene.is_in(again), "past the lock");
+    }
+    assert!(scene.banned_in == [vec![room]]);
+    assert_eq!(scene.returning(admission("rude")).err(), Some(Refusal::Banned));
+    scene.live(60);
+    let again = scene.enter(admission("rude"));
+    assert!(!scene.is_in(again) && scene.refused() == Some(ErrorCode::RoomLocked));
+}
+
+#[test]
+fn a_ban_has_no_end_or_one_within_the_bound() {
+    let mut scene = scene(&settings());
+    scene.moderator();
+    let client = scene.join();
+    let most = sdk_spec::limits::BAN_SECONDS_MAX;
+    let participant = scene.id(client);
+    let eject = |seconds| {
+        let ban_seconds = Some(seconds);
+        Action::Eject { participant: participant.clone(), ban_seconds }
+    };
+    assert_eq!(scene.order(eject(most + 1)).err(), Some(ActionRefusal::OutOfRange));
+    assert!(scene.is_in(client) && scene.order(eject(most)).is_ok());
+}
+
+#[test]
+fn breakouts_are_created_so_often_in_an_hour_and_no_more() {
+    let mut scene = scene(&settings());
+    let boss = scene.moderator();
+    for _ in 0..limits::BREAKOUTS_PER_HOUR_MAX {
+        let room = breakouts(&mut scene, boss, Vec::new());
+        scene.apply(Command::BreakoutEnded(room));
+    }
+    let rooms = vec![BreakoutSpec { reference: None, participants: Vec::new() }];
+    let create = Action::CreateBreakouts { rooms, duration_seconds: None };
+    assert_eq!(scene.act(boss, create.clone()).err(), Some(ActionRefusal::OutOfRange));
+    scene.live(3600);
+    assert!(scene.act(boss, create).is_ok());
+}

@@ -259,3 +259,38 @@ fn texts_and_states_need_a_grant_and_fit() {
     scene.update(data("slide 3"));
     assert_eq!(scene.clients[&b].room.as_ref().unwrap().data.as_deref(), Some("slide 3"));
 }
+
+#[test]
+fn what_the_partner_took_is_not_given_back_by_a_moderators_reset() {
+    let mut scene = scene(&settings());
+    let boss = scene.moderator();
+    let mut token = admission("rec");
+    token.grants.record = true;
+    let client = scene.enter(token);
+    let participant = scene.id(client);
+    let role = |grants| Action::SetRole {
+        participant: participant.clone(),
+        role: Role::Participant,
+        grants,
+    };
+    scene.act(boss, role(None)).ok().unwrap();
+    assert!(scene.clients[&client].grants.record, "it had it");
+    scene.order(role(Some(Grants::default()))).ok().unwrap();
+    scene.act(boss, role(None)).ok().unwrap();
+    assert!(!scene.clients[&client].grants.record && scene.clients[&client].grants.publish == ALL);
+    scene.order(role(None)).ok().unwrap();
+    assert!(scene.clients[&client].grants.record, "the partner may");
+}
+
+#[test]
+fn a_new_token_makes_no_viewer_above_the_cap() {
+    let mut scene = scene(&RoomSettings { viewers_max: Some(1), ..settings() });
+    let viewer = scene.enter(who("v1", Role::Viewer));
+    let client = scene.enter(admission("v2"));
+    let renew = |handle| who(handle, Role::Viewer);
+    scene.apply(Command::Renew { connection: client, admission: renew("v2") });
+    assert_eq!(scene.error(client), Some(ErrorCode::TokenRefused));
+    assert_eq!(scene.clients[&client].grants.publish, ALL);
+    scene.apply(Command::Renew { connection: viewer, admission: renew("v1") });
+    assert_eq!(scene.error(viewer), None, "who is one stays one");
+}
