@@ -16,8 +16,7 @@ async fn the_contract_is_served_as_it_is_committed() {
         let answer = world.http.get(world.url(&format!("/{name}"))).send().await.unwrap();
         assert_eq!(answer.headers()["content-type"], "application/json");
         let file = format!("{}/../sdk-spec/{name}", env!("CARGO_MANIFEST_DIR"));
-        let committed: serde_json::Value =
-            serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let committed: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
         assert!(json_of(answer).await == committed, "{name}");
     }
 }

@@ -110,7 +110,7 @@ async fn a_token_tells_nothing_of_another_projects_room() {
     let who = Admission {
         handle: Handle::parse("ann-1").unwrap(),
         role: Role::Participant,
-        grants: sdk_spec::ws::Grants::default(),
+        grants: Grants::default(),
     };
     let check =
         async |project: &str| stored.rooms.check_vacancy(project, stored.row.id, &who).await;
