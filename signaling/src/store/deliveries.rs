@@ -140,7 +140,7 @@ impl Store {
             .bind(owner)
             .execute(&mut *tx)
             .await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Makes `owner` the owner, until `until_ms`, of up to `limit` endpoints that nobody owns and

@@ -154,7 +154,8 @@ impl Endpoint {
         let has_news = !self.settled.is_empty() || !taken_up.is_empty() || self.stop.is_some();
         let is_busy = self.queue.len() > 0 || self.row.after != self.saved_after;
         let ends = self.until_ms.saturating_sub(now_ms) < limits::WEBHOOK_LEASE_RENEW_MS;
-        if !has_news && !(is_busy && ends) {
+        let is_renewed = is_busy && ends;
+        if !has_news && !is_renewed {
             return None;
         }
         let left = self.queue.len() > 0 || !taken_up.is_empty();
