@@ -222,7 +222,7 @@ impl Rooms {
     /// Whether it is.
     pub(crate) async fn ended(&self, id: RoomId) -> bool {
         let gone = async {
-            while self.lingering.contains_key(&id) {
+            while self.entries.contains_key(&id) || self.lingering.contains_key(&id) {
                 tokio::time::sleep(limits::ROOM_END_POLL).await;
             }
         };

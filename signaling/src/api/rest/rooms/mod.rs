@@ -171,7 +171,10 @@ async fn delete_room(
         let (actor, action) = (partner.actor(), Box::new(Action::Close {}));
         match app.rooms.ask(id, Ask::Act { actor, action, version }).await {
             Ok(_) => Ok(StatusCode::NO_CONTENT),
-            Err(Refusal::NotFound) => end_without_task(&app, &partner, id, version).await,
+            // Gone: it ends at this moment, for somebody else.
+            Err(Refusal::NotFound | Refusal::Gone) => {
+                end_without_task(&app, &partner, id, version).await
+            }
             Err(refusal) => Err(refusal.into()),
         }
     })
