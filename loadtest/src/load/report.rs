@@ -66,7 +66,8 @@ impl fmt::Display for Report {
                     };
                     let end = if holds(*bound, *value) { "" } else { "  MISSED" };
                     let target = format!("{sign} {limit}");
-                    writeln!(f, " {target:>12}  {:.2}{end}", value / limit)?;
+                    let ratio = if *limit == 0.0 { *value } else { value / limit };
+                    writeln!(f, " {target:>12}  {ratio:.2}{end}")?;
                 }
             }
         }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Projects of a spawned server, each with a key: together they may ask more than one core can
 /// answer.
-const PROJECTS: usize = 64;
+const PROJECTS: usize = 256;
 /// Files of a process besides the sockets of the test.
 const FILES_BESIDE: u64 = 300;
 /// Longest start of a server.

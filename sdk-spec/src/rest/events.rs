@@ -39,9 +39,9 @@ pub struct EventsQuery {
         example = "participant.joined,participant.left"
     )]
     pub kinds: Option<String>,
-    /// Only of this room (`rm_…`).
+    /// Only of this room.
     #[serde(default)]
-    #[param(max_length = 64)]
+    #[param(pattern = "^rm_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     pub room: Option<String>,
 }
 

@@ -53,9 +53,9 @@ pub struct UsageQuery {
     #[serde(default)]
     #[param(inline)]
     pub group: Option<UsageGroup>,
-    /// Only of this room (`rm_…`).
+    /// Only of this room.
     #[serde(default)]
-    #[param(max_length = 64)]
+    #[param(pattern = "^rm_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     pub room: Option<String>,
     /// Whether to add stays and tracks that have not ended, up to now. They count for good when
     /// they end.
@@ -190,9 +190,9 @@ pub struct SessionsQuery {
     /// The partner's handle.
     #[param(inline, example = "user-5f0c2b")]
     pub handle: Handle,
-    /// Only of this room (`rm_…`).
+    /// Only of this room.
     #[serde(default)]
-    #[param(max_length = 64)]
+    #[param(pattern = "^rm_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     pub room: Option<String>,
     /// Only those that began then or later.
     #[serde(default)]

@@ -24,6 +24,9 @@ pub enum Scheme {
     V1a,
 }
 
+/// Largest number that every reader of JSON holds exactly.
+const EXACT_MAX: u64 = (1 << 53) - 1;
+
 /// Both, so that every receiver finds the one that it knows.
 pub const SCHEMES_DEFAULT: &[Scheme] = &[Scheme::V1a, Scheme::V1];
 
@@ -433,10 +436,10 @@ impl DeliveryPage {
     /// # Errors
     /// Every field that is out of its range.
     pub fn check(&self) -> Result<(), Vec<FieldError>> {
-        let zero = self.before == Some(0);
+        let fits = self.before.is_none_or(|before| (1..=EXACT_MAX).contains(&before));
         collect([
             range("limit", self.limit(), 1, limits::PAGE_SIZE_MAX),
-            zero.then(|| FieldError::new("before", "must be at least 1")),
+            (!fits).then(|| FieldError::new("before", format!("must be 1 to {EXACT_MAX}"))),
         ])
     }
 }
