@@ -24,6 +24,7 @@ use utoipa::{
 };
 
 use crate::{
+    event::What,
     limits,
     problem::{Code, Problem},
 };
@@ -117,6 +118,7 @@ impl Modify for Failures {
         api.info.description = Some(description());
         no_source_twice(api);
         close_variants(api, "Action");
+        name_event_types(api);
     }
 }
 
@@ -153,6 +155,21 @@ fn no_source_twice(api: &mut openapi::OpenApi) {
         && let Some(RefOr::T(Schema::Array(publish))) = grants.properties.get_mut("publish")
     {
         publish.unique_items = true;
+    }
+}
+
+/// The filter of the event log takes types that there are.
+fn name_event_types(api: &mut openapi::OpenApi) {
+    let get = api.paths.paths.get_mut("/v1/events").and_then(|item| item.get.as_mut());
+    let parameters = get.and_then(|get| get.parameters.as_mut()).into_iter().flatten();
+    for parameter in parameters {
+        if let RefOr::T(parameter) = parameter
+            && parameter.name == "type"
+            && let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
+        {
+            let types = What::TYPES.join("|").replace('.', "\\.");
+            schema.pattern = Some(format!("^({types})(,({types}))*$"));
+        }
     }
 }
 
