@@ -15,6 +15,7 @@
 mod in_process;
 pub mod limits;
 mod subscription;
+pub mod tap;
 
 use std::{pin::Pin, sync::Arc};
 

@@ -251,6 +251,9 @@ impl Inbox for Dispatcher {
             | Command::SetAudience { session, .. } => {
                 self.put_surely_if_known(table, table.worker_of_session(*session), command)
             }
+            Command::SetTap { room, .. } => {
+                self.put_surely_if_known(table, table.worker_of_room(*room), command)
+            }
             Command::SetMuted { track, .. } => {
                 self.put_surely_if_known(table, table.worker_of_track(*track), command)
             }

@@ -63,6 +63,7 @@ enum About {
     Permissions(SessionId),
     Audience(SessionId),
     Muted(TrackId),
+    Tap(RoomId),
 }
 
 /// A mailbox that wakes its worker through `waker`.
@@ -170,6 +171,7 @@ impl About {
             Command::SetPermissions { session, .. } => Some(Self::Permissions(*session)),
             Command::SetAudience { session, .. } => Some(Self::Audience(*session)),
             Command::SetMuted { track, .. } => Some(Self::Muted(*track)),
+            Command::SetTap { room, .. } => Some(Self::Tap(*room)),
             Command::OpenRoom { .. }
             | Command::OpenSession { .. }
             | Command::Offer { .. }

@@ -4,7 +4,7 @@
 //! A node knows opaque ids only: no tenant, no handle, no token.
 //!
 //! ```text
-//! signaling ── OpenRoom, OpenSession, Offer, SetMuted, Want, SetPermissions, SetAudience, Sync,
+//! signaling ── OpenRoom, OpenSession, Offer, SetMuted, Want, SetPermissions, SetAudience, SetTap, Sync,
 //!              CloseSession, CloseRoom ────────────────────────────────────────────────▶ node
 //! signaling ◀── Answered, OfferRefused, Connected, Interrupted, SlotsChanged, TrackStarted,
 //!               SpeakersChanged, Traffic, SessionEnded ────────────────────────────────── node
@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{ParticipantId, RoomId, SessionId, TrackId},
+    id::{ParticipantId, RecordingId, RoomId, SessionId, TrackId},
     sdp,
 };
 
@@ -77,6 +77,15 @@ pub struct Publish {
     pub source: Source,
     /// Whether it starts muted.
     pub muted: bool,
+}
+
+/// What of a room the recorder is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tap {
+    /// For which recording. Track indexes and times go on while it is the same.
+    pub recording: RecordingId,
+    /// Which tracks; none is a pause.
+    pub tracks: Vec<TrackId>,
 }
 
 /// An order to a media node. Unknown ids are ignored and counted; they are races, not errors.
@@ -151,6 +160,16 @@ pub enum Command {
         session: SessionId,
         /// The rule from now on.
         audience: Audience,
+    },
+    /// Hand these tracks of a room to the recorder, and no others, from now on. Idempotent; a track
+    /// that is not there yet counts when it comes. A track that comes in begins with
+    /// [`crate::tap::Body::Track`] and a request for a key frame, one that goes out ends with
+    /// [`crate::tap::Body::Ended`].
+    SetTap {
+        /// The room.
+        room: RoomId,
+        /// What is recorded; none ends the tap.
+        tap: Option<Tap>,
     },
     /// Tell again what may have been missed: [`Event::SessionEnded`] for sessions that the node
     /// does not have, and soon, spread over time, [`Event::SlotsChanged`] for the others.

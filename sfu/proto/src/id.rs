@@ -103,6 +103,8 @@ ids! {
     TrackId = "tr";
     /// A media node.
     NodeId = "nd";
+    /// A recording of a room.
+    RecordingId = "rc";
 }
 
 #[cfg(test)]

@@ -13,4 +13,5 @@ pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod stun;
+pub mod tap;
 pub mod unit;

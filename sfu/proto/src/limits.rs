@@ -62,3 +62,8 @@ pub const RTCP_PACKETS_MAX: usize = 64;
 /// Most packet statuses in one transport-wide feedback: 8 s at 1000 packets/s, more than any sender
 /// remembers. Two bytes can claim 8191 lost packets, so this bounds the work per byte received.
 pub const TRANSPORT_STATUSES_MAX: usize = 8192;
+
+/// Largest record of a tap, after its length: a packet of at most 2,048 bytes with its fields.
+pub const TAP_RECORD_BYTES_MAX: usize = 4096;
+/// Largest dependency descriptor that a tap hands on; its length is one byte on the wire.
+pub const TAP_DESCRIPTOR_BYTES_MAX: usize = 255;

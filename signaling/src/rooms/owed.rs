@@ -41,6 +41,7 @@ impl Owed {
                 Command::SetAudience { session: newest, .. }
                 | Command::CloseSession { session: newest },
             ) => session != newest,
+            (Command::SetTap { room, .. }, Command::SetTap { room: newest, .. }) => room != newest,
             _ => true,
         });
     }

@@ -37,6 +37,7 @@ impl Shard {
             Command::SetAudience { session, audience } => {
                 self.set_audience(session, audience.into(), now);
             }
+            Command::SetTap { .. } => self.unknown(),
             Command::Sync { sessions } => self.sync(&sessions, now),
         }
     }
