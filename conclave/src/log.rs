@@ -15,8 +15,17 @@ use tracing_subscriber::{
 use crate::config::file::{Log, LogFormat};
 
 /// Crates whose details may be shown.
-const OURS: [&str; 8] =
-    ["bus", "conclave", "recorder", "sdk_spec", "sfu", "sfu_core", "sfu_proto", "signaling"];
+const OURS: [&str; 9] = [
+    "bus",
+    "conclave",
+    "egress",
+    "recorder",
+    "sdk_spec",
+    "sfu",
+    "sfu_core",
+    "sfu_proto",
+    "signaling",
+];
 /// What libraries may say: that they started, or failed.
 const LIBRARIES_LEVEL: Level = Level::INFO;
 

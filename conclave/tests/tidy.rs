@@ -34,6 +34,18 @@ const LOG_AREAS: &[&str] = &["conclave/src/log"];
 /// Peers for tests, compiled only for them.
 const CORE_TEST_PEERS: &str = "sfu/core/src/test_support";
 
+/// How a connection is made, or a name looked up, without anybody having checked where it goes.
+const CONNECTING: &[&str] = &[
+    "tokio_rustls",
+    "webpki_roots",
+    "reqwest",
+    "TcpStream::connect",
+    "TcpSocket",
+    "lookup_host",
+    "to_socket_addrs",
+    "ToSocketAddrs",
+];
+
 const BORDERS: &[Border] = &[
     Border {
         folder: "sfu/core/src",
@@ -100,17 +112,27 @@ const BORDERS: &[Border] = &[
     },
     Border {
         folder: "signaling/src",
-        except: &["signaling/src/webhook"],
-        words: &[
-            "hyper::client",
-            "tokio_rustls",
-            "webpki_roots",
-            "reqwest",
-            "TcpStream::connect",
-            "lookup_host",
-            "to_socket_addrs",
-        ],
-        why: "what calls partners' URLs has one door with a guard: webhook",
+        except: &["signaling/src/webhook", "signaling/src/config", "signaling/src/limits"],
+        words: &["hyper::client", "egress"],
+        why: "what calls partners' URLs has one door: webhook",
+    },
+    Border {
+        folder: "signaling/src",
+        except: NOWHERE,
+        words: CONNECTING,
+        why: "addresses that partners choose are connected to by egress, which checks them",
+    },
+    Border {
+        folder: "recorder/src",
+        except: NOWHERE,
+        words: CONNECTING,
+        why: "addresses that partners choose are connected to by egress, which checks them",
+    },
+    Border {
+        folder: "recorder/src",
+        except: &["recorder/src/storage"],
+        words: &["hyper", "egress", "object_store", "russh", "russh_sftp"],
+        why: "partners' storages have one door: storage",
     },
     Border {
         folder: "signaling/src/domain",
@@ -130,11 +152,12 @@ const BORDERS: &[Border] = &[
 const MAY_USE: &[(&str, &[&str])] = &[
     ("sfu-proto", &[]),
     ("sdk-spec", &[]),
+    ("egress", &[]),
     ("sfu-core", &["sfu-proto"]),
     ("bus", &["sfu-proto"]),
     ("sfu", &["sfu-core", "sfu-proto", "bus"]),
-    ("signaling", &["sdk-spec", "sfu-proto", "bus"]),
-    ("recorder", &["sfu-proto", "bus"]),
+    ("signaling", &["sdk-spec", "sfu-proto", "bus", "egress"]),
+    ("recorder", &["sfu-proto", "bus", "egress"]),
     ("conclave", &["sfu", "sfu-proto", "signaling", "recorder", "bus", "sdk-spec"]),
     ("loadtest", &["sfu-core", "sfu-proto", "sfu", "bus", "sdk-spec", "signaling", "recorder"]),
 ];

@@ -5,6 +5,8 @@ use std::{
     path::PathBuf,
 };
 
+/// What is wrong with [`Webhooks`]. Begins with the name of the setting.
+pub use egress::RulesError as WebhooksError;
 use sdk_spec::limits;
 use serde::{Deserialize, Serialize};
 
@@ -120,24 +122,21 @@ pub enum ConfigError {
     Retention,
 }
 
-/// What is wrong with [`Webhooks`]. Begins with the name of the setting.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WebhooksError {
-    /// Not a network.
-    #[error("allow_networks: {0:?} is no network like \"10.1.0.0/16\" or \"fd00::/8\"")]
-    Network(String),
-    /// Not a host.
-    #[error("allow_hosts: {0:?} is no host name or address")]
-    Host(String),
-}
-
 impl Webhooks {
     /// Finds the first mistake. [`Webhooks::ca_file`] is read when the server starts.
     ///
     /// # Errors
     /// It.
     pub fn validate(&self) -> Result<(), WebhooksError> {
-        crate::webhook::Guard::new(self).map(|_| ())
+        egress::Guard::new(&self.rules()).map(|_| ())
+    }
+
+    pub(crate) fn rules(&self) -> egress::Rules {
+        egress::Rules {
+            allow_hosts: self.allow_hosts.clone(),
+            allow_networks: self.allow_networks.clone(),
+            ports: self.ports.clone(),
+        }
     }
 }
 

@@ -199,16 +199,6 @@ pub const WEBHOOK_TEST: Duration = Duration::from_secs(10);
 pub const WEBHOOK_TESTS_MAX: usize = 32;
 /// Of them, those of one project: none can keep all others from testing.
 pub const WEBHOOK_PROJECT_TESTS_MAX: usize = 4;
-/// How long one address of a receiver may take to accept a connection.
-pub const WEBHOOK_CONNECT: Duration = Duration::from_secs(5);
-/// Addresses of a receiver that are tried in one attempt.
-pub const WEBHOOK_ADDRESSES_MAX: usize = 3;
-/// Name lookups at the same time; each holds a thread for as long as the system's resolver takes.
-pub const WEBHOOK_LOOKUPS_MAX: usize = 64;
-/// Of them, those of one project, whose name servers may be slow on purpose.
-pub const WEBHOOK_PROJECT_LOOKUPS_MAX: usize = 8;
-/// How long an attempt waits for its turn to look a name up, before [`WEBHOOK_ATTEMPT`] begins.
-pub const WEBHOOK_LOOKUP_WAIT: Duration = Duration::from_secs(4);
 /// Bytes of the head of a receiver's answer.
 pub const WEBHOOK_ANSWER_HEAD: usize = 16 * 1024;
 /// Bytes of the body of a receiver's answer that are read, and thrown away.
@@ -243,7 +233,8 @@ pub const WEBHOOK_DEAD_MS: u64 = 30 * 24 * 3600 * 1000;
 
 const _: () = assert!(WEBHOOK_TEST.as_secs() < REQUEST.as_secs());
 const _: () = assert!(
-    WEBHOOK_LEASE_LEFT_MS > (WEBHOOK_ATTEMPT.as_millis() + WEBHOOK_LOOKUP_WAIT.as_millis()) as u64
+    WEBHOOK_LEASE_LEFT_MS
+        > (WEBHOOK_ATTEMPT.as_millis() + egress::limits::LOOKUP_WAIT.as_millis()) as u64
 );
 const _: () = assert!(WEBHOOK_LEASE_MS > WEBHOOK_LEASE_RENEW_MS);
 const _: () = assert!(WEBHOOK_LEASE_RENEW_MS > WEBHOOK_LEASE_LEFT_MS + 10_000);

@@ -3,48 +3,30 @@
 //! Each attempt has a connection of its own, made to an address that the guard has just checked:
 //! there is no pool, proxy or redirect by which it could end elsewhere.
 
-use std::{net::SocketAddr, sync::Arc, time::UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, Response, StatusCode, header},
 };
+use egress::{Admission, DialError, Dialer, Guard, Place, RulesError, Stream, TrustError};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
 use sdk_spec::rest::webhooks::DeliveryResult;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    task::JoinSet,
-    time::timeout,
-};
-use tokio_rustls::TlsConnector;
-use url::Host;
+use tokio::{task::JoinSet, time::timeout};
 
-use super::{
-    Attempt, Attempted, Carrier, Guard,
-    guard::{Admission, Place},
-    sign,
-};
-use crate::{
-    config::{Webhooks as Config, WebhooksError},
-    limits,
-};
+use super::{Attempt, Attempted, Carrier, sign};
+use crate::limits;
 
 /// Why nothing can be sent. Blame: the operator.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CarrierError {
     /// The rules.
     #[error(transparent)]
-    Guard(#[from] WebhooksError),
-    /// The certificates of [`Config::ca_file`].
-    #[error("ca_file: {0}")]
-    Certificates(String),
+    Rules(#[from] RulesError),
+    /// The certificates that are trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A metric's name is taken.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -52,31 +34,16 @@ pub(crate) enum CarrierError {
 
 /// The way out.
 pub(crate) struct Http {
-    guard: Arc<Guard>,
-    tls: TlsConnector,
+    dialer: Dialer,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-
 impl Http {
-    pub(super) fn new(guard: Arc<Guard>, config: &Config) -> Result<Self, CarrierError> {
-        let wrong = |error: &dyn std::fmt::Display| CarrierError::Certificates(error.to_string());
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(file) = &config.ca_file {
-            for one in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
-                let one = one.map_err(|error| wrong(&error))?;
-                roots.add(one).map_err(|error| wrong(&error))?;
-            }
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| wrong(&error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { guard, tls: TlsConnector::from(Arc::new(tls)) })
+    pub(super) fn new(dialer: Dialer) -> Self {
+        Self { dialer }
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        self.dialer.guard()
     }
 
     async fn post(
@@ -85,39 +52,19 @@ impl Http {
         place: &Place,
         admission: Admission,
     ) -> Result<Attempted, DeliveryResult> {
-        let addresses = self.guard.addresses(place, admission).await?;
-        let stream = self.open(place, &addresses).await?;
+        let stream = self.dialer.dial(place, admission).await.map_err(unconnected)?;
         let now_ms = attempt.now_ms;
         exchange(stream, request(place, attempt)?, now_ms).await
-    }
-
-    async fn open(
-        &self,
-        place: &Place,
-        addresses: &[SocketAddr],
-    ) -> Result<Box<dyn Stream>, DeliveryResult> {
-        let tcp = connect(addresses).await?;
-        if !place.is_tls {
-            return Ok(Box::new(tcp));
-        }
-        let name = match &place.host {
-            Host::Domain(name) => ServerName::try_from(name.clone()),
-            Host::Ipv4(ip) => Ok(ServerName::from(std::net::IpAddr::from(*ip))),
-            Host::Ipv6(ip) => Ok(ServerName::from(std::net::IpAddr::from(*ip))),
-        };
-        let name = name.map_err(|_| DeliveryResult::Tls)?;
-        let stream = self.tls.connect(name, tcp).await.map_err(|_| DeliveryResult::Tls)?;
-        Ok(Box::new(stream))
     }
 }
 
 impl Carrier for Http {
     async fn carry(&self, attempt: Attempt) -> Option<Attempted> {
-        let Ok(place) = self.guard.parse(&attempt.target.url) else {
+        let Ok(place) = self.guard().parse(&attempt.target.url) else {
             return Some(Attempted::of(DeliveryResult::Forbidden));
         };
         // Not within the receiver's time: others may be what is waited for.
-        let admission = self.guard.admit(&place, &attempt.project).await?;
+        let admission = self.guard().admit(&place, &attempt.project).await?;
         let posted = timeout(limits::WEBHOOK_ATTEMPT, self.post(attempt, &place, admission));
         Some(match posted.await {
             Ok(Ok(attempted)) => attempted,
@@ -127,23 +74,20 @@ impl Carrier for Http {
     }
 }
 
-/// The first of the checked addresses that answers.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DeliveryResult> {
-    for address in addresses.iter().take(limits::WEBHOOK_ADDRESSES_MAX) {
-        let tried = timeout(limits::WEBHOOK_CONNECT, TcpStream::connect(address)).await;
-        if let Ok(Ok(stream)) = tried {
-            let _ = stream.set_nodelay(true);
-            return Ok(stream);
-        }
+fn unconnected(error: DialError) -> DeliveryResult {
+    match error {
+        DialError::Forbidden => DeliveryResult::Forbidden,
+        DialError::Unreachable => DeliveryResult::Unreachable,
+        DialError::Tls => DeliveryResult::Tls,
+        DialError::Timeout => DeliveryResult::Timeout,
     }
-    Err(DeliveryResult::Unreachable)
 }
 
 fn request(place: &Place, attempt: Attempt) -> Result<Request<Body>, DeliveryResult> {
     let Attempt { project: _, target, event, body, now_ms } = attempt;
     let signatures = sign::signatures(&target, &event, now_ms, &body);
-    Request::post(&place.path)
-        .header(header::HOST, &place.authority)
+    Request::post(place.path())
+        .header(header::HOST, place.authority())
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::USER_AGENT, "conclave")
         .header("webhook-id", event)

@@ -1,7 +1,7 @@
 //! Webhooks: events sent to partners' servers. The only place that calls partners' URLs.
 //!
 //! ```text
-//!  outbox (events) ─▶ dispatcher ─▶ queue (order in each room) ─▶ carrier ─▶ guard ─▶ internet
+//!  outbox (events) ─▶ dispatcher ─▶ queue (order in each room) ─▶ carrier ─▶ egress ─▶ internet
 //!                        ▲  │           schedule (when again)       sign
 //!                        └──┴── store: endpoints, deliveries, leases
 //! ```
@@ -12,14 +12,13 @@
 
 mod carrier;
 mod dispatcher;
-mod guard;
 mod queue;
 mod schedule;
-mod shares;
 mod sign;
 
 use std::{sync::Arc, time::Duration};
 
+use egress::{Dialer, Guard, Shares, UrlRefusal};
 use prometheus::Registry;
 use sdk_spec::rest::webhooks::{DeliveryResult, Scheme};
 use tokio::sync::Notify;
@@ -27,12 +26,11 @@ use tokio::sync::Notify;
 pub(crate) use self::{
     carrier::CarrierError,
     dispatcher::{Dispatcher, run},
-    guard::{Guard, UrlRefusal},
     queue::Entry,
     schedule::{Attempted, Health, Stop},
     sign::Secrets,
 };
-use self::{carrier::Http, dispatcher::Meters, shares::Shares};
+use self::{carrier::Http, dispatcher::Meters};
 use crate::{config::Webhooks as Config, limits};
 
 /// What an endpoint's deliveries are made with. No `Debug`: secrets, and the path may be one.
@@ -63,7 +61,6 @@ pub(crate) trait Carrier: Send + Sync + 'static {
 
 /// What the rest of signaling can ask for.
 pub(crate) struct Webhooks {
-    guard: Arc<Guard>,
     http: Arc<Http>,
     meters: Arc<Meters>,
     /// Tests being carried out.
@@ -78,10 +75,10 @@ impl Webhooks {
     /// # Errors
     /// What cannot be used of it, or a metric's name that is taken.
     pub(crate) fn new(config: &Config, registry: &Registry) -> Result<Self, CarrierError> {
-        let guard = Arc::new(Guard::new(config)?);
+        let guard = Arc::new(Guard::new(&config.rules())?);
+        let dialer = Dialer::new(guard, config.ca_file.as_deref())?;
         Ok(Self {
-            http: Arc::new(Http::new(Arc::clone(&guard), config)?),
-            guard,
+            http: Arc::new(Http::new(dialer)),
             meters: Arc::new(Meters::new(registry)?),
             tests: Shares::new(limits::WEBHOOK_TESTS_MAX, limits::WEBHOOK_PROJECT_TESTS_MAX),
             changed: Arc::default(),
@@ -90,7 +87,7 @@ impl Webhooks {
 
     /// Whether events may be sent to this URL, as far as can be told without asking for addresses.
     pub(crate) fn check(&self, url: &str) -> Result<(), UrlRefusal> {
-        self.guard.parse(url).map(|_| ())
+        self.http.guard().parse(url).map(|_| ())
     }
 
     /// Sends one event now, apart from all queues. `None` when too many such tests are under way.

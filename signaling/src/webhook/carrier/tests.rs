@@ -1,8 +1,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use egress::Rules;
+use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
 use sdk_spec::rest::webhooks::Scheme;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -54,8 +58,8 @@ fn retry_after_is_read_as_seconds_or_date_from_those_who_may_ask() {
 
 fn http(ca_file: Option<std::path::PathBuf>) -> Http {
     let hosts = vec![String::from("127.0.0.1"), String::from("localhost")];
-    let config = Config { allow_hosts: hosts, ca_file, ..Config::default() };
-    Http::new(Arc::new(Guard::new(&config).unwrap()), &config).unwrap()
+    let guard = Guard::new(&Rules { allow_hosts: hosts, ..Rules::default() }).unwrap();
+    Http::new(Dialer::new(Arc::new(guard), ca_file.as_deref()).unwrap())
 }
 
 async fn post(http: &Http, url: String) -> (DeliveryResult, Duration) {
@@ -91,6 +95,25 @@ async fn receiver(
         written
     });
     (port, serving)
+}
+
+/// The rules themselves are tested where they are: in `egress`.
+#[tokio::test]
+async fn what_was_stored_before_the_rules_is_not_sent() {
+    let (port, serving) = receiver(Vec::new(), Vec::new(), Duration::ZERO).await;
+    for url in [
+        format!("https://127.0.0.1:{port}/"),
+        format!("http://127.0.0.1:{port}/"),
+        format!("https://localhost:{port}/"),
+        String::from("https://169.254.169.254/latest/meta-data/"),
+        String::from("https://127.0.0.1:PORT/"),
+    ] {
+        let guard = Guard::new(&Rules { ports: vec![port], ..Rules::default() }).unwrap();
+        let http = Http::new(Dialer::new(Arc::new(guard), None).unwrap());
+        assert_eq!(post(&http, url.clone()).await.0, DeliveryResult::Forbidden, "{url}");
+    }
+    assert!(!serving.is_finished(), "nobody was connected to");
+    serving.abort();
 }
 
 #[tokio::test]

@@ -6,11 +6,10 @@ use std::sync::{
 };
 
 use proptest::prelude::*;
-use sdk_spec::rest::webhooks::Scheme;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::webhook::{Attempt, Carrier as _, Secrets, Target, carrier::Http};
+use crate::dial::Dialer;
 
 /// Each must end in a refusal or at an address that is not connected to. `PORT` is one that the
 /// operator allows and that somebody listens on, so that neither port nor silence is the reason.
@@ -146,24 +145,18 @@ fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok(addresses.iter().map(|address| address.parse().unwrap()).collect())
 }
 
-fn guard(config: &Config, lookup: Arc<Lookup>) -> Arc<Guard> {
-    Arc::new(Guard::with_names(config, lookup).unwrap())
+fn dialer(
+    rules: &Rules,
+    lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+) -> Dialer {
+    Dialer::new(Arc::new(Guard::with_names(rules, lookup).unwrap()), None).unwrap()
 }
 
-fn attempt(url: &str) -> Attempt {
-    let target = Target {
-        url: url.to_owned(),
-        schemes: vec![Scheme::V1],
-        secrets: Secrets::random(),
-        previous: None,
-    };
-    Attempt {
-        project: String::from("pj_1"),
-        target: Arc::new(target),
-        event: String::from("ev_1"),
-        body: Vec::from("{}"),
-        now_ms: 0,
-    }
+/// Everything from the URL to the connection; what would be sent does not matter.
+async fn dial(dialer: &Dialer, url: &str) -> Result<(), DialError> {
+    let place = dialer.guard().parse(url).map_err(|_| DialError::Forbidden)?;
+    let admission = dialer.guard().admit(&place, "pj_1").await.unwrap();
+    dialer.dial(&place, admission).await.map(drop)
 }
 
 /// Counts connections to an address.
@@ -185,14 +178,13 @@ async fn no_spelling_reaches_an_inner_address() {
     // 0.0.0.0 hears every IPv4 address of this machine, [::] every IPv6 one.
     let (port, four) = count("0.0.0.0", 0).await;
     let (_, six) = count("[::1]", port).await;
-    let config = Config { ports: vec![port], ..Config::default() };
-    let rules = guard(&config, Arc::new(lookup));
-    let http = Http::new(Arc::clone(&rules), &config).unwrap();
+    let ways = dialer(&Rules { ports: vec![port], ..Rules::default() }, lookup);
+    let rules = ways.guard();
     let (mut by_url, mut by_address) = (0, 0);
     for spelling in BYPASSES {
         let url = spelling.replace("PORT", &port.to_string());
         let found = match rules.parse(&url) {
-            Err(_) => Err(DeliveryResult::Forbidden),
+            Err(_) => Err(DialError::Forbidden),
             Ok(place) => {
                 let admission = rules.admit(&place, "pj_1").await.unwrap();
                 rules.addresses(&place, admission).await
@@ -200,12 +192,11 @@ async fn no_spelling_reaches_an_inner_address() {
         };
         match (rules.parse(&url).is_err(), found) {
             (true, _) => by_url += 1,
-            (false, Err(DeliveryResult::Forbidden)) => by_address += 1,
+            (false, Err(DialError::Forbidden)) => by_address += 1,
             (false, other) => panic!("{url} leads to {other:?}"),
         }
         // And through everything, as if it had been stored before the rules.
-        let carried = http.carry(attempt(&url)).await.unwrap();
-        assert_eq!(carried.result, DeliveryResult::Forbidden, "{url}");
+        assert_eq!(dial(&ways, &url).await, Err(DialError::Forbidden), "{url}");
     }
     assert!(by_url >= 60 && by_address >= 9, "{by_url} by URL, {by_address} by address");
     let heard = (four.load(Relaxed), six.load(Relaxed));
@@ -213,10 +204,9 @@ async fn no_spelling_reaches_an_inner_address() {
 
     // The listeners do hear what is allowed.
     let hosts = vec![String::from("127.0.0.1"), String::from("::1")];
-    let config = Config { allow_hosts: hosts, ..Config::default() };
-    let http = Http::new(guard(&config, Arc::new(lookup)), &config).unwrap();
+    let ways = dialer(&Rules { allow_hosts: hosts, ..Rules::default() }, lookup);
     for url in [format!("https://127.0.0.1:{port}/"), format!("https://[::1]:{port}/")] {
-        assert_ne!(http.carry(attempt(&url)).await.unwrap().result, DeliveryResult::Forbidden);
+        assert_eq!(dial(&ways, &url).await, Err(DialError::Tls), "it was connected to");
     }
     assert_eq!((four.load(Relaxed), six.load(Relaxed)), (1, 1));
 }
@@ -226,10 +216,10 @@ async fn a_name_that_changes_its_answer_is_looked_up_once_and_held_to_it() {
     // Stands for the internet: allowed. The other one is not.
     let (port, outer) = count("127.0.0.2", 0).await;
     let (_, inner) = count("127.0.0.1", port).await;
-    let config = Config {
+    let rules = Rules {
         allow_networks: vec![String::from("127.0.0.2/32")],
         ports: vec![port],
-        ..Config::default()
+        ..Rules::default()
     };
     let answers = ["127.0.0.2", "127.0.0.1", "127.0.0.2", "127.0.0.1"];
     let asked = Arc::new(Mutex::new(0));
@@ -240,11 +230,11 @@ async fn a_name_that_changes_its_answer_is_looked_up_once_and_held_to_it() {
         *asked += 1;
         Ok(vec![answers[*asked - 1].parse().unwrap()])
     };
-    let http = Http::new(guard(&config, Arc::new(rebinding)), &config).unwrap();
+    let ways = dialer(&rules, rebinding);
     let url = format!("https://rebind.example.com:{port}/");
     for (turn, wanted) in [1, 1, 2, 2].into_iter().enumerate() {
-        let carried = http.carry(attempt(&url)).await.unwrap();
-        assert_eq!(carried.result == DeliveryResult::Forbidden, turn % 2 == 1, "{carried:?}");
+        let dialed = dial(&ways, &url).await;
+        assert_eq!(dialed == Err(DialError::Forbidden), turn % 2 == 1, "{dialed:?}");
         assert_eq!((outer.load(Relaxed), *asked.lock().unwrap()), (wanted, turn + 1));
     }
     assert_eq!(inner.load(Relaxed), 0);
@@ -253,10 +243,10 @@ async fn a_name_that_changes_its_answer_is_looked_up_once_and_held_to_it() {
 #[tokio::test]
 async fn slow_name_servers_of_one_project_cost_others_nothing() {
     let (port, _) = count("127.0.0.2", 0).await;
-    let config = Config {
+    let rules = Rules {
         allow_networks: vec![String::from("127.0.0.2")],
         ports: vec![port],
-        ..Config::default()
+        ..Rules::default()
     };
     let slow = |name: &str| {
         if name.starts_with("slow") {
@@ -264,51 +254,51 @@ async fn slow_name_servers_of_one_project_cost_others_nothing() {
         }
         Ok(vec!["127.0.0.2".parse().unwrap()])
     };
-    let rules = guard(&config, Arc::new(slow));
-    let http = Arc::new(Http::new(rules, &config).unwrap());
+    let ways = dialer(&rules, slow);
     let began = std::time::Instant::now();
-    let send = |project: &str, host: &str| {
-        let mut attempt = attempt(&format!("https://{host}.example.com:{port}/"));
-        attempt.project = project.to_owned();
-        let http = Arc::clone(&http);
-        tokio::spawn(async move { http.carry(attempt).await })
+    let send = |project: &'static str, host: &str| {
+        let (ways, url) = (ways.clone(), format!("https://{host}.example.com:{port}/"));
+        tokio::spawn(async move {
+            let place = ways.guard().parse(&url).unwrap();
+            let admission = ways.guard().admit(&place, project).await?;
+            Some(ways.dial(&place, admission).await.map(drop))
+        })
     };
-    let slow: Vec<_> = (0..2 * limits::WEBHOOK_LOOKUPS_MAX).map(|_| send("pj_1", "slow")).collect();
+    let slow: Vec<_> = (0..2 * limits::LOOKUPS_MAX).map(|_| send("pj_1", "slow")).collect();
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    let quick = send("pj_2", "quick").await.unwrap().unwrap();
-    assert_eq!(quick.result, DeliveryResult::Tls, "it was connected to");
+    let quick = send("pj_2", "quick").await.unwrap();
+    assert_eq!(quick, Some(Err(DialError::Tls)), "it was connected to");
     assert!(began.elapsed().as_secs() < 4, "it waited for the others");
     let mut made = 0;
     for one in slow {
         made += usize::from(one.await.unwrap().is_some());
     }
-    assert_eq!(made, limits::WEBHOOK_PROJECT_LOOKUPS_MAX, "the rest was not made");
+    assert_eq!(made, limits::PROJECT_LOOKUPS_MAX, "the rest was not made");
 }
 
 #[tokio::test]
 async fn of_several_addresses_only_the_allowed_are_tried() {
     let (port, outer) = count("127.0.0.2", 0).await;
     let (_, inner) = count("127.0.0.1", port).await;
-    let config = Config {
+    let rules = Rules {
         allow_networks: vec![String::from("127.0.0.2")],
         ports: vec![port],
-        ..Config::default()
+        ..Rules::default()
     };
     let both = |_: &str| Ok(vec!["127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap()]);
-    let http = Http::new(guard(&config, Arc::new(both)), &config).unwrap();
-    http.carry(attempt(&format!("https://both.example.com:{port}/"))).await.unwrap();
+    let url = format!("https://both.example.com:{port}/");
+    assert_eq!(dial(&dialer(&rules, both), &url).await, Err(DialError::Tls));
     assert_eq!((outer.load(Relaxed), inner.load(Relaxed)), (1, 0));
 }
 
 #[test]
 fn what_the_operator_allows_is_allowed_and_nothing_beside() {
-    let config = Config {
+    let rules = Rules {
         allow_hosts: vec![String::from("Hooks.Lan"), String::from("fd00::7")],
         allow_networks: vec![String::from("10.1.0.0/16")],
         ports: vec![9443],
-        ca_file: None,
     };
-    let guard = guard(&config, Arc::new(lookup));
+    let guard = Guard::with_names(&rules, lookup).unwrap();
     for good in [
         "https://hooks.example.com/x?y=z",
         "https://hooks.example.com:8443/",
@@ -332,25 +322,61 @@ fn what_the_operator_allows_is_allowed_and_nothing_beside() {
         assert_eq!(guard.parse(bad).err(), Some(refusal), "{bad}");
     }
     let place = guard.parse("https://hooks.example.com/a/b?c=d").unwrap();
-    assert_eq!((place.path.as_str(), place.authority.as_str()), ("/a/b?c=d", "hooks.example.com"));
+    assert_eq!((place.path(), place.authority()), ("/a/b?c=d", "hooks.example.com"));
     for wrong in [
-        Config { allow_networks: vec![String::from("10.1.0.0/33")], ..Config::default() },
-        Config { allow_hosts: vec![String::from("a b")], ..Config::default() },
+        Rules { allow_networks: vec![String::from("10.1.0.0/33")], ..Rules::default() },
+        Rules { allow_hosts: vec![String::from("a b")], ..Rules::default() },
     ] {
         assert!(Guard::new(&wrong).is_err());
     }
 }
 
+#[test]
+fn hosts_without_a_url_obey_the_same_rules() {
+    let rules = Rules {
+        allow_hosts: vec![String::from("nas.lan")],
+        allow_networks: vec![String::from("10.1.0.0/16")],
+        ports: vec![2200],
+    };
+    let guard = Guard::with_names(&rules, lookup).unwrap();
+    let parse = |host: &str, port| guard.parse_host(host, port, &[22]).err();
+    for (host, port) in
+        [("sftp.example.com", 22), ("sftp.example.com", 2200), ("nas.lan", 4022), ("10.1.2.3", 22)]
+    {
+        assert_eq!(parse(host, port), None, "{host}:{port}");
+    }
+    for (host, port, refusal) in [
+        ("sftp.example.com", 443, UrlRefusal::Port),
+        ("127.0.0.1", 22, UrlRefusal::Literal),
+        ("::1", 22, UrlRefusal::Literal),
+        ("[::1]", 22, UrlRefusal::Literal),
+        ("0x7f.1", 22, UrlRefusal::Literal),
+        ("2130706433", 22, UrlRefusal::Literal),
+        ("8.8.8.8", 22, UrlRefusal::Literal),
+        ("localhost", 22, UrlRefusal::InnerName),
+        ("db.corp", 22, UrlRefusal::InnerName),
+        ("a@b.example.com", 22, UrlRefusal::Syntax),
+        ("%31%32%37.0.0.1", 22, UrlRefusal::Syntax),
+        ("sftp.example.com/x", 22, UrlRefusal::Syntax),
+        ("sftp.example.com:22", 22, UrlRefusal::Syntax),
+        ("a b", 22, UrlRefusal::Syntax),
+        ("", 22, UrlRefusal::Syntax),
+    ] {
+        assert_eq!(parse(host, port), Some(refusal), "{host}:{port}");
+    }
+    assert_eq!(guard.parse_host("fd00::7", 22, &[22]).err(), Some(UrlRefusal::Literal));
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused_without_panic(text in "\\PC{0,60}") {
-        let _ = Guard::new(&Config::default()).unwrap().parse(&text);
+        let _ = Guard::new(&Rules::default()).unwrap().parse(&text);
     }
 
     /// Whatever is accepted is a name under https.
     #[test]
     fn what_is_accepted_is_a_name(text in "https?://[a-f0-9x.:%\\[\\]@]{1,24}(:443)?/") {
-        if let Ok(place) = Guard::new(&Config::default()).unwrap().parse(&text) {
+        if let Ok(place) = Guard::new(&Rules::default()).unwrap().parse(&text) {
             prop_assert!(place.is_tls && matches!(place.host, Host::Domain(_)), "{}", text);
             prop_assert!(!place.authority.contains('@'));
         }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// All places.
-pub(super) struct Shares {
+pub struct Shares {
     all: Arc<Semaphore>,
     /// Places of one project.
     each: usize,
@@ -22,18 +22,19 @@ pub(super) struct Shares {
 }
 
 /// A place, until it is dropped.
-pub(super) struct Share {
+pub struct Share {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
 impl Shares {
-    pub(super) fn new(all: usize, each: usize) -> Self {
+    /// `all` places, of which one project can have `each`.
+    pub fn new(all: usize, each: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), each, of: Mutex::default() }
     }
 
     /// A place for `project`, if one gets free within `wait`.
-    pub(super) async fn take(&self, project: &str, wait: Duration) -> Option<Share> {
+    pub async fn take(&self, project: &str, wait: Duration) -> Option<Share> {
         let own = self.of(project);
         let taken = async {
             // Who waits for its own share holds none of the others.
