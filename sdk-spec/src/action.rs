@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    recording::RecordingRule,
     room::{Audience, Breakout, BreakoutSpec, RoomSettings},
     ws::{Grants, Role, Source},
 };
@@ -135,6 +136,20 @@ pub enum Action {
     },
     /// Move everybody back from the breakout rooms and close them.
     CloseBreakouts {},
+    /// Start a recording. A client needs the grant `record`, an API key the scope
+    /// `recordings:write`; so for the other three.
+    StartRecording {
+        /// What is not named is as the room's settings say, then the project's policy. Clients name
+        /// nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<RecordingRule>,
+    },
+    /// Record nothing for a while.
+    PauseRecording {},
+    /// Go on after a pause.
+    ResumeRecording {},
+    /// End the recording.
+    StopRecording {},
 }
 
 /// What an action gave.
@@ -147,6 +162,9 @@ pub struct ActionResult {
     /// Rooms that were created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakouts: Vec<Breakout>,
+    /// The recording that it was about (`rc_…`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
 }
 
 /// Why an action was refused.
@@ -168,6 +186,8 @@ pub enum ActionRefusal {
     WrongState,
     /// The floor is held by as many as may.
     FloorTaken,
+    /// Nothing can be recorded: the project has no recipients, or its storage target is gone.
+    NotConfigured,
     /// `If-Match` names another version than the room has.
     VersionMismatch,
     /// It cannot be stored now; nothing was changed.

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     handle::Handle,
+    recording::{Blame, BlockReason, PurgeReason, StopReason},
     rest::Timestamp,
     room::{Kind, Mode},
     ws::{LeaveReason, Role, Source},
@@ -203,6 +204,104 @@ pub enum What {
         /// Bytes sent to it.
         sent: u64,
     },
+    /// A participant consented to being recorded, or took that back.
+    #[serde(rename = "consent.changed")]
+    ConsentChanged {
+        /// Participant id.
+        participant: String,
+        /// The partner's handle.
+        handle: Handle,
+        /// Whether it consents.
+        granted: bool,
+    },
+    /// A recording started.
+    #[serde(rename = "recording.started")]
+    RecordingStarted {
+        /// Recording id.
+        recording: String,
+    },
+    /// A recording pauses: from here on nothing is recorded.
+    #[serde(rename = "recording.paused")]
+    RecordingPaused {
+        /// Recording id.
+        recording: String,
+    },
+    /// A recording goes on.
+    #[serde(rename = "recording.resumed")]
+    RecordingResumed {
+        /// Recording id.
+        recording: String,
+    },
+    /// A recording is over.
+    #[serde(rename = "recording.stopped")]
+    RecordingStopped {
+        /// Recording id.
+        recording: String,
+        /// Why.
+        reason: StopReason,
+    },
+    /// The files of a recording are made and sealed.
+    #[serde(rename = "recording.finalized")]
+    RecordingFinalized {
+        /// Recording id.
+        recording: String,
+        /// How many files.
+        artifacts: u32,
+        /// Bytes of all.
+        bytes: u64,
+        /// Seconds recorded, pauses left out.
+        seconds: u64,
+    },
+    /// The storage refuses a recording; it is tried again.
+    #[serde(rename = "recording.push_blocked")]
+    RecordingPushBlocked {
+        /// Recording id.
+        recording: String,
+        /// Why.
+        reason: BlockReason,
+        /// Who must act.
+        blame: Blame,
+    },
+    /// Every file of a recording was verified in the partner's storage.
+    #[serde(rename = "recording.delivered")]
+    RecordingDelivered {
+        /// Recording id.
+        recording: String,
+        /// How many files.
+        artifacts: u32,
+        /// Bytes of all.
+        bytes: u64,
+    },
+    /// A recording that is not delivered grows old.
+    #[serde(rename = "recording.expiring")]
+    RecordingExpiring {
+        /// Recording id.
+        recording: String,
+        /// Percent of its largest age: 50, 75, 90.
+        age_percent: u32,
+        /// When it is purged.
+        expires_at: Timestamp,
+    },
+    /// A recording is held, or no longer.
+    #[serde(rename = "recording.held")]
+    RecordingHeld {
+        /// Recording id.
+        recording: String,
+        /// Whether it is.
+        held: bool,
+    },
+    /// Nothing of a recording is here any more.
+    #[serde(rename = "recording.purged")]
+    RecordingPurged {
+        /// Recording id.
+        recording: String,
+        /// Why.
+        reason: PurgeReason,
+        /// The signed receipt: JSON text, exactly as it was signed.
+        receipt: String,
+        /// Ed25519 signature of it, base64.
+        signature: String,
+    },
     /// A webhook endpoint was disabled by its answers.
     #[serde(rename = "webhook.disabled")]
     WebhookDisabled {
@@ -261,6 +360,17 @@ kinds! {
     HandleUnbanned = "handle.unbanned",
     ParticipantMoved = "participant.moved",
     MediaTransferred = "media.transferred",
+    ConsentChanged = "consent.changed",
+    RecordingStarted = "recording.started",
+    RecordingPaused = "recording.paused",
+    RecordingResumed = "recording.resumed",
+    RecordingStopped = "recording.stopped",
+    RecordingFinalized = "recording.finalized",
+    RecordingPushBlocked = "recording.push_blocked",
+    RecordingDelivered = "recording.delivered",
+    RecordingExpiring = "recording.expiring",
+    RecordingHeld = "recording.held",
+    RecordingPurged = "recording.purged",
     WebhookDisabled = "webhook.disabled",
     WebhookTest = "webhook.test",
     KeyChanged = "key.changed",

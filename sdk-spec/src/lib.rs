@@ -12,6 +12,7 @@ pub mod limits;
 pub mod object;
 pub mod openapi;
 pub mod problem;
+pub mod recording;
 pub mod rest;
 pub mod room;
 pub mod scope;

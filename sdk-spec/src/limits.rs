@@ -65,6 +65,18 @@ limits! {
         "Most holders of the floor that a lecture may allow.";
     ROOM_DATA_BYTES_MAX: usize = 4096, "bytes",
         "Largest room data. Everybody in the room gets it at each change.";
+    MASKS_MAX: u32 = 8, "masks",
+        "Most masks of a recording. Each costs a filter per picture.";
+    RECIPIENTS_MAX: u32 = 10, "recipients",
+        "Most public keys that recordings are sealed to. Each adds 100 bytes to every file.";
+    PATH_BYTES_MAX: usize = 256, "bytes",
+        "Longest path template of recordings; S3 keys may have 1024 bytes when it is filled in.";
+    RECORDING_AGE_HOURS_DEFAULT: u32 = 72, "hours",
+        "Age at which a recording is purged, delivered or not, unless the policy says otherwise.";
+    RECORDING_AGE_HOURS_MAX: u32 = 30 * 24, "hours",
+        "Largest such age. Recordings are here to be delivered, not to be kept.";
+    STORAGE_TARGETS_MAX: u32 = 20, "targets",
+        "Most storage targets of a project.";
     STATE_BYTES_MAX: usize = 1024, "bytes",
         "Largest state of a participant. Everybody in the room gets it at each change.";
     DATA_BYTES_MAX: usize = 4096, "bytes",

@@ -8,6 +8,7 @@ mod day;
 pub mod events;
 pub mod keys;
 pub mod operator;
+pub mod recordings;
 mod timestamp;
 pub mod usage;
 pub mod webhooks;

@@ -8,6 +8,7 @@ use crate::{
     handle::personal,
     limits,
     problem::FieldError,
+    recording::RecordingRule,
     rest::{Timestamp, collect, range},
 };
 
@@ -97,6 +98,10 @@ pub struct RoomSettings {
     /// What happens when a handle joins twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicate_handles: Option<DuplicateHandles>,
+    /// How the room is recorded; what it does not name is as the project's policy says. A change holds
+    /// for recordings that start later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingRule>,
     /// The partner's own opaque text, shown to everybody in the room. At most 4096 bytes; what looks
     /// like an e-mail address, a phone number or an IP address is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +125,7 @@ impl RoomSettings {
             wait_for_moderator: Some(false),
             floor_max: Some(1),
             duplicate_handles: Some(DuplicateHandles::Reject),
+            recording: None,
             data: None,
         };
         defaults.with(self)
@@ -142,6 +148,7 @@ impl RoomSettings {
             wait_for_moderator: change.wait_for_moderator.or(self.wait_for_moderator),
             floor_max: change.floor_max.or(self.floor_max),
             duplicate_handles: change.duplicate_handles.or(self.duplicate_handles),
+            recording: change.recording.clone().or_else(|| self.recording.clone()),
             data: change.data.clone().or_else(|| self.data.clone()),
         }
     }
@@ -157,7 +164,8 @@ impl RoomSettings {
             range(&format!("settings.{field}"), value.unwrap_or(low), low, high)
         };
         let timeout = limits::MODERATOR_TIMEOUT_SECONDS_MAX;
-        collect([
+        let rule = self.recording.as_ref().map_or(Ok(()), |rule| rule.check("settings.recording"));
+        let own = collect([
             check("participants_max", self.participants_max, 1, most),
             check("viewers_max", self.viewers_max, 0, most),
             check("publishers_max", self.publishers_max, 1, most),
@@ -165,8 +173,18 @@ impl RoomSettings {
             check("moderator_timeout_seconds", self.moderator_timeout_seconds, 0, timeout),
             check("floor_max", self.floor_max, 1, limits::FLOOR_HOLDERS_MAX),
             self.data.as_deref().and_then(data_error),
-        ])
+        ]);
+        both(own, rule)
     }
+}
+
+/// The errors of two checks.
+pub(crate) fn both(
+    a: Result<(), Vec<FieldError>>,
+    b: Result<(), Vec<FieldError>>,
+) -> Result<(), Vec<FieldError>> {
+    let errors: Vec<_> = [a, b].into_iter().filter_map(Result::err).flatten().collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// Why room data is refused.

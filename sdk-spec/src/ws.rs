@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     action::{Action, ActionRefusal, ActionResult},
     handle::Handle,
+    recording::RecordingInfo,
     rest::Timestamp,
     room::{Breakout, Mode},
 };
@@ -123,6 +124,12 @@ pub enum ClientMessage {
         to: Vec<String>,
         /// The app's own opaque text, at most 4096 bytes.
         body: String,
+    },
+    /// Consents to being recorded, or takes that back. Nothing of a participant who did not consent is
+    /// recorded where [`RecordingInfo::consent`] says so.
+    Consent {
+        /// Whether it consents, from now on.
+        granted: bool,
     },
     /// Keeps the session alive.
     Ping {},
@@ -274,6 +281,12 @@ pub enum ServerMessage {
         participant: String,
         /// Why.
         reason: LeaveReason,
+    },
+    /// The recording of the room began, changed or ended. Told before the first packet is recorded and
+    /// after the last one was; who joins later finds it in [`RoomInfo::recording`].
+    Recording {
+        /// As it is now; none: nothing is recorded.
+        recording: Option<RecordingInfo>,
     },
     /// Somebody published a track.
     TrackPublished {
@@ -440,6 +453,9 @@ pub struct RoomInfo {
     /// Tracks shown to everybody first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pinned: Vec<String>,
+    /// The recording that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingInfo>,
     /// The partner's own opaque text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,

@@ -99,6 +99,9 @@ fn refusal_remedy(refusal: ActionRefusal) -> &'static str {
         R::WrongState => "Read the room, then decide again. Problem `action_refused`.",
         R::FloorTaken => "Release the floor first, or raise `floor_max`. Problem `action_refused`.",
         R::VersionMismatch => "Read the room and send its `ETag`. Problem `version_mismatch`.",
+        R::NotConfigured => {
+            "Set recipients and a storage target in the recording policy. Problem `action_refused`."
+        }
         R::Unavailable => "Try again in some seconds. Problem `unavailable`.",
     }
 }

@@ -139,6 +139,9 @@ impl From<ActionRefusal> for Failure {
             }
             ActionRefusal::WrongState => refused("It does not fit the room's mode or kind."),
             ActionRefusal::FloorTaken => refused("The floor is held by as many as may."),
+            ActionRefusal::NotConfigured => {
+                refused("The project's recording policy has no recipients or no storage target.")
+            }
             ActionRefusal::VersionMismatch => Self::new(Code::VersionMismatch),
             ActionRefusal::Unavailable => Self::new(Code::Unavailable),
         }

@@ -393,6 +393,7 @@ fn translate(message: ClientMessage) -> (Body, Option<String>) {
         ClientMessage::Mute { track, muted } => Body::Mute { track, muted },
         ClientMessage::Want { tracks } => Body::Want { tracks },
         ClientMessage::Act { id, action } => Body::Act { id, action: Box::new(action) },
+        ClientMessage::Consent { granted } => Body::Consent { granted },
         ClientMessage::Floor { wanted } => Body::Floor { wanted },
         ClientMessage::SetState { state } => Body::SetState { state },
         ClientMessage::Data { to, body } => Body::Data { to, body },

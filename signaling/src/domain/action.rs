@@ -43,7 +43,7 @@ impl Room {
             return Err(ActionRefusal::VersionMismatch);
         }
         let (participants, breakouts) = self.dispatch(actor, action, now)?;
-        Ok(ActionResult { version: self.charter.version, participants, breakouts })
+        Ok(ActionResult { version: self.charter.version, participants, breakouts, recording: None })
     }
 
     fn dispatch(&mut self, actor: &Actor, action: Action, now: Instant) -> Done {

@@ -6,13 +6,14 @@ use sdk_spec::{
     action::{Action, ActionRefusal, ActionResult},
     event::What,
     handle::Handle,
+    recording::{RecordingRule, StopReason},
     rest::RoomParticipant,
     room::{Kind, RoomSettings},
     ws::{Grants, OfferedTrack, Role},
 };
 use sfu_proto::{
     control::{self, Event},
-    id::{ParticipantId, RoomId, SessionId},
+    id::{ParticipantId, RecordingId, RoomId, SessionId},
     sdp,
 };
 
@@ -106,10 +107,28 @@ pub(crate) struct Commit {
     pub(crate) bans: Vec<Ban>,
     /// Rooms to be created, with their charter.
     pub(crate) breakouts: Vec<(RoomId, Charter)>,
+    /// What became of recordings, in order.
+    pub(crate) recordings: Vec<RecordingChange>,
     /// For the audit log: who, what (`room.update`), to what.
     pub(crate) audits: Vec<(Actor, &'static str, String)>,
     /// The room is over.
     pub(crate) ended: bool,
+}
+
+/// What a room decides about a recording; stored with the event that says so.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum RecordingChange {
+    /// A new recording, with everything that its rule says; the policy's part is laid under it.
+    Started {
+        id: RecordingId,
+        rule: RecordingRule,
+    },
+    Paused(RecordingId),
+    Resumed(RecordingId),
+    Stopped {
+        id: RecordingId,
+        reason: StopReason,
+    },
 }
 
 /// What happens to a room.
@@ -186,6 +205,9 @@ pub(crate) enum Body {
     Act {
         id: u64,
         action: Box<Action>,
+    },
+    Consent {
+        granted: bool,
     },
     Floor {
         wanted: bool,
@@ -321,6 +343,8 @@ pub(crate) enum Effect {
     Commit(Box<Commit>),
     /// Mint tokens for another room, for these participants: [`Command::Ticket`] follows for each.
     Transfer { participants: Vec<(ParticipantId, Admission)>, room: RoomId, invited: bool },
+    /// Tell the media node once everything before it is stored.
+    MediaWhenStored(control::Command),
     /// Ban a handle in breakout rooms too: each is told [`Command::Banned`]. It is stored for them with
     /// the commit.
     Ban { rooms: Vec<RoomId>, ban: Ban },

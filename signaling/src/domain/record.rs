@@ -92,6 +92,7 @@ impl Room {
             && commit.events.is_empty()
             && commit.bans.is_empty()
             && commit.breakouts.is_empty()
+            && commit.recordings.is_empty()
             && commit.audits.is_empty()
             && !commit.ended;
         if !is_nothing {

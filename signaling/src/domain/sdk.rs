@@ -165,6 +165,7 @@ impl Room {
             muted: self.muted.clone(),
             spotlight: self.spotlight.iter().map(ToString::to_string).collect(),
             pinned: self.pinned.iter().map(ToString::to_string).collect(),
+            recording: None,
             data: settings.data.clone(),
         }
     }
@@ -291,6 +292,7 @@ impl Room {
             Body::Ping => self.tell(id, &ServerMessage::Pong {}),
             Body::Leave => self.end(id, LeaveReason::Left, now),
             Body::Act { id: act, action } => self.on_act(id, act, *action, now),
+            Body::Consent { .. } => {}
             Body::Floor { wanted } => self.on_floor(id, wanted, now),
             Body::SetState { state } => self.on_set_state(id, state),
             Body::Data { to, body } => self.on_data(id, &to, body),

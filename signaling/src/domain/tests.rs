@@ -221,6 +221,7 @@ fn describe(effect: &Effect) -> String {
             let ids: Vec<_> = participants.iter().map(|(id, _)| *id).collect();
             format!("{ids:?} {room} {invited}")
         }
+        Effect::MediaWhenStored(command) => format!("{command:?}"),
         Effect::Ban { rooms, ban } => format!("{rooms:?} {}", ban.handle.as_str()),
         Effect::Recall { rooms, parent_ended } => format!("{rooms:?} {parent_ended}"),
         Effect::Ended => "ended".to_owned(),
@@ -305,6 +306,7 @@ impl Scene {
                     let ids = participants.into_iter().map(|(id, _)| id).collect();
                     self.transfers.push((ids, room, invited));
                 }
+                Effect::MediaWhenStored(command) => self.on_command(command),
                 Effect::Ban { rooms, .. } => self.banned_in.push(rooms),
                 Effect::Recall { rooms, parent_ended } => self.recalls.push((rooms, parent_ended)),
                 Effect::Ended => self.ended = true,
@@ -346,7 +348,9 @@ impl Scene {
             control::Command::Sync { sessions } => {
                 assert!(sessions.into_iter().collect::<BTreeSet<_>>() == self.sessions);
             }
-            control::Command::SetMuted { .. } | control::Command::SetAudience { .. } => {}
+            control::Command::SetMuted { .. }
+            | control::Command::SetTap { .. }
+            | control::Command::SetAudience { .. } => {}
         }
     }
 

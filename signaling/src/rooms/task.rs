@@ -201,7 +201,7 @@ impl Task {
         }
     }
 
-    fn follow(&self, after: After) {
+    fn follow(&mut self, after: After) {
         match after {
             After::Open(rooms) => self.open_breakouts(rooms),
             After::Transfer { participants, room, invited } => {
@@ -209,6 +209,10 @@ impl Task {
                 let rooms = Arc::clone(&self.rooms);
                 let to = Target { room, is_parent: self.parent == Some(room) };
                 tokio::spawn(transfer(rooms, from, participants, to, invited));
+            }
+            After::Media(command) => {
+                let effects = self.command(command);
+                self.carry_out(effects);
             }
             After::Ban { rooms, ban } => self.tell(rooms, move || Input::Banned(ban.clone())),
             After::Recall { rooms, parent_ended } => {
@@ -378,6 +382,7 @@ impl Task {
                 Effect::Transfer { participants, room, invited } => {
                     self.commits.then(After::Transfer { participants, room, invited });
                 }
+                Effect::MediaWhenStored(command) => self.commits.then(After::Media(command)),
                 Effect::Ban { rooms, ban } => self.commits.then(After::Ban { rooms, ban }),
                 Effect::Recall { rooms, parent_ended } => {
                     self.commits.then(After::Recall { rooms, parent_ended });
@@ -511,6 +516,7 @@ fn matters(command: &control::Command) -> bool {
         | C::SetMuted { .. }
         | C::SetPermissions { .. }
         | C::SetAudience { .. }
+        | C::SetTap { .. }
         | C::Sync { .. } => true,
         C::Offer { .. } | C::Want { .. } => false,
     }

@@ -1,0 +1,331 @@
+//! Recordings: rules, states and what became of them, shared by REST, the WebSocket and the events.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    limits,
+    problem::FieldError,
+    rest::{collect, range},
+    ws::{Role, Source},
+};
+
+/// What a recording is made into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// A file for each track, as it was sent.
+    Tracks,
+    /// One picture with the sound of all: MP4, H.264 and AAC.
+    Composite,
+    /// The sound of all, without a picture.
+    AudioMix,
+    /// The composite as HLS. Needs `composite`.
+    Hls,
+}
+
+/// How a composite is laid out.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// Everybody, in tiles of one size.
+    #[default]
+    Grid,
+    /// Who speaks large, the others small beside.
+    Speaker,
+}
+
+/// Part of a picture that a composite does not show; in thousandths of the picture's width and height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mask {
+    /// Pictures of which source.
+    pub source: Source,
+    /// Left edge.
+    #[schema(minimum = 0, maximum = 999)]
+    pub x: u32,
+    /// Upper edge.
+    #[schema(minimum = 0, maximum = 999)]
+    pub y: u32,
+    /// Width.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub width: u32,
+    /// Height.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub height: u32,
+    /// Solid black, instead of a blur that nothing can be read through.
+    #[serde(default)]
+    pub solid: bool,
+}
+
+/// What is recorded and what it is made into. What is not named is as the project's policy says, or
+/// the default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordingRule {
+    /// Whether it starts by itself, with the first participant of each session of the room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(default = false)]
+    pub auto: Option<bool>,
+    /// Whether only tracks of participants who consented are recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(default = false)]
+    pub consent: Option<bool>,
+    /// Which sources; none named is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 4)]
+    pub sources: Vec<Source>,
+    /// Tracks of participants in which roles; none named is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 3)]
+    pub roles: Vec<Role>,
+    /// What it is made into; none named is `tracks`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 4)]
+    pub outputs: Vec<Output>,
+    /// Layout of a composite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// Lines of a composite's picture: 720 or 1080.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 720, maximum = 1080, default = 720)]
+    pub height: Option<u32>,
+    /// What a composite does not show. The tracks of a masked source are then not delivered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 8)]
+    pub masks: Vec<Mask>,
+    /// Storage target (`st_…`), instead of the project's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^st_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
+    pub target: Option<String>,
+}
+
+impl RecordingRule {
+    /// With what `over` names.
+    #[must_use]
+    pub fn with(&self, over: &Self) -> Self {
+        fn list<T: Clone>(a: &[T], b: &[T]) -> Vec<T> {
+            if b.is_empty() { a.to_vec() } else { b.to_vec() }
+        }
+        Self {
+            auto: over.auto.or(self.auto),
+            consent: over.consent.or(self.consent),
+            sources: list(&self.sources, &over.sources),
+            roles: list(&self.roles, &over.roles),
+            outputs: list(&self.outputs, &over.outputs),
+            layout: over.layout.or(self.layout),
+            height: over.height.or(self.height),
+            masks: list(&self.masks, &over.masks),
+            target: over.target.clone().or_else(|| self.target.clone()),
+        }
+    }
+
+    /// Checks ranges and what fits together; `field` is where the rule stands.
+    ///
+    /// # Errors
+    /// Every field that is not as it must be.
+    pub fn check(&self, field: &str) -> Result<(), Vec<FieldError>> {
+        let wrong = |is: bool, name: &str, why: &str| {
+            is.then(|| FieldError::new(&format!("{field}.{name}"), why.to_owned()))
+        };
+        let has = |output| self.outputs.contains(&output);
+        let beyond = |mask: &Mask| mask.x + mask.width > 1000 || mask.y + mask.height > 1000;
+        let height = self.height.unwrap_or(720);
+        let target = self.target.as_deref().unwrap_or("st_0");
+        let masks = u32::try_from(self.masks.len()).unwrap_or(u32::MAX);
+        collect([
+            range(&format!("{field}.masks"), masks, 0, limits::MASKS_MAX),
+            wrong(height != 720 && height != 1080, "height", "must be 720 or 1080"),
+            wrong(repeats(&self.sources), "sources", "names one twice"),
+            wrong(repeats(&self.roles), "roles", "names one twice"),
+            wrong(repeats(&self.outputs), "outputs", "names one twice"),
+            wrong(has(Output::Hls) && !has(Output::Composite), "outputs", "hls needs composite"),
+            wrong(self.masks.iter().any(empty), "masks", "has an empty one"),
+            wrong(self.masks.iter().any(beyond), "masks", "reaches beyond the picture"),
+            wrong(!target.starts_with("st_"), "target", "is not the id of a storage target"),
+        ])
+    }
+}
+
+fn empty(mask: &Mask) -> bool {
+    mask.width == 0 || mask.height == 0 || mask.x >= 1000 || mask.y >= 1000
+}
+
+fn repeats<T: PartialEq>(list: &[T]) -> bool {
+    (1..list.len()).any(|i| list[..i].contains(&list[i]))
+}
+
+/// State of a recording.
+///
+/// ```text
+/// recording ⇄ paused ─▶ recorded ─▶ finalizing ─▶ pushing ─▶ delivered ─▶ purged
+///                          any of them may be held; push_blocked ⇄ pushing; expired, failed ─▶ purged
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingState {
+    /// Media is written down.
+    Recording,
+    /// Waits; nothing is written down.
+    Paused,
+    /// Over; files are not made yet.
+    Recorded,
+    /// Files are being made and sealed.
+    Finalizing,
+    /// Files are on their way to the partner's storage.
+    Pushing,
+    /// The storage refuses; somebody must act (see `blocked`).
+    PushBlocked,
+    /// Every file was verified in the partner's storage; what is here is about to be purged.
+    Delivered,
+    /// Nothing of it is here any more: its key is destroyed, its files are deleted. `receipt` proves it.
+    Purged,
+}
+
+impl RecordingState {
+    /// As on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recording => "recording",
+            Self::Paused => "paused",
+            Self::Recorded => "recorded",
+            Self::Finalizing => "finalizing",
+            Self::Pushing => "pushing",
+            Self::PushBlocked => "push_blocked",
+            Self::Delivered => "delivered",
+            Self::Purged => "purged",
+        }
+    }
+
+    /// Whether media is, or may again be, written down.
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Recording | Self::Paused)
+    }
+}
+
+/// Why a recording stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// Asked for by the partner or a moderator.
+    Requested,
+    /// The room ended.
+    RoomEnded,
+    /// Nobody was in the room for too long.
+    Empty,
+    /// It lasted as long as one may.
+    Duration,
+    /// The recorder's disk is full; what was written before is safe.
+    DiskFull,
+    /// The recorder has no room for one more.
+    NoCapacity,
+    /// The media node or the recorder was lost; what was written before is safe.
+    NodeLost,
+}
+
+/// Why a recording was purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PurgeReason {
+    /// Delivered and verified.
+    Delivered,
+    /// Older than one may get; not delivered.
+    Expired,
+    /// Deleted by the partner; not delivered.
+    Deleted,
+    /// Nothing was recorded.
+    Empty,
+    /// What was written down could not be read.
+    Unreadable,
+}
+
+/// Who must act when a push is blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Blame {
+    /// Whoever runs the storage or its credentials.
+    Partner,
+    /// Whoever runs this server.
+    Operator,
+}
+
+/// Why a push is blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockReason {
+    /// The project has no storage target, or it was deleted.
+    NoTarget,
+    /// The storage does not accept the credentials, or they do not allow it.
+    Credentials,
+    /// The bucket or folder does not exist.
+    NotFound,
+    /// The address may not be reached from here.
+    AddressForbidden,
+    /// The storage has no room.
+    Full,
+    /// What arrived is not what was sent, again and again.
+    Checksum,
+    /// The storage refuses for another reason.
+    Refused,
+    /// The operator's storage area for exports is missing.
+    LocalFolder,
+}
+
+impl BlockReason {
+    /// Who must act.
+    #[must_use]
+    pub const fn blame(self) -> Blame {
+        match self {
+            Self::LocalFolder => Blame::Operator,
+            _ => Blame::Partner,
+        }
+    }
+}
+
+/// What the participants of a room are told about its recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordingInfo {
+    /// `rc_…`.
+    pub id: String,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Whether only those are recorded who consented.
+    pub consent: bool,
+    /// Which sources are recorded.
+    pub sources: Vec<Source>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_checked_and_laid_over_each_other() {
+        let rule = RecordingRule {
+            outputs: vec![Output::Hls, Output::Hls],
+            height: Some(480),
+            masks: vec![Mask {
+                source: Source::Camera,
+                x: 900,
+                y: 0,
+                width: 200,
+                height: 10,
+                solid: true,
+            }],
+            target: Some("bucket".to_owned()),
+            ..RecordingRule::default()
+        };
+        assert_eq!(rule.check("rule").map_err(|errors| errors.len()), Err(5));
+        let policy =
+            RecordingRule { consent: Some(true), height: Some(1080), ..Default::default() };
+        let over = RecordingRule { height: Some(720), ..Default::default() };
+        let both = policy.with(&over);
+        assert_eq!((both.consent, both.height), (Some(true), Some(720)));
+        assert!(both.check("rule").is_ok());
+    }
+}
