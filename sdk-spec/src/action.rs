@@ -182,7 +182,7 @@ pub enum ActionRefusal {
     /// A value is out of its range, or too many are named.
     OutOfRange,
     /// It does not fit the state: a floor in a group, an end where there is none, a breakout of a
-    /// breakout.
+    /// breakout, a second recording.
     WrongState,
     /// The floor is held by as many as may.
     FloorTaken,

@@ -75,6 +75,12 @@ limits! {
         "Age at which a recording is purged, delivered or not, unless the policy says otherwise.";
     RECORDING_AGE_HOURS_MAX: u32 = 30 * 24, "hours",
         "Largest such age. Recordings are here to be delivered, not to be kept.";
+    RECORDING_SECONDS_MAX: u32 = 12 * 3600, "seconds",
+        "Longest recording. One by a room's rule is followed by the next.";
+    RECORDING_EMPTY_SECONDS: u32 = 30, "seconds",
+        "Time after which a recording ends when nobody is in the room: as long as a cut client may take to come back.";
+    RECORDINGS_PER_HOUR_MAX: usize = 60, "recordings",
+        "Recordings of a room that are asked for in an hour. Each is a row, files and a delivery.";
     STORAGE_TARGETS_MAX: u32 = 20, "targets",
         "Most storage targets of a project.";
     STATE_BYTES_MAX: usize = 1024, "bytes",

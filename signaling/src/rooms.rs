@@ -13,6 +13,7 @@
 mod commits;
 mod journal;
 mod owed;
+mod policy;
 mod recovery;
 mod task;
 #[cfg(test)]
@@ -29,16 +30,18 @@ use std::{
 
 use bus::Registration;
 use dashmap::DashMap;
-use sdk_spec::{handle::Handle, limits::OPENS_EARLY_SECONDS};
+use sdk_spec::{handle::Handle, limits::OPENS_EARLY_SECONDS, recording::StopReason};
 use sfu_proto::{
     control::Event,
-    id::{ParticipantId, RoomId},
+    id::{ParticipantId, RecordingId, RoomId},
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock,
-    domain::{Admission, Ask, Ban, ClientInput, Close, ConnectionId, Proof, Refusal, Reply, Room},
+    domain::{
+        Admission, Ask, Ban, ClientInput, Close, ConnectionId, Policy, Proof, Refusal, Reply, Room,
+    },
     limits,
     media::Media,
     metrics::Metrics,
@@ -86,6 +89,10 @@ pub(crate) enum Input {
     Recall { parent_ended: bool },
     /// A breakout room is over.
     BreakoutEnded(RoomId),
+    /// The project's policy for recordings.
+    Policy(Policy),
+    /// The recorder cannot go on with a recording.
+    RecordingFailed { recording: RecordingId, reason: StopReason },
 }
 
 /// First message of a WebSocket.

@@ -16,7 +16,8 @@ use axum_server::{Handle, accept::DefaultAcceptor};
 use bus::Bus;
 use hyper_util::rt::TokioTimer;
 use prometheus::Registry;
-use sdk_spec::limits::HEADER_BYTES_MAX;
+use sdk_spec::{limits::HEADER_BYTES_MAX, recording::StopReason};
+use sfu_proto::id::{RecordingId, RoomId};
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
@@ -285,6 +286,12 @@ impl Server {
     /// Where the operator's API listens.
     pub fn operator_addr(&self) -> Option<SocketAddr> {
         self.operator
+    }
+
+    /// The recorder cannot go on with a recording of a room: the room stops it for this reason and
+    /// tells everybody. What is over already stays as it is.
+    pub async fn recording_failed(&self, room: RoomId, recording: RecordingId, reason: StopReason) {
+        self.app.rooms.send(room, rooms::Input::RecordingFailed { recording, reason }).await;
     }
 
     /// Waits until the server ends by itself, which is an error.

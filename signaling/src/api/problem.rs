@@ -137,7 +137,7 @@ impl From<ActionRefusal> for Failure {
             ActionRefusal::OutOfRange => {
                 Self::new(Code::InvalidField).detail("A value is out of its range.")
             }
-            ActionRefusal::WrongState => refused("It does not fit the room's mode or kind."),
+            ActionRefusal::WrongState => refused("It does not fit the state of the room."),
             ActionRefusal::FloorTaken => refused("The floor is held by as many as may."),
             ActionRefusal::NotConfigured => {
                 refused("The project's recording policy has no recipients or no storage target.")

@@ -12,7 +12,7 @@ use sdk_spec::{
 };
 use sfu_proto::id::{ParticipantId, TrackId};
 
-use super::{Actor, Ban, Room, record::Asked, shown::Rule};
+use super::{Actor, Ban, Room, record::Asked, recording::is_about_recording, shown::Rule};
 
 /// How many participants it had an effect on, and rooms that were created.
 type Done = Result<(u32, Vec<Breakout>), ActionRefusal>;
@@ -20,30 +20,61 @@ type Done = Result<(u32, Vec<Breakout>), ActionRefusal>;
 impl Room {
     /// A client moderates.
     pub(super) fn on_act(&mut self, from: ParticipantId, id: u64, action: Action, now: Instant) {
-        let may = self.members.get(&from).is_some_and(|member| member.grants.moderate);
-        let result = match may {
-            true => self.act(&Actor::Client(from), action, None, now),
-            false => Err(ActionRefusal::NotPermitted),
+        let may = self.members.get(&from).is_some_and(|member| match is_about_recording(&action) {
+            true => member.grants.record,
+            false => member.grants.moderate,
+        });
+        let to = Asked::Client(from, id);
+        match may {
+            true => self.on_action(to, Actor::Client(from), (action, None), now),
+            false => self.answer(to, Err(ActionRefusal::NotPermitted)),
+        }
+    }
+
+    /// Does it and answers, now or when it can be told.
+    pub(super) fn on_action(
+        &mut self,
+        to: Asked,
+        actor: Actor,
+        (action, version): (Action, Option<u64>),
+        now: Instant,
+    ) {
+        let result = match action {
+            Action::StartRecording { rule } => {
+                let wanted = self.check_act(version);
+                match wanted.and_then(|()| self.want_recording(to, actor, rule, now)) {
+                    Ok(()) => return,
+                    Err(refused) => Err(refused),
+                }
+            }
+            action => self.act(&actor, action, version, now),
         };
-        self.answer(Asked::Client(from, id), result);
+        self.answer(to, result);
+    }
+
+    /// Whether anything may be done now.
+    fn check_act(&self, version: Option<u64>) -> Result<(), ActionRefusal> {
+        if self.record.is_behind() {
+            return Err(ActionRefusal::Unavailable);
+        }
+        match version.is_some_and(|version| version != self.charter.version) {
+            true => Err(ActionRefusal::VersionMismatch),
+            false => Ok(()),
+        }
     }
 
     /// Does it, or changes nothing.
-    pub(super) fn act(
+    fn act(
         &mut self,
         actor: &Actor,
         action: Action,
         version: Option<u64>,
         now: Instant,
     ) -> Result<ActionResult, ActionRefusal> {
-        if self.record.is_behind() {
-            return Err(ActionRefusal::Unavailable);
-        }
-        if version.is_some_and(|version| version != self.charter.version) {
-            return Err(ActionRefusal::VersionMismatch);
-        }
+        self.check_act(version)?;
+        let recording = is_about_recording(&action).then(|| self.recording_id()).flatten();
         let (participants, breakouts) = self.dispatch(actor, action, now)?;
-        Ok(ActionResult { version: self.charter.version, participants, breakouts, recording: None })
+        Ok(ActionResult { version: self.charter.version, participants, breakouts, recording })
     }
 
     fn dispatch(&mut self, actor: &Actor, action: Action, now: Instant) -> Done {
@@ -79,7 +110,8 @@ impl Room {
                 self.close(RoomEnd::Closed, now);
                 all
             }
-            _ => return self.act_on_breakouts(actor, action, now),
+            action if is_about_recording(&action) => self.act_on_recording(actor, &action)?,
+            action => return self.act_on_breakouts(actor, action, now),
         };
         Ok((participants, Vec::new()))
     }
@@ -168,6 +200,10 @@ impl Room {
         now: Instant,
     ) -> Result<u32, ActionRefusal> {
         settings.check().map_err(|_| ActionRefusal::OutOfRange)?;
+        // What is recorded by itself, and where it goes, is not for a client to say.
+        if settings.recording.is_some() && matches!(actor, Actor::Client(_)) {
+            return Err(ActionRefusal::NotPermitted);
+        }
         let before = self.charter.settings.clone();
         let after = before.with(settings);
         let changed = changed_settings(&before, &after);
@@ -357,6 +393,7 @@ fn changed_settings(a: &RoomSettings, b: &RoomSettings) -> Vec<String> {
         ("wait_for_moderator", a.wait_for_moderator != b.wait_for_moderator),
         ("floor_max", a.floor_max != b.floor_max),
         ("duplicate_handles", a.duplicate_handles != b.duplicate_handles),
+        ("recording", a.recording != b.recording),
         ("data", a.data != b.data),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()

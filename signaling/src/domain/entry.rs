@@ -201,6 +201,7 @@ impl Room {
             let sessions_max = PARTICIPANTS_MAX;
             self.media(control::Command::OpenRoom { room: self.id, sessions_max });
             self.begin(now);
+            self.record_by_rule();
         }
         self.expect_no_more(&who.handle);
         let member = self.newcomer(participant, session, who, client);
@@ -249,6 +250,7 @@ impl Room {
             tracks: Vec::new(),
             pending: None,
             wanted: Vec::new(),
+            consents: false,
             audience: super::shown::Rule::All,
             audience_told: control::Audience::All,
             moving: None,

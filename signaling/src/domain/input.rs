@@ -118,7 +118,7 @@ pub(crate) struct Commit {
 /// What a room decides about a recording; stored with the event that says so.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum RecordingChange {
-    /// A new recording, with everything that its rule says; the policy's part is laid under it.
+    /// A new recording, with its whole rule: the request's over the room's over the policy's.
     Started {
         id: RecordingId,
         rule: RecordingRule,
@@ -129,6 +129,17 @@ pub(crate) enum RecordingChange {
         id: RecordingId,
         reason: StopReason,
     },
+}
+
+/// What a project says about recordings.
+#[derive(Clone)]
+pub(crate) enum Policy {
+    /// What holds unless the room or a request says otherwise.
+    Rule(Box<RecordingRule>),
+    /// Nothing can be recorded: there is nobody to seal it to.
+    Missing,
+    /// It could not be looked up.
+    Unavailable,
 }
 
 /// What happens to a room.
@@ -173,6 +184,10 @@ pub(crate) enum Command {
     RoomRefused,
     /// The media node did not take a session.
     SessionRefused(SessionId),
+    /// The project's policy for recordings, as [`Effect::FindPolicy`] asked.
+    Policy(Policy),
+    /// The recorder cannot go on with a recording.
+    RecordingFailed { recording: RecordingId, reason: StopReason },
     /// The room is deleted.
     Close,
     /// A deadline passed.
@@ -343,8 +358,8 @@ pub(crate) enum Effect {
     Commit(Box<Commit>),
     /// Mint tokens for another room, for these participants: [`Command::Ticket`] follows for each.
     Transfer { participants: Vec<(ParticipantId, Admission)>, room: RoomId, invited: bool },
-    /// Tell the media node once everything before it is stored.
-    MediaWhenStored(control::Command),
+    /// Look up the project's policy for recordings: [`Command::Policy`] follows.
+    FindPolicy,
     /// Ban a handle in breakout rooms too: each is told [`Command::Banned`]. It is stored for them with
     /// the commit.
     Ban { rooms: Vec<RoomId>, ban: Ban },

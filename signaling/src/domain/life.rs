@@ -16,7 +16,6 @@ use sdk_spec::{
     room::Kind,
     ws::LeaveReason,
 };
-use sfu_proto::control;
 
 use super::{Client, Effect, Room, link_deadline};
 
@@ -95,7 +94,8 @@ impl Room {
             link.into_iter().chain(moving).chain(pending)
         });
         let recalled = self.recalled.as_ref().map(|recalled| recalled.until);
-        let rooms = [self.empty_due(), self.unattended_due(), self.end_due(), recalled];
+        let recording = self.recording_due();
+        let rooms = [self.empty_due(), self.unattended_due(), self.end_due(), recalled, recording];
         members.chain(guests).chain(rooms.into_iter().flatten()).min()
     }
 
@@ -103,6 +103,7 @@ impl Room {
         self.give_up_offers(|deadline| deadline <= now, now);
         self.cut_silent(now);
         self.end_moved(now);
+        self.end_due_recording(now);
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.end_due()) {
             if self.charter.parent.is_some() {
@@ -149,6 +150,7 @@ impl Room {
     }
 
     pub(super) fn close(&mut self, end: RoomEnd, now: Instant) {
+        self.end_recording();
         self.turn_all_away(LeaveReason::RoomClosed, now);
         self.end_all(LeaveReason::RoomClosed, now);
         self.happened(What::RoomEnded { reason: end }, now);
@@ -168,7 +170,7 @@ impl Room {
         let ids: Vec<_> = self.in_order();
         let all: Vec<_> = ids.into_iter().filter_map(|id| self.depart(id, reason, now)).collect();
         if !all.is_empty() {
-            self.media(control::Command::CloseRoom { room: self.id });
+            self.close_media();
         }
         for member in all {
             self.farewell(member, reason);

@@ -35,6 +35,8 @@ pub(crate) struct Member {
     pub(crate) pending: Option<Pending>,
     /// What it wants to see first, after what is shown first to everybody.
     pub(crate) wanted: Vec<TrackId>,
+    /// Whether it consents to being recorded. Of each stay anew.
+    pub(crate) consents: bool,
     /// Whom it may see and hear.
     pub(super) audience: Rule,
     /// What the media node knows of that.

@@ -32,6 +32,7 @@ mod mute;
 mod offer;
 mod outbox;
 mod record;
+mod recording;
 mod sdk;
 mod shown;
 mod standard;
@@ -59,12 +60,13 @@ pub(crate) use actor::Actor;
 use floor::Floor;
 pub(crate) use input::{
     Admission, Ask, Ban, Body, BreakoutRoom, Charter, ClientInput, Close, Command, Commit,
-    ConnectionId, Effect, Proof, Refusal, Reply, RequestId, Standard, Tag,
+    ConnectionId, Effect, Policy, Proof, RecordingChange, Refusal, Reply, RequestId, Standard, Tag,
 };
 use life::Recalled;
 use lobby::Guest;
 use member::{Asker, Client, Link, Member, Sdk};
 use record::Record;
+use recording::Recorder;
 use sdk::encode;
 pub(crate) use sdk::{
     BEHIND, Fault, INTERNAL, MALFORMED, NO_FIRST_MESSAGE, NO_MEDIA_NODE, NOT_FIRST, RESUME_REFUSED,
@@ -110,6 +112,7 @@ pub(crate) struct Room {
     /// Sessions that we closed lately: a last count of their traffic may come.
     departed: VecDeque<(SessionId, ParticipantId)>,
     record: Record,
+    recorder: Recorder,
     stale: Stale,
     over: bool,
     requests: u64,
@@ -166,6 +169,7 @@ impl Room {
             recalled: None,
             departed: VecDeque::new(),
             record: Record::default(),
+            recorder: Recorder::default(),
             stale: Stale::default(),
             over: false,
             requests: 0,
@@ -192,6 +196,7 @@ impl Room {
             self.settle(now);
         }
         self.seal();
+        self.settle_tap();
         std::mem::take(&mut self.effects)
     }
 
@@ -206,7 +211,10 @@ impl Room {
             Command::Standard { request, ask } => self.on_ask(request, ask, now),
             Command::Unclaimed(participant) => self.end(participant, LeaveReason::Left, now),
             Command::Media(event) => self.on_media(event, now),
-            Command::MediaLost => self.end_all(LeaveReason::ServerError, now),
+            Command::MediaLost => {
+                self.lose_recording();
+                self.end_all(LeaveReason::ServerError, now);
+            }
             Command::MediaMissed => self.on_media_missed(now),
             Command::RoomRefused => self.on_room_refused(now),
             Command::SessionRefused(session) => self.on_session_refused(session, now),
@@ -221,6 +229,10 @@ impl Room {
             Command::BreakoutEnded(room) => self.on_breakout_ended(room, now),
             Command::Renew { connection, admission } => self.on_renew(connection, admission, now),
             Command::RenewRefused { connection } => self.on_renew_refused(connection),
+            Command::Policy(policy) => self.on_policy(policy, now),
+            Command::RecordingFailed { recording, reason } => {
+                self.on_recording_failed(recording, reason);
+            }
             Command::Tick => self.on_tick(now),
         }
     }
@@ -270,10 +282,16 @@ impl Room {
     /// Takes a participant that is in no table any more off the media node.
     fn release(&mut self, member: &Member) {
         if self.members.is_empty() {
-            self.media(control::Command::CloseRoom { room: self.id });
+            self.close_media();
         } else if member.has_media {
             self.media(control::Command::CloseSession { session: member.session });
         }
+    }
+
+    /// Takes the room off the media node, with everything that it has of it.
+    fn close_media(&mut self) {
+        self.recorder.untapped();
+        self.media(control::Command::CloseRoom { room: self.id });
     }
 
     /// Takes a participant out of every table, with the events that tell it.

@@ -12,7 +12,8 @@ use sfu_proto::{control, id::ParticipantId};
 use super::{Room, member::Member};
 
 /// All sources, in the order in which lists of them are told.
-const ALL: [Source; 4] = [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio];
+pub(super) const ALL: [Source; 4] =
+    [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio];
 
 /// `before` with `named` (empty: all) put in or taken out.
 fn changed(before: &[Source], named: &[Source], muted: bool) -> Vec<Source> {

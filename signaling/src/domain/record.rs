@@ -44,6 +44,21 @@ impl Record {
     pub(super) fn is_behind(&self) -> bool {
         self.last - self.stored >= COMMITS_PENDING_MAX
     }
+
+    /// Number of the last commit.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Number that the commit of this command gets, if there is one.
+    pub(super) fn next(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// Number of the last commit that is stored.
+    pub(super) fn stored(&self) -> u64 {
+        self.stored
+    }
 }
 
 impl Room {

@@ -165,7 +165,7 @@ impl Room {
             muted: self.muted.clone(),
             spotlight: self.spotlight.iter().map(ToString::to_string).collect(),
             pinned: self.pinned.iter().map(ToString::to_string).collect(),
-            recording: None,
+            recording: self.recording_info(),
             data: settings.data.clone(),
         }
     }
@@ -246,6 +246,7 @@ impl Room {
         let body = encode(&ServerMessage::Resumed { received: heard, ticket: text });
         self.effects.push(Effect::Send { to: connection, seq: 0, ack: heard, body });
         self.effects.extend(missed.into_iter().map(|m| deliver(connection, heard, m)));
+        self.aware_of_recording(id);
     }
 
     pub(super) fn on_client(&mut self, from: ConnectionId, input: ClientInput, now: Instant) {
@@ -292,7 +293,7 @@ impl Room {
             Body::Ping => self.tell(id, &ServerMessage::Pong {}),
             Body::Leave => self.end(id, LeaveReason::Left, now),
             Body::Act { id: act, action } => self.on_act(id, act, *action, now),
-            Body::Consent { .. } => {}
+            Body::Consent { granted } => self.on_consent(id, granted, now),
             Body::Floor { wanted } => self.on_floor(id, wanted, now),
             Body::SetState { state } => self.on_set_state(id, state),
             Body::Data { to, body } => self.on_data(id, &to, body),

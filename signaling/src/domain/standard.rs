@@ -20,8 +20,7 @@ impl Room {
     pub(super) fn on_ask(&mut self, request: RequestId, ask: Ask, now: Instant) {
         let refused = match ask {
             Ask::Act { actor, action, version } => {
-                let result = self.act(&actor, *action, version, now);
-                self.answer(Asked::Request(request), result);
+                self.on_action(Asked::Request(request), actor, (*action, version), now);
                 Ok(())
             }
             Ask::Participants => {

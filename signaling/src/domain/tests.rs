@@ -5,6 +5,7 @@ mod history;
 mod model;
 mod races;
 mod rules;
+mod taps;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -149,6 +150,9 @@ impl Mirror {
             ServerMessage::RoomUpdated { room } => self.room = Some(room),
             ServerMessage::Acted { id, result, refused } => self.acted.push((id, result, refused)),
             ServerMessage::ParticipantUpdated { participant } => self.updated.push(participant),
+            ServerMessage::Recording { recording } => {
+                self.room.as_mut().unwrap().recording = recording;
+            }
             ServerMessage::Data { from, body } => self.texts.push((from, body)),
             ServerMessage::Move { room, token, invited } => self.moves.push((room, token, invited)),
             ServerMessage::ParticipantJoined { participant } => {
@@ -203,6 +207,14 @@ struct Scene {
     history: Vec<(Command, Instant, Vec<String>)>,
     /// Whether commits are stored at once.
     stores: bool,
+    /// Number of the last commit that is stored.
+    stored: u64,
+    /// What the room is told of its project; none: nothing yet.
+    policy: Option<Policy>,
+    /// How often it asked for that and was not told.
+    unanswered: u32,
+    /// What the recorder is given.
+    tap: Option<control::Tap>,
     ended: bool,
 }
 
@@ -215,16 +227,27 @@ fn describe(effect: &Effect) -> String {
         Effect::Reply { to, result } => format!("{to:?} {}", result.is_ok()),
         Effect::Commit(commit) => {
             let events = serde_json::to_string(&commit.events).unwrap();
-            format!("{} {events} {:?} {}", commit.number, commit.audits, commit.ended)
+            let recordings: Vec<_> = commit.recordings.iter().map(described).collect();
+            let Commit { number, audits, ended, .. } = &**commit;
+            format!("{number} {events} {audits:?} {recordings:?} {ended}")
         }
         Effect::Transfer { participants, room, invited } => {
             let ids: Vec<_> = participants.iter().map(|(id, _)| *id).collect();
             format!("{ids:?} {room} {invited}")
         }
-        Effect::MediaWhenStored(command) => format!("{command:?}"),
+        Effect::FindPolicy => "find policy".to_owned(),
         Effect::Ban { rooms, ban } => format!("{rooms:?} {}", ban.handle.as_str()),
         Effect::Recall { rooms, parent_ended } => format!("{rooms:?} {parent_ended}"),
         Effect::Ended => "ended".to_owned(),
+    }
+}
+
+fn described(change: &RecordingChange) -> String {
+    match change {
+        RecordingChange::Started { id, rule } => format!("started {id} {rule:?}"),
+        RecordingChange::Paused(id) => format!("paused {id}"),
+        RecordingChange::Resumed(id) => format!("resumed {id}"),
+        RecordingChange::Stopped { id, reason } => format!("stopped {id} {reason:?}"),
     }
 }
 
@@ -261,14 +284,17 @@ impl Scene {
             turned_off: Vec::new(),
             history: Vec::new(),
             stores: true,
+            stored: 0,
+            policy: Some(Policy::Missing),
+            unanswered: 0,
+            tap: None,
             ended: false,
         }
     }
 
     fn apply(&mut self, command: Command) {
-        let before = self.commits.len();
         self.carry_out(command);
-        if self.stores && self.commits.len() > before {
+        if self.stores && self.commits.len() as u64 > self.stored {
             self.store();
         }
     }
@@ -279,7 +305,11 @@ impl Scene {
     }
 
     fn carry_out(&mut self, command: Command) {
+        if let Command::Committed(number) = command {
+            self.stored = number;
+        }
         let effects = self.room.handle(command.clone(), self.now);
+        let mut asks = 0;
         self.history.push((command, self.now, effects.iter().map(describe).collect()));
         for effect in effects {
             match effect {
@@ -306,13 +336,20 @@ impl Scene {
                     let ids = participants.into_iter().map(|(id, _)| id).collect();
                     self.transfers.push((ids, room, invited));
                 }
-                Effect::MediaWhenStored(command) => self.on_command(command),
+                Effect::FindPolicy => asks += 1,
                 Effect::Ban { rooms, .. } => self.banned_in.push(rooms),
                 Effect::Recall { rooms, parent_ended } => self.recalls.push((rooms, parent_ended)),
                 Effect::Ended => self.ended = true,
             }
         }
         self.check();
+        self.unanswered += asks;
+        while self.unanswered > 0
+            && let Some(policy) = self.policy.clone()
+        {
+            self.unanswered -= 1;
+            self.carry_out(Command::Policy(policy));
+        }
     }
 
     /// What the media node was told makes sense.
@@ -327,6 +364,7 @@ impl Scene {
                 assert!(self.room_open);
                 self.sessions.clear();
                 self.room_open = false;
+                self.tap = None;
             }
             control::Command::OpenSession { session, .. } => {
                 assert!(self.room_open && self.sessions.insert(session));
@@ -348,9 +386,30 @@ impl Scene {
             control::Command::Sync { sessions } => {
                 assert!(sessions.into_iter().collect::<BTreeSet<_>>() == self.sessions);
             }
-            control::Command::SetMuted { .. }
-            | control::Command::SetTap { .. }
-            | control::Command::SetAudience { .. } => {}
+            control::Command::SetTap { tap, .. } => {
+                assert!(self.room_open);
+                self.check_told(tap.as_ref());
+                assert_ne!(self.tap, tap, "told twice");
+                self.tap = tap;
+            }
+            control::Command::SetMuted { .. } | control::Command::SetAudience { .. } => {}
+        }
+    }
+
+    /// Whoever is connected knows of a recording, and it is stored, before the recorder is given
+    /// anything of it.
+    fn check_told(&self, tap: Option<&control::Tap>) {
+        let Some(tap) = tap else { return };
+        let stored = self.commits.iter().filter(|commit| commit.number <= self.stored);
+        let started = stored.flat_map(|commit| &commit.recordings).any(
+            |change| matches!(change, RecordingChange::Started { id, .. } if *id == tap.recording),
+        );
+        assert!(started, "tapped before it is stored");
+        let inside = self.clients.values().filter(|c| !c.waits && !c.me.is_empty() && !c.over);
+        for client in inside {
+            let told = client.room.as_ref().unwrap().recording.as_ref().expect("told");
+            assert!(told.id == tap.recording.to_string());
+            assert!(!told.paused || tap.tracks.is_empty(), "nothing while it is paused");
         }
     }
 
@@ -364,6 +423,10 @@ impl Scene {
         assert_eq!(self.room_open, !room.members.is_empty());
         let tracks: usize = room.members.values().map(|m| m.tracks.len()).sum();
         assert_eq!(tracks, room.tracks.len());
+        if let Some(tap) = &self.tap {
+            assert!(tap.tracks.iter().all(|track| room.tracks.contains_key(track)));
+            assert!(Some(tap.recording.to_string()) == room.recording_id());
+        }
         for (connection, id) in &room.connections {
             let inside = room.members.get(id).and_then(Member::connection);
             let waiting = room.guest(*id).and_then(|guest| guest.sdk.connection());
@@ -384,6 +447,10 @@ impl Scene {
                 .map(|m| m.info.id.clone())
                 .collect();
             assert_eq!(client.participants, others, "a client knows everybody else");
+            // One that came by a ticket of somebody else has no picture of its own.
+            if let Some(known) = &client.room {
+                assert_eq!(known.recording, room.recording_info(), "and what is recorded");
+            }
             let theirs: BTreeSet<String> = room
                 .members
                 .values()

@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use sfu_proto::{
-    control,
-    id::{ParticipantId, RoomId},
-};
+use sfu_proto::id::{ParticipantId, RoomId};
 use tokio::sync::{mpsc, watch};
 
 use super::journal::{Pending, Stored};
@@ -23,8 +20,6 @@ pub(super) enum After {
     Open(Vec<(RoomId, Charter)>),
     /// Mint tokens for another room, which may be new.
     Transfer { participants: Vec<(ParticipantId, Admission)>, room: RoomId, invited: bool },
-    /// Tell the media node.
-    Media(control::Command),
     /// Ban a handle in breakout rooms.
     Ban { rooms: Vec<RoomId>, ban: Ban },
     /// End breakout rooms, which may be new.

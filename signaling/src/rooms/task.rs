@@ -21,6 +21,7 @@ use super::{
     Counts, Hello, Input, Outgoing, Rooms,
     commits::{After, Commits, News},
     owed::Owed,
+    policy,
     transfer::{Target, transfer},
 };
 use crate::{
@@ -42,6 +43,8 @@ struct Task {
     commits: Commits,
     /// The request being handled, to be remembered with the commit that it brings.
     request: Option<IdempotentRequest>,
+    /// The request for a recording that waits for the project's policy.
+    starting: Option<IdempotentRequest>,
     sockets: HashMap<ConnectionId, mpsc::Sender<Outgoing>>,
     replies: HashMap<RequestId, oneshot::Sender<Result<Reply, Refusal>>>,
     requests: u64,
@@ -74,6 +77,7 @@ pub(super) async fn run(
         room,
         commits,
         request: None,
+        starting: None,
         sockets: HashMap::new(),
         replies: HashMap::new(),
         requests: 0,
@@ -210,10 +214,6 @@ impl Task {
                 let to = Target { room, is_parent: self.parent == Some(room) };
                 tokio::spawn(transfer(rooms, from, participants, to, invited));
             }
-            After::Media(command) => {
-                let effects = self.command(command);
-                self.carry_out(effects);
-            }
             After::Ban { rooms, ban } => self.tell(rooms, move || Input::Banned(ban.clone())),
             After::Recall { rooms, parent_ended } => {
                 self.tell(rooms, move || Input::Recall { parent_ended });
@@ -276,6 +276,14 @@ impl Task {
             }
             Input::Recall { parent_ended } => self.apply(Command::Recall { parent_ended }),
             Input::BreakoutEnded(room) => self.apply(Command::BreakoutEnded(room)),
+            Input::Policy(policy) => {
+                self.request = self.starting.take();
+                self.apply(Command::Policy(policy));
+                self.request = None;
+            }
+            Input::RecordingFailed { recording, reason } => {
+                self.apply(Command::RecordingFailed { recording, reason });
+            }
         }
     }
 
@@ -382,7 +390,7 @@ impl Task {
                 Effect::Transfer { participants, room, invited } => {
                     self.commits.then(After::Transfer { participants, room, invited });
                 }
-                Effect::MediaWhenStored(command) => self.commits.then(After::Media(command)),
+                Effect::FindPolicy => self.find_policy(),
                 Effect::Ban { rooms, ban } => self.commits.then(After::Ban { rooms, ban }),
                 Effect::Recall { rooms, parent_ended } => {
                     self.commits.then(After::Recall { rooms, parent_ended });
@@ -390,6 +398,17 @@ impl Task {
                 Effect::Ended => self.over = true,
             }
         }
+    }
+
+    /// Not from here: this room's own task must not wait for the store.
+    fn find_policy(&mut self) {
+        self.starting = self.request.take().or(self.starting.take());
+        let (rooms, id, project) =
+            (Arc::clone(&self.rooms), self.id, Arc::clone(self.commits.project()));
+        tokio::spawn(async move {
+            let policy = policy::find(&rooms.store, &project).await;
+            rooms.send(id, Input::Policy(policy)).await;
+        });
     }
 
     /// Not from here: this room's own task must not wait for another's.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use sdk_spec::{
     action::Action,
+    recording::RecordingRule,
     room::{DuplicateHandles, Kind, Mode, RoomSettings},
 };
 
@@ -48,6 +49,7 @@ impl Dice {
             publish: if self.roll(3) == 0 { self.sources() } else { ALL.to_vec() },
             subscribe: true,
             moderate: self.roll(8) == 0,
+            record: self.flip(),
             ..Grants::default()
         }
     }
@@ -62,6 +64,7 @@ struct Person {
     token: Grants,
     granted: Grants,
     waits: bool,
+    consents: bool,
     /// Source to whether its publisher muted it.
     tracks: BTreeMap<usize, bool>,
     silenced: BTreeSet<usize>,
@@ -80,6 +83,12 @@ struct Model {
     holders: Vec<String>,
     requests: Vec<String>,
     banned: BTreeSet<usize>,
+    /// Of the project; none: nothing can be recorded.
+    policy: Option<RecordingRule>,
+    /// What is recorded, and whether it is paused.
+    recording: Option<(RecordingRule, bool)>,
+    /// Nobody was in at some time during the command.
+    was_empty: bool,
 }
 
 fn number(source: Source) -> usize {
@@ -91,6 +100,10 @@ fn numbers(sources: &[Source]) -> BTreeSet<usize> {
 }
 
 impl Model {
+    fn is_empty(&self) -> bool {
+        self.inside().next().is_none()
+    }
+
     fn inside(&self) -> impl Iterator<Item = &Person> {
         self.people.iter().filter(|p| !p.waits)
     }
@@ -126,6 +139,7 @@ impl Model {
 
     /// Everything that follows by itself.
     fn settle(&mut self) {
+        self.was_empty |= self.is_empty();
         let inside: Vec<String> = self.inside().map(|p| p.id.clone()).collect();
         self.holders.retain(|id| inside.contains(id));
         self.requests.retain(|id| inside.contains(id));
@@ -146,6 +160,9 @@ impl Model {
             let may = self.publishable(&self.people[i]);
             self.people[i].tracks.retain(|source, _| may.contains(source));
         }
+        if std::mem::take(&mut self.was_empty) && !self.is_empty() {
+            self.begin();
+        }
         // In order of arrival in the room would need a clock; the lobby keeps its own order.
     }
 
@@ -160,14 +177,23 @@ impl Model {
     /// Whether it is accepted; does it then.
     fn act(&mut self, actor: Option<&str>, action: &Action) -> bool {
         let is_self = |id: &String| actor == Some(id.as_str());
+        let about = matches!(
+            action,
+            Action::StartRecording { .. }
+                | Action::PauseRecording {}
+                | Action::ResumeRecording {}
+                | Action::StopRecording {}
+        );
         let allowed = match actor {
             None => true,
+            Some(id) if about => self.inside_person(id).is_some_and(|p| p.granted.record),
             Some(id) => self.inside_person(id).is_some_and(|p| p.moderates()),
         };
         if !allowed {
             return false;
         }
         match action {
+            Action::Update { settings } if settings.recording.is_some() && actor.is_some() => false,
             Action::Update { settings } => {
                 let before = self.settings.mode;
                 self.settings = self.settings.with(settings);
@@ -198,12 +224,16 @@ impl Model {
             Action::SetRole { participant, role, grants } => {
                 let Some(p) = self.inside_person(participant).cloned() else { return false };
                 let new_viewer = *role == Role::Viewer && p.role != Role::Viewer;
-                if is_self(participant) || (new_viewer && !self.has_place(*role, Some(&p.id))) {
+                let gives = grants.as_ref().is_some_and(|g| g.record && !p.granted.record);
+                let full = new_viewer && !self.has_place(*role, Some(&p.id));
+                if is_self(participant) || full || (gives && actor.is_some()) {
                     return false;
                 }
+                let had = p.granted.record;
                 let p = self.person(participant).unwrap();
                 p.role = *role;
                 p.granted = grants.clone().unwrap_or_else(|| p.token.clone());
+                p.granted.record &= actor.is_none() || had;
                 true
             }
             Action::Mute { participant, sources, muted } => {
@@ -253,8 +283,61 @@ impl Model {
                 self.requests.clear();
                 true
             }
+            Action::StartRecording { rule } => {
+                let named = rule.is_some() && actor.is_some();
+                !named && self.start(rule.clone().unwrap_or_default())
+            }
+            Action::PauseRecording {} => self.pause(true),
+            Action::ResumeRecording {} => self.pause(false),
+            Action::StopRecording {} => self.recording.take().is_some(),
             _ => unreachable!("not rolled"),
         }
+    }
+
+    fn start(&mut self, given: RecordingRule) -> bool {
+        if self.recording.is_some() {
+            return false;
+        }
+        let Some(policy) = &self.policy else { return false };
+        let room = self.settings.recording.clone().unwrap_or_default();
+        let rule = policy.with(&room.with(&given));
+        let goes_somewhere = rule.target.is_some();
+        self.recording = goes_somewhere.then_some((rule, false));
+        goes_somewhere
+    }
+
+    fn pause(&mut self, paused: bool) -> bool {
+        match &mut self.recording {
+            Some((_, is_paused)) if *is_paused != paused => {
+                *is_paused = paused;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Nobody was in, somebody comes.
+    fn begin(&mut self) {
+        let room = self.settings.recording.clone().unwrap_or_default();
+        let policy = self.policy.clone().unwrap_or_default().with(&room);
+        if self.recording.is_none() && policy.auto == Some(true) {
+            self.start(RecordingRule::default());
+        }
+    }
+
+    /// Whose tracks of which sources the recorder may have; none: nothing at all.
+    fn tapped(&self) -> Option<BTreeSet<(String, usize)>> {
+        let (rule, paused) = self.recording.as_ref()?;
+        self.inside().next()?;
+        let takes = |p: &Person, source: usize| {
+            !paused
+                && (rule.consent != Some(true) || p.consents)
+                && (rule.roles.is_empty() || rule.roles.contains(&p.role))
+                && (rule.sources.is_empty() || rule.sources.contains(&ALL[source]))
+        };
+        let tracks = self.inside().flat_map(|p| p.tracks.keys().map(move |source| (p, *source)));
+        let taken = tracks.filter(|(p, source)| takes(p, *source));
+        Some(taken.map(|(p, source)| (p.id.clone(), source)).collect())
     }
 
     fn all_wait(&self, named: &[String]) -> bool {
@@ -295,6 +378,7 @@ impl Model {
             token: grants.clone(),
             granted: grants,
             waits: false,
+            consents: false,
             tracks: BTreeMap::new(),
             silenced: BTreeSet::new(),
         };
@@ -308,6 +392,7 @@ impl Model {
         assert_eq!(scene.clients.contains_key(&connection), accepted, "join of user-{handle}");
         if accepted {
             self.people.retain(|p| Some(&p.id) != older.as_ref());
+            self.was_empty |= self.is_empty();
             // The older one may have been the moderator that was waited for.
             new.waits = self.must_wait(&new);
             new.id.clone_from(&scene.clients[&connection].me);
@@ -351,7 +436,40 @@ fn compare(scene: &mut Scene, model: &Model, node: &mut Node) {
     let (present, tracks, waiting) = fold(&scene.commits);
     assert_eq!(present, inside, "the events tell who is in");
     assert_eq!(waiting, model.people.iter().filter(|p| p.waits).map(|p| p.id.clone()).collect());
+    compare_tap(scene, model, node);
     assert_eq!(tracks.len(), model.people.iter().map(|p| p.tracks.len()).sum::<usize>());
+}
+
+/// The recorder is given what the model says, and everybody was told.
+fn compare_tap(scene: &Scene, model: &Model, node: &Node) {
+    let given = scene.tap.as_ref().map(|tap| {
+        let of = |track: &TrackId| {
+            let (session, source, _) = node.tracks.get(track).expect("on the media node");
+            (node.sessions[session].0.clone(), *source)
+        };
+        tap.tracks.iter().map(of).collect::<BTreeSet<_>>()
+    });
+    assert_eq!(given, model.tapped(), "the recorder is given this");
+    let recording = model.recording.as_ref().map(|(_, paused)| *paused);
+    for p in model.inside() {
+        let told = scene.clients[&p.connection].room.as_ref().unwrap().recording.as_ref();
+        assert_eq!(told.map(|told| told.paused), recording);
+    }
+    let mut live = None;
+    for change in scene.commits.iter().flat_map(|commit| &commit.recordings) {
+        live = match (change, live) {
+            (RecordingChange::Started { id, .. }, None) => Some((*id, false)),
+            (RecordingChange::Paused(id), Some((other, false))) if *id == other => {
+                Some((*id, true))
+            }
+            (RecordingChange::Resumed(id), Some((other, true))) if *id == other => {
+                Some((*id, false))
+            }
+            (RecordingChange::Stopped { id, .. }, Some((other, _))) if *id == other => None,
+            _ => panic!("out of order"),
+        };
+    }
+    assert_eq!(live.map(|(_, paused)| paused), recording, "the store is told the same");
 }
 
 fn compare_client(mirror: &Mirror, model: &Model, p: &Person) {
@@ -371,7 +489,8 @@ fn compare_client(mirror: &Mirror, model: &Model, p: &Person) {
 
 fn settings(dice: &mut Dice) -> RoomSettings {
     let mut change = RoomSettings::default();
-    match dice.roll(8) {
+    match dice.roll(9) {
+        8 => change.recording = rule(dice),
         0 | 1 => change.mode = Some([Mode::Group, Mode::Lecture][dice.roll(2)]),
         2 => change.knock = Some(dice.flip()),
         3 => change.wait_for_moderator = Some(dice.flip()),
@@ -383,9 +502,25 @@ fn settings(dice: &mut Dice) -> RoomSettings {
     change
 }
 
+fn rule(dice: &mut Dice) -> Option<RecordingRule> {
+    let target = "st_00000000000000000000000000".to_owned();
+    (dice.roll(4) > 0).then(|| RecordingRule {
+        auto: (dice.roll(3) == 0).then(|| dice.flip()),
+        consent: (dice.roll(3) > 0).then(|| dice.flip()),
+        sources: if dice.flip() { Vec::new() } else { dice.sources() },
+        roles: if dice.roll(3) > 0 { Vec::new() } else { vec![dice.role()] },
+        target: (dice.roll(6) > 0).then_some(target),
+        ..RecordingRule::default()
+    })
+}
+
 fn action(dice: &mut Dice, someone: String) -> Action {
     let participant = someone;
-    match dice.roll(14) {
+    match dice.roll(20) {
+        14 | 15 => Action::StartRecording { rule: dice.flip().then(|| rule(dice)).flatten() },
+        16 => Action::PauseRecording {},
+        17 => Action::ResumeRecording {},
+        18 => Action::StopRecording {},
         0 | 1 => Action::Update { settings: settings(dice) },
         2 => Action::Admit { participants: Vec::new() },
         3 => Action::Admit { participants: vec![participant] },
@@ -507,13 +642,19 @@ fn run(seed: u64) {
         holders: Vec::new(),
         requests: Vec::new(),
         banned: BTreeSet::new(),
+        policy: rule(&mut dice),
+        recording: None,
+        was_empty: true,
     };
     let now = begin();
     let mut scene = Scene::of(charter.clone(), now);
     let mut node = Node::default();
+    let policy = model.policy.clone().map(Box::new);
+    scene.policy = Some(policy.map_or(Policy::Missing, Policy::Rule));
     for _ in 0..STEPS {
         let who = dice.roll(model.people.len().max(1));
-        match (model.people.get(who).cloned(), dice.roll(12)) {
+        model.was_empty = model.is_empty();
+        match (model.people.get(who).cloned(), dice.roll(13)) {
             (Some(p), 0) => {
                 scene.say(p.connection, Body::Leave);
                 model.people.retain(|other| other.id != p.id);
@@ -521,6 +662,13 @@ fn run(seed: u64) {
             (Some(p), 1 | 2) => publish(&mut scene, &mut model, &mut dice, &p),
             (Some(p), 3) => mute_own(&mut scene, &mut model, &mut dice, &p),
             (Some(p), 4) => ask_floor(&mut scene, &mut model, &mut dice, &p),
+            (Some(p), 12) => {
+                let granted = dice.flip();
+                scene.say(p.connection, Body::Consent { granted });
+                if !p.waits {
+                    model.person(&p.id).unwrap().consents = granted;
+                }
+            }
             (Some(p), 5) => renew(&mut scene, &mut model, &mut dice, &p),
             (Some(p), 6..=9) => act(&mut scene, &mut model, &mut dice, &p),
             _ => {

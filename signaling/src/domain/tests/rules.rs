@@ -2,6 +2,7 @@
 
 mod closing;
 mod people;
+mod recording;
 
 use sdk_spec::{
     action::Action,
