@@ -3,6 +3,7 @@
 //! ```text
 //! page ── POST /demo/join {code, room, handle} ──▶ partner ── REST /v1, API key ──▶ signaling
 //!      ◀─ {url, token} ───────────────────────────
+//!      ── GET /demo/recordings?room=rm_… ─────────▶
 //! ```
 //!
 //! The partner uses nothing but the public REST API, with a key of a project of its own. Whoever
@@ -14,6 +15,7 @@ mod failure;
 mod pages;
 mod partner;
 mod reach;
+mod recordings;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +25,11 @@ pub(crate) use reach::Reach;
 use std::path::Path;
 
 use anyhow::ensure;
-use axum::{Router, extract::DefaultBodyLimit, routing::post};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
 use sdk_spec::scope::Scope;
 use signaling::{Store, admin};
 
@@ -32,7 +38,13 @@ use crate::config::Config;
 /// Label of the project that the demo makes for itself.
 const PROJECT: &str = "demo";
 /// What its partner server does.
-const SCOPES: [Scope; 3] = [Scope::RoomsRead, Scope::RoomsWrite, Scope::TokensMint];
+const SCOPES: [Scope; 5] = [
+    Scope::RoomsRead,
+    Scope::RoomsWrite,
+    Scope::TokensMint,
+    Scope::RecordingsRead,
+    Scope::RecordingsWrite,
+];
 
 /// Bytes of a join request at most: three short texts. It is read before the join code is known.
 const JOIN_BYTES_MAX: usize = 4 * 1024;
@@ -79,15 +91,18 @@ async fn is_valid(store: &Store, api_key: &str) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// The routes of the demo: `/demo/` and `POST /demo/join`.
+/// The routes of the demo: `/demo/`, `POST /demo/join` and `GET /demo/recordings`.
 ///
 /// `rest` is the public API, `dir` holds the built page, `reach` says how clients reach us. Must run
 /// inside a tokio runtime.
 pub(crate) fn router(rest: Router, credentials: Credentials, dir: &Path, reach: Reach) -> Router {
     let rest = api::Rest::new(rest, credentials.api_key);
+    let shelf = recordings::Shelf::new(rest.clone(), credentials.join_code.clone());
     let partner = partner::spawn(rest, credentials.join_code, reach.clone());
+    let recordings = get(recordings::list).with_state(shelf);
     Router::new()
         .route("/demo/join", post(partner::join).layer(DefaultBodyLimit::max(JOIN_BYTES_MAX)))
         .with_state(partner)
+        .route("/demo/recordings", recordings)
         .merge(pages::router(dir, reach))
 }

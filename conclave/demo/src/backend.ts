@@ -17,6 +17,27 @@ export interface JoinRequest {
   role?: Role | null;
 }
 
+/** Where a recording stands. */
+export type RecordingState =
+  | 'recording'
+  | 'paused'
+  | 'recorded'
+  | 'finalizing'
+  | 'pushing'
+  | 'push_blocked'
+  | 'delivered'
+  | 'purged';
+
+/** A recording as the demo's server tells of it. */
+export interface RecordingLine {
+  id: string;
+  state: RecordingState;
+  progress: number | null;
+  started_at: string;
+  files: number;
+  blocked: { reason: string; blame: string } | null;
+}
+
 /** The demo's server said no. */
 export class BackendError extends Error {
   override name = 'BackendError';
@@ -46,4 +67,14 @@ export async function fetchTicket(request: JoinRequest): Promise<Ticket> {
   throw new BackendError(
     BY_STATUS[response.status] ?? `The server could not let you in (${response.status}).`,
   );
+}
+
+/** The recordings of a room, newest first. */
+export async function fetchRecordings(code: string, room: string): Promise<RecordingLine[]> {
+  const response = await fetch(`/demo/recordings?room=${encodeURIComponent(room)}`, {
+    // Not in the address, which is logged on the way.
+    headers: { authorization: `Bearer ${code}` },
+  });
+  if (!response.ok) throw new BackendError(`The recordings are not known (${response.status}).`);
+  return ((await response.json()) as { recordings: RecordingLine[] }).recordings;
 }

@@ -13,6 +13,7 @@ import { Grid } from './grid.js';
 import { Panel } from './panel.js';
 import { inviteLink } from './params.js';
 import { HAND } from './people.js';
+import { RecordingView } from './recording.js';
 import { describe, type Choice } from './setup.js';
 import { toast } from './toast.js';
 
@@ -35,6 +36,7 @@ export class Call {
   readonly #grid: Grid;
   readonly #abort = new AbortController();
   readonly #panel: Panel;
+  readonly #recording: RecordingView;
   #invitation: Invitation | null = null;
   #media: Pick<Choice, 'picture' | 'sound'>;
   #busy = new Set<string>();
@@ -48,6 +50,8 @@ export class Call {
   ) {
     this.#grid = new Grid(room);
     this.#panel = new Panel(room, this.#abort.signal);
+    const failed = (error: unknown): void => toast(describe(error));
+    this.#recording = new RecordingView(room, choice.code, failed, this.#abort.signal);
     this.#media = {
       picture: choice.picture === 'off' ? 'camera' : choice.picture,
       sound: choice.sound === 'off' ? 'microphone' : choice.sound,
@@ -77,6 +81,10 @@ export class Call {
     room.on('roomUpdated', update);
     room.on('lobby', update);
     room.on('floor', update);
+    room.on('recording', () => {
+      this.#recording.changed();
+      this.#update();
+    });
     room.on('grantsChanged', update);
     room.on('trackPublished', update);
     room.on('trackUnpublished', update);
@@ -113,6 +121,7 @@ export class Call {
     on('control-cam', () => void this.#toggleCam());
     on('control-screen', () => void this.#toggleScreen());
     on('control-hand', () => this.#toggleHand());
+    on('control-record', () => void this.#try('record', () => this.#recording.toggle()));
     on('control-leave', () => this.room.leave());
     on('call-invite', () => void this.#copyInvite());
     on('banner-button', () => this.#onBanner());
@@ -234,6 +243,7 @@ export class Call {
     if (this.room.connectionState === 'left') return;
     this.#grid.update();
     this.#panel.update();
+    this.#recording.update();
     const people = this.room.participants.size + 1;
     byId('call-room').textContent = this.choice.room + (this.room.info.parent ? ' · breakout' : '');
     byId('call-count').textContent = people === 1 ? 'only you' : `${people} people`;
@@ -255,6 +265,7 @@ export class Call {
     const can = typeof navigator.mediaDevices?.getDisplayMedia === 'function';
     screen.disabled = !can || !grants.publish?.includes('screen') || this.#busy.has('screen');
     this.#updateHand();
+    this.#updateRecord();
     fill(byId('control-leave'), 'leave', 'Leave');
   }
 
@@ -273,6 +284,15 @@ export class Call {
     fill(button, 'hand', text);
     const on = this.#floorRules() ? floor.held || floor.requested : me.state === HAND;
     button.dataset.on = String(on);
+  }
+
+  #updateRecord(): void {
+    const { grants, recording } = this.room;
+    const button = byId<HTMLButtonElement>('control-record');
+    button.hidden = grants.record !== true;
+    fill(button, 'record', recording ? 'Stop recording' : 'Record');
+    button.dataset.on = String(recording !== null);
+    button.setAttribute('aria-busy', String(this.#busy.has('record')));
   }
 
   #control(name: string, on: boolean, text: [string, string], icons: [string, string]): void {
@@ -331,6 +351,7 @@ export class Call {
   #close(): void {
     this.#abort.abort();
     this.#panel.close();
+    this.#recording.close();
     this.#grid.close();
     this.#root.hidden = true;
   }

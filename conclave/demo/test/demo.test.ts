@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { BackendError, fetchTicket } from '../src/backend.js';
+import { BackendError, fetchRecordings, fetchTicket, type RecordingLine } from '../src/backend.js';
 import { hue, pattern, randomHandle, shortHandle } from '../src/identity.js';
 import { arrange } from '../src/layout.js';
 import { inviteLink, readParams } from '../src/params.js';
+import { describeRecording, isUnderWay } from '../src/recording.js';
 
 describe('address', () => {
   it('is read with its options, and unknown values are ignored', () => {
@@ -102,5 +103,42 @@ describe('fetchTicket', () => {
     await expect(fetchTicket(request)).rejects.toThrow(/500/);
     vi.stubGlobal('fetch', vi.fn().mockRejectedValue(new TypeError('x')));
     await expect(fetchTicket(request)).rejects.toBeInstanceOf(BackendError);
+  });
+});
+
+describe('recordings', () => {
+  afterEach(() => void vi.unstubAllGlobals());
+  const line: RecordingLine = {
+    id: 'rc_1',
+    state: 'finalizing',
+    progress: 43,
+    started_at: '2026-11-21T20:00:00.000Z',
+    files: 0,
+    blocked: null,
+  };
+
+  it('are asked for with the code in a header and never in the address', async () => {
+    const fetch = vi.fn().mockResolvedValue(new Response(JSON.stringify({ recordings: [line] })));
+    vi.stubGlobal('fetch', fetch);
+    expect(await fetchRecordings('c&d', 'rm_1&x')).toEqual([line]);
+    const [path, init] = fetch.mock.calls[0] as [string, { headers: { authorization: string } }];
+    expect(path).toBe('/demo/recordings?room=rm_1%26x');
+    expect(init.headers.authorization).toBe('Bearer c&d');
+    vi.stubGlobal('fetch', vi.fn().mockResolvedValue(new Response('', { status: 403 })));
+    await expect(fetchRecordings('c', 'rm_1')).rejects.toBeInstanceOf(BackendError);
+  });
+
+  it('say where they stand and who must act', () => {
+    expect(describeRecording(line)).toBe('files are being made · 43 %');
+    const blocked = { reason: 'full', blame: 'partner' };
+    const refused = { ...line, state: 'push_blocked' as const, progress: null, files: 2, blocked };
+    expect(describeRecording(refused)).toBe(
+      'the storage refuses it · full, the partner must act · 2 files',
+    );
+  });
+
+  it('are looked at until nothing of them is here any more', () => {
+    expect(isUnderWay(line) && isUnderWay({ state: 'delivered' })).toBe(true);
+    expect(isUnderWay({ state: 'purged' })).toBe(false);
   });
 });

@@ -8,15 +8,22 @@ use axum::{
 use sdk_spec::{
     limits::{PAGE_SIZE_MAX, ROOMS_OPEN_MAX},
     problem::Code,
-    rest::{CreateRoom, CreateToken, CreatedToken, Room, RoomList},
+    rest::{
+        CreateRoom, CreateToken, CreatedToken, Room, RoomList,
+        recordings::{Recording, RecordingPage},
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tower::ServiceExt as _;
+
+use sfu_proto::id::RoomId;
 
 use super::failure::Failure;
 
 /// Bytes of the largest answer: a page of rooms.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Recordings that a page of the demo shows at most.
+const RECORDINGS_SHOWN_MAX: usize = 20;
 /// Pages of rooms that are read at most: those of a project that has all it may.
 const PAGES_MAX: u32 = ROOMS_OPEN_MAX.div_ceil(PAGE_SIZE_MAX);
 
@@ -61,6 +68,13 @@ impl Rest {
         request: &CreateToken,
     ) -> Result<CreatedToken, Failure> {
         self.call(Method::POST, &format!("/v1/rooms/{room}/tokens"), request).await
+    }
+
+    /// The newest recordings of a room.
+    pub(super) async fn recordings(&self, room: RoomId) -> Result<Vec<Recording>, Failure> {
+        let path = format!("/v1/recordings?room={room}&limit={RECORDINGS_SHOWN_MAX}");
+        let page: RecordingPage = self.call(Method::GET, &path, &()).await?;
+        Ok(page.recordings)
     }
 
     async fn call<T: DeserializeOwned>(

@@ -97,9 +97,7 @@ pub(super) async fn join(
     request: Result<Json<JoinRequest>, JsonRejection>,
 ) -> Result<Json<JoinAnswer>, Failure> {
     let Json(request) = request?;
-    if !bool::from(request.code.as_bytes().ct_eq(partner.code.as_bytes())) {
-        return Err(Problem::new(Code::NotPermitted).detail("the join code is not right").into());
-    }
+    check_code(&request.code, &partner.code)?;
     let host = authority(&headers, &uri);
     if host.is_none() && partner.reach.public_url.is_none() {
         let detail = "the Host header must be a plain host and port";
@@ -112,6 +110,14 @@ pub(super) async fn join(
     let minted = minted.await.map_err(|_| Failure::from(Code::Internal))??;
     let url = partner.reach.ws_url(minted.ws_url, host);
     Ok(Json(JoinAnswer { url, token: minted.token }))
+}
+
+/// Whether a page has the join code.
+pub(super) fn check_code(shown: &str, right: &str) -> Result<(), Failure> {
+    match bool::from(shown.as_bytes().ct_eq(right.as_bytes())) {
+        true => Ok(()),
+        false => Err(Problem::new(Code::NotPermitted).detail("the join code is not right").into()),
+    }
 }
 
 /// Finds or makes the room and asks REST for a token.
@@ -208,11 +214,17 @@ impl Mint {
     }
 }
 
-/// Everything but moderating and recording; that comes with the role.
+/// Everything; moderating comes with the role, and moderators may record.
 fn create_token(handle: Handle, role: Role) -> CreateToken {
     let publish = if role == Role::Viewer { Vec::new() } else { SOURCES.to_vec() };
-    let grants =
-        Grants { publish, subscribe: true, data: true, update_own: true, ..Grants::default() };
+    let grants = Grants {
+        publish,
+        subscribe: true,
+        data: true,
+        update_own: true,
+        record: role == Role::Moderator,
+        ..Grants::default()
+    };
     CreateToken { handle, role, grants, ttl_seconds: None }
 }
 

@@ -47,6 +47,7 @@ impl Played {
             .route("/v1/rooms", get(list).post(create))
             .route("/v1/rooms/{id}", get(read))
             .route("/v1/rooms/{id}/tokens", post(token))
+            .route("/v1/recordings", get(recordings))
             .with_state(self.clone())
     }
 }
@@ -73,6 +74,21 @@ async fn list(
     let page: Vec<Value> = rooms[from..to].iter().map(|(id, name)| room(id, name)).collect();
     let next = (to < rooms.len()).then(|| to.to_string());
     Ok(Json(json!({ "rooms": page, "next_cursor": next })))
+}
+
+/// One recording of the room that is asked for, with what the page must not see.
+async fn recordings(
+    Query(query): Query<sdk_spec::rest::recordings::ListRecordings>,
+) -> Json<Value> {
+    Json(json!({ "recordings": [{
+        "id": "rc_1", "room": query.room, "state": "push_blocked", "rule": {},
+        "started_at": "2026-11-21T20:00:00.000Z", "held": false,
+        "blocked": { "reason": "full", "blame": "partner" },
+        "artifacts": [{
+            "name": "secret-name", "media_type": "video/webm", "bytes": 1, "sha256": "00",
+            "pushed_bytes": 0, "verified": false,
+        }],
+    }] }))
 }
 
 async fn create(State(played): State<Played>, Json(request): Json<Value>) -> Json<Value> {
@@ -195,8 +211,43 @@ async fn who_comes_first_moderates_unless_another_role_is_asked_for() {
     let tokens = played.tokens.lock().unwrap();
     let roles: Vec<_> = tokens.iter().map(|token| token["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["moderator", "participant", "moderator", "viewer"]);
+    let records: Vec<_> = tokens.iter().map(|t| t["grants"]["record"] == true).collect();
+    assert_eq!(records, [true, false, true, false], "who moderates may record");
     assert_eq!(tokens[3]["grants"]["publish"], json!([]));
     assert_eq!(tokens[1]["grants"]["publish"].as_array().unwrap().len(), 4);
+}
+
+/// Status and body of the answer to a request for recordings.
+async fn shelf(demo: &Router, code: &str, room: &str) -> (u16, String) {
+    let request = Request::get(format!("/demo/recordings?room={room}"))
+        .header(header::AUTHORIZATION, format!("Bearer {code}"))
+        .body(Body::empty())
+        .unwrap();
+    let response = demo.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn recordings_are_listed_for_who_has_the_code_and_without_their_files() {
+    let demo = demo(&Played::default());
+    let room = sfu_proto::id::RoomId::from_bits(7).to_string();
+    let (status, body) = shelf(&demo, CODE, &room).await;
+    assert_eq!(status, 200, "{body}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    let line = &answer["recordings"][0];
+    assert_eq!((&line["state"], &line["files"]), (&json!("push_blocked"), &json!(1)));
+    assert_eq!(line["blocked"]["blame"], "partner");
+    assert!(!body.contains("secret-name"));
+    for (code, room, status) in [
+        ("wrong-code", room.as_str(), 403),
+        ("", room.as_str(), 403),
+        (CODE, "rm_1&state=purged", 400),
+        (CODE, "rm_x", 422),
+    ] {
+        assert_eq!(shelf(&demo, code, room).await.0, status, "{room}");
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ export type {
   WaitReason,
 } from './protocol.js';
 export type { Measured, Quality } from './quality.js';
+export { Recorded, type RecordingDetails } from './recording.js';
 export { Room } from './room.js';
 export { LocalTrack, RemoteTrack } from './tracks.js';
 export { SDK } from './version.js';

@@ -11,6 +11,7 @@ import type { MediaOptions } from './media.js';
 import type { Participant } from './participant.js';
 import type { Grants, LeaveReason, Role, WaitReason } from './protocol.js';
 import type { Quality } from './quality.js';
+import type { RecordingDetails } from './recording.js';
 import type { LocalTrack, RemoteTrack } from './tracks.js';
 
 /** State of the connection to the room; `waiting`: to be let in. */
@@ -84,6 +85,11 @@ export interface RoomEvents {
   lobby: [waiting: readonly Participant[]];
   /** Who has or wants the floor changed. */
   floor: [floor: Floor];
+  /**
+   * What is recorded changed: told before anything is recorded, and after the last of it. Told soon
+   * after the join too, if something is. Show it to the user.
+   */
+  recording: [recording: RecordingDetails | null];
   /** A text of somebody; null when the sender is not shown. */
   data: [body: string, from: Participant | null];
   /** A moderator invites to a breakout room. */

@@ -55,3 +55,9 @@ function compare(a: number[], b: number[]): number {
   const at = a.findIndex((value, i) => value !== b[i]);
   return at < 0 ? 0 : (a[at] ?? 0) < (b[at] ?? 0) ? -1 : 1;
 }
+
+/** Those who speak, loudest first. */
+export function speakersInOrder(everybody: Participant[], ids: string[]): Participant[] {
+  const speaking = everybody.filter(({ id }) => ids.includes(id));
+  return speaking.sort((a, b) => ids.indexOf(a.id) - ids.indexOf(b.id));
+}

@@ -34,6 +34,7 @@ export type {
   OfferedTrack,
   Participant as ParticipantInfo,
   PublishedTrack,
+  RecordingInfo,
   Role,
   RoomInfo,
   RoomSettings,

@@ -7,6 +7,10 @@
 import { backoff } from './backoff.js';
 import { ConclaveError, type ConclaveErrorCode, ConnectionError, LeftError } from './errors.js';
 import { REJOIN_MS, REJOIN_REFUSALS_MAX } from './limits.js';
+import type { LeaveReason } from './protocol.js';
+
+/** Reasons after which a new join makes sense. */
+export const RECOVERABLE: readonly LeaveReason[] = ['timeout', 'server_error'];
 
 /** A join attempt that may be repeated. */
 export interface Rejoin<T> {

@@ -5,20 +5,20 @@
  */
 
 import { details, type RoomDetails } from './details.js';
-import { Emitter } from './emitter.js';
 import { type ConclaveError, ConnectionError, LeftError } from './errors.js';
 import { Floor } from './floor.js';
 import { TRACKS_WANTED_MAX } from './limits.js';
 import { Moderation, type Who } from './moderation.js';
 import type { RoomStats } from './monitor.js';
-import type { ConnectionState, JoinOptions, PublishOptions, RoomEvents } from './options.js';
-import { participantsInOrder, tracksInOrder } from './order.js';
+import type { ConnectionState, JoinOptions, PublishOptions } from './options.js';
+import { participantsInOrder, speakersInOrder, tracksInOrder } from './order.js';
 import { PageWatch } from './page.js';
 import { Participant } from './participant.js';
 import { Playback } from './playback.js';
 import type {
   Action,
   ActionResult,
+  ClientMessage,
   Grants,
   JoinedMessage,
   LeaveReason,
@@ -32,7 +32,8 @@ import type {
 } from './protocol.js';
 import { Publisher } from './publisher.js';
 import type { Quality } from './quality.js';
-import { rejoin } from './rejoin.js';
+import { Recorded } from './recording.js';
+import { RECOVERABLE, rejoin } from './rejoin.js';
 import { Roster } from './roster.js';
 import { Session, type SessionHandlers } from './session.js';
 import type { SlotChange } from './slots.js';
@@ -41,16 +42,13 @@ import type { LocalTrack, RemoteTrack } from './tracks.js';
 import { socketUrl } from './url.js';
 import { SDK } from './version.js';
 
-/** Reasons after which a new join makes sense. */
-const RECOVERABLE: readonly LeaveReason[] = ['timeout', 'server_error'];
-
 /** A room that this client has joined. Make one with {@link Room.join}. */
-export class Room extends Emitter<RoomEvents> {
+export class Room extends Recorded {
   /** What moderators can do. */
-  readonly moderate = new Moderation((action) => this.#act(action));
+  readonly moderate = new Moderation((action) => this.act(action));
   /** The floor, in lecture mode. */
   readonly floor = new Floor({
-    ask: (wanted) => this.#open().link.send({ type: 'floor', wanted }),
+    ask: (wanted) => this.say({ type: 'floor', wanted }),
     find: (id) => this.#find(id),
     me: () => this.#me?.id ?? '',
   });
@@ -303,8 +301,12 @@ export class Room extends Emitter<RoomEvents> {
     return this.#session;
   }
 
-  async #act(action: Action): Promise<ActionResult> {
+  protected override async act(action: Action): Promise<ActionResult> {
     return this.#open().requests.act(action);
+  }
+
+  protected override say(message: ClientMessage): void {
+    this.#open().link.send(message);
   }
 
   #find(id: string): Participant | undefined {
@@ -335,6 +337,7 @@ export class Room extends Emitter<RoomEvents> {
     this.#me = new Participant(joined.participant, true);
     for (const track of this.#publisher.tracks.values()) this.#me.tracks.add(track);
     this.#setInfo(joined.room);
+    this.recordingAtJoin(joined.room.recording);
     this.#lobby = [];
     this.#speakers = [];
     this.floor.update({ holders: [], requests: [] });
@@ -411,7 +414,10 @@ export class Room extends Emitter<RoomEvents> {
         return this.#setSpeakers(message.participants);
       case 'room_updated':
         this.#setInfo(message.room);
+        this.recordingIs(message.room.recording);
         return this.emit('roomUpdated', this.#info);
+      case 'recording':
+        return this.recordingIs(message.recording);
       case 'grants_changed':
         return this.#setGrants(message.role, message.grants);
       case 'floor':
@@ -486,11 +492,8 @@ export class Room extends Emitter<RoomEvents> {
 
   #setSpeakers(ids: string[]): void {
     const everybody = [this.localParticipant, ...this.#roster.participants.values()];
-    const speaking = new Set(ids);
-    for (const each of everybody) each.speaking = speaking.has(each.id);
-    this.#speakers = everybody
-      .filter(({ id }) => speaking.has(id))
-      .sort((a, b) => ids.indexOf(a.id) - ids.indexOf(b.id));
+    for (const each of everybody) each.speaking = ids.includes(each.id);
+    this.#speakers = speakersInOrder(everybody, ids);
     this.emit('activeSpeakers', this.#speakers);
   }
 
@@ -510,8 +513,11 @@ export class Room extends Emitter<RoomEvents> {
     try {
       await this.#enter(token);
     } catch (error) {
-      const gone = this.#moveEnded();
-      if (gone && !this.#leaveReason) this.#notThere(error as ConclaveError);
+      if (this.#moveEnded() && !this.#leaveReason) {
+        // Neither in the old room any more nor in the new one.
+        if (this.#options.refreshToken) void this.#lost(error as ConclaveError);
+        else this.#end('moved');
+      }
       throw error;
     }
     this.#moveEnded();
@@ -524,12 +530,6 @@ export class Room extends Emitter<RoomEvents> {
     const gone = this.#move === 'gone';
     this.#move = 'none';
     return gone;
-  }
-
-  /** Neither in the old room any more nor in the new one. */
-  #notThere(error: ConclaveError): void {
-    if (this.#options.refreshToken) void this.#lost(error);
-    else this.#end('moved');
   }
 
   #leftByServer(reason: LeaveReason): void {
