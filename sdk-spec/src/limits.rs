@@ -83,6 +83,8 @@ limits! {
         "Recordings of a room that are asked for in an hour. Each is a row, files and a delivery.";
     STORAGE_TARGETS_MAX: u32 = 20, "targets",
         "Most storage targets of a project.";
+    RECORDINGS_LIVE_MAX: u32 = 20, "recordings",
+        "Recordings of a project that run at the same time. One more does not start.";
     STATE_BYTES_MAX: usize = 1024, "bytes",
         "Largest state of a participant. Everybody in the room gets it at each change.";
     DATA_BYTES_MAX: usize = 4096, "bytes",

@@ -9,6 +9,7 @@ pub mod events;
 pub mod keys;
 pub mod operator;
 pub mod recordings;
+mod storage;
 mod timestamp;
 pub mod usage;
 pub mod webhooks;

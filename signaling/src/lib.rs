@@ -20,6 +20,7 @@ pub mod limits;
 mod media;
 mod metrics;
 mod placement;
+mod recorder;
 mod rooms;
 mod secret;
 mod server;
@@ -30,7 +31,8 @@ mod vault;
 mod webhook;
 
 pub use config::{Config, ConfigError, Retention, Tls, Webhooks as WebhooksConfig, WebhooksError};
-pub use server::{Server, StartError, serve, serve_with};
+pub use recorder::{Answer, RecorderPort};
+pub use server::{Server, StartError, serve, serve_recording, serve_with};
 pub use store::Store;
 pub use usage::{UsageCheck, verify_usage};
 pub use vault::{Vault, VaultError};

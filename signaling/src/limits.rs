@@ -172,6 +172,19 @@ pub const PURGE_BATCHES_MAX: u32 = 100;
 pub const CLOSED_ROOM_MS: u64 = 24 * 3600 * 1000;
 /// How long the row of a revoked key is kept: for the operator's questions.
 pub const REVOKED_KEY_MS: u64 = 30 * 24 * 3600 * 1000;
+/// How long a room waits before it asks again for a policy that cannot be had.
+pub const POLICY_AGAIN: Duration = Duration::from_secs(3);
+/// Recordings that the recorder reads at once; it asks again for more.
+pub const RECORDINGS_READ: u32 = 200;
+/// Events of a room that the timeline of a recording has at most, 200 bytes each: two days of a room in
+/// which somebody joins, publishes or leaves each second.
+pub const TIMELINE_EVENTS_MAX: u32 = 200_000;
+/// Tests of storage targets at the same time; each connects to somebody's storage.
+pub const STORAGE_TESTS_MAX: usize = 16;
+/// Of them, those of one project: none can keep all others from testing.
+pub const STORAGE_PROJECT_TESTS_MAX: usize = 2;
+/// How long a test of a storage target may take. Shorter than [`REQUEST`], which waits for it.
+pub const STORAGE_TEST: Duration = Duration::from_secs(12);
 /// Projects whose rate is remembered; as [`RATED_KEYS_MAX`].
 pub const RATED_PROJECTS_MAX: usize = 10_000;
 /// Connections to the database that read at the same time; SQLite has one writer beside them.
@@ -232,6 +245,7 @@ pub const WEBHOOK_DELIVERED_MS: u64 = public::WEBHOOK_LOG_DAYS as u64 * 24 * 360
 pub const WEBHOOK_DEAD_MS: u64 = 30 * 24 * 3600 * 1000;
 
 const _: () = assert!(WEBHOOK_TEST.as_secs() < REQUEST.as_secs());
+const _: () = assert!(STORAGE_TEST.as_secs() < REQUEST.as_secs());
 const _: () = assert!(
     WEBHOOK_LEASE_LEFT_MS
         > (WEBHOOK_ATTEMPT.as_millis() + egress::limits::LOOKUP_WAIT.as_millis()) as u64

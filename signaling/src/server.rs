@@ -14,6 +14,7 @@ use std::{
 use axum::Router;
 use axum_server::{Handle, accept::DefaultAcceptor};
 use bus::Bus;
+use egress::Shares;
 use hyper_util::rt::TokioTimer;
 use prometheus::Registry;
 use sdk_spec::{limits::HEADER_BYTES_MAX, recording::StopReason};
@@ -31,6 +32,7 @@ use crate::{
     limits,
     media::{self, Media},
     metrics::Metrics,
+    recorder::RecorderPort,
     rooms::{self, Rooms},
     store::{Store, StoreError},
     usage,
@@ -111,11 +113,26 @@ pub async fn serve_with(
     registry: Registry,
     extra: impl FnOnce(Router) -> Option<Router>,
 ) -> Result<Server, StartError> {
+    serve_recording(config, store, bus, registry, None, extra).await
+}
+
+/// As [`serve_with`], with a recorder. Without one nothing is recorded.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_recording(
+    config: Config,
+    store: Store,
+    bus: Arc<dyn Bus>,
+    registry: Registry,
+    recorder: Option<Arc<dyn RecorderPort>>,
+    extra: impl FnOnce(Router) -> Option<Router>,
+) -> Result<Server, StartError> {
     config.validate().map_err(StartError::Config)?;
     let tls = config.tls.as_ref().map(tls::load).transpose()?;
     let (listener, address) = bind(config.listen)?;
     let operator = config.operator_listen.map(bind).transpose()?;
-    let app = assemble(config, address, store, bus, registry).await?;
+    let app = assemble((config, address), store, bus, registry, recorder).await?;
     let mut background = start_background(&app);
     if let (Some(config), Some(files)) = (&tls, app.config.tls.clone()) {
         background.spawn(tls::watch(config.clone(), files));
@@ -156,11 +173,11 @@ async fn serve_operator(
 }
 
 async fn assemble(
-    config: Config,
-    address: SocketAddr,
+    (config, address): (Config, SocketAddr),
     store: Store,
     bus: Arc<dyn Bus>,
     registry: Registry,
+    recorder: Option<Arc<dyn RecorderPort>>,
 ) -> Result<Arc<App>, StartError> {
     let metrics = Arc::new(Metrics::new(&registry)?);
     let webhooks = Webhooks::new(&config.webhooks, &registry);
@@ -182,6 +199,8 @@ async fn assemble(
         turns: Turns::default(),
         polls: Polls::default(),
         webhooks,
+        recorder,
+        storage_tests: Shares::new(limits::STORAGE_TESTS_MAX, limits::STORAGE_PROJECT_TESTS_MAX),
         stopping: watch::Sender::new(false),
     }))
 }

@@ -46,6 +46,24 @@ const DECLARED: &[(&str, &str)] = &[
     ("GET /v1/bans/{ban}", "participants:moderate"),
     ("DELETE /v1/bans/{ban}", "participants:moderate"),
     ("GET /v1/project", "usage:read"),
+    ("POST /v1/rooms/{room}/recordings", "recordings:write"),
+    ("GET /v1/recordings", "recordings:read"),
+    ("GET /v1/recordings/{recording}", "recordings:read"),
+    ("DELETE /v1/recordings/{recording}", "recordings:write"),
+    ("POST /v1/recordings/{recording}/stop", "recordings:write"),
+    ("POST /v1/recordings/{recording}/pause", "recordings:write"),
+    ("POST /v1/recordings/{recording}/resume", "recordings:write"),
+    ("POST /v1/recordings/{recording}/push", "recordings:write"),
+    ("PUT /v1/recordings/{recording}/hold", "recordings:write"),
+    ("GET /v1/recordings/{recording}/receipt", "recordings:read"),
+    ("GET /v1/evidence-keys", "recordings:read"),
+    ("GET /v1/recording-policy", "recordings:write"),
+    ("PUT /v1/recording-policy", "recordings:write"),
+    ("GET /v1/storage-targets", "recordings:write"),
+    ("POST /v1/storage-targets", "recordings:write"),
+    ("GET /v1/storage-targets/{target}", "recordings:write"),
+    ("DELETE /v1/storage-targets/{target}", "recordings:write"),
+    ("POST /v1/storage-targets/{target}/test", "recordings:write"),
     ("GET /v1/events", "events:read"),
     ("GET /v1/usage", "usage:read"),
     ("GET /v1/sessions", "privacy:read"),
@@ -113,7 +131,9 @@ async fn world() -> World {
     };
     let registry = prometheus::Registry::new();
     let (config, own) = (common::config(), store.clone());
-    let server = signaling::serve_with(config, own, bus, registry, stash).await.unwrap();
+    let recorder = Some(common::recorder::port());
+    let server = signaling::serve_recording(config, own, bus, registry, recorder, stash);
+    let server = server.await.unwrap();
     let document = serde_json::to_value(sdk_spec::openapi::document()).unwrap();
     World { api: api.unwrap(), store, _server: server, folder, document }
 }
@@ -147,8 +167,14 @@ impl World {
         let scopes = json!({ "name": "spare", "scopes": ["rooms:read"] });
         let token_key = json!({ "algorithm": "HS256" });
         let hook = json!({ "url": "https://partner.example/hook" });
+        let room = make("/v1/rooms", json!({}), "/id").await;
+        let local = json!({ "name": "archive", "storage": { "kind": "local" } });
+        let url = format!("sqlite://{}/test.db", self.folder.display());
+        let recording = common::recorder::purged(&url, &project, &room).await;
         let ids = BTreeMap::from([
-            ("room", make("/v1/rooms", json!({}), "/id").await),
+            ("recording", recording),
+            ("target", make("/v1/storage-targets", local, "/id").await),
+            ("room", room),
             ("key", make("/v1/keys", scopes, "/key/id").await),
             ("token-key", make("/v1/token-keys", token_key, "/key/id").await),
             ("ban", make("/v1/bans", json!({ "handle": "user-9" }), "/id").await),

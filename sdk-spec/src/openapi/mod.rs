@@ -9,6 +9,7 @@ mod audit;
 mod events;
 mod keys;
 mod operator;
+mod recordings;
 mod rooms;
 mod scopes;
 mod usage;
@@ -56,6 +57,7 @@ pub fn document() -> openapi::OpenApi {
         keys::Api::openapi(),
         events::Api::openapi(),
         webhooks::Api::openapi(),
+        recordings::Api::openapi(),
         usage::Api::openapi(),
         audit::Api::openapi(),
         operator::Api::openapi(),
@@ -118,6 +120,7 @@ impl Modify for Failures {
         api.info.description = Some(description());
         no_source_twice(api);
         close_variants(api, "Action");
+        close_variants(api, "Storage");
         name_event_types(api);
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Timestamp, collect, range};
+use super::{Page, Timestamp, collect, range};
 use crate::{
     handle::Handle,
     limits,
@@ -34,11 +34,18 @@ pub struct ListRecordings {
     /// Only in this state.
     pub state: Option<RecordingState>,
     /// Most to answer.
-    #[param(minimum = 1, maximum = 100, default = 50)]
+    #[param(minimum = 1, maximum = 200, default = 50)]
     pub limit: Option<u32>,
-    /// From the answer before.
-    #[param(max_length = 256)]
+    /// `next` of the answer before.
+    #[param(max_length = 200)]
     pub cursor: Option<String>,
+}
+
+impl ListRecordings {
+    /// The page without the filters.
+    pub fn page(&self) -> Page {
+        Page { limit: self.limit, cursor: self.cursor.clone() }
+    }
 }
 
 /// Recordings, newest first.

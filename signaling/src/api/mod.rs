@@ -24,6 +24,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
+use egress::Shares;
 use prometheus::Registry;
 use sdk_spec::{limits as public, problem::Code};
 use tokio::sync::watch;
@@ -38,7 +39,8 @@ pub(crate) use self::{
     rest::Turns,
 };
 use crate::{
-    config::Config, limits, metrics::Metrics, rooms::Rooms, store::Store, webhook::Webhooks,
+    config::Config, limits, metrics::Metrics, recorder::RecorderPort, rooms::Rooms, store::Store,
+    webhook::Webhooks,
 };
 
 /// What every handler can reach.
@@ -64,6 +66,10 @@ pub(crate) struct App {
     /// Requests that wait for events.
     pub(crate) polls: Polls,
     pub(crate) webhooks: Webhooks,
+    /// What records; none: nothing does.
+    pub(crate) recorder: Option<Arc<dyn RecorderPort>>,
+    /// Places for tests of storage targets.
+    pub(crate) storage_tests: Shares,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Sender<bool>,
 }

@@ -68,8 +68,16 @@ impl Tx<'_> {
         for (id, charter) in &commit.breakouts {
             self.store_breakout(all, *id, charter).await?;
         }
+        // What is recorded ends before the room does, and begins after its first participant came in.
+        if commit.ended {
+            self.store_recordings(all).await?;
+            self.stop_recordings_of_room((&all.project, all.room), all.now_ms).await?;
+        }
         for (time_ms, what) in &commit.events {
             self.store_event(all, *time_ms, what).await?;
+        }
+        if !commit.ended {
+            self.store_recordings(all).await?;
         }
         self.store_bans(all).await?;
         if let Some(request) = &all.request {
@@ -86,7 +94,10 @@ impl Tx<'_> {
     /// on it counts as stored. [`StoreError::TakenOver`] when another process carries the room.
     async fn claim(&mut self, all: &RoomCommit) -> Result<bool, StoreError> {
         let is_traffic = |(_, what): &(u64, What)| matches!(what, What::MediaTransferred { .. });
-        let is_late = all.commit.charter.is_none() && all.commit.events.iter().all(is_traffic);
+        let commit = &all.commit;
+        let is_late = commit.charter.is_none()
+            && commit.recordings.is_empty()
+            && commit.events.iter().all(is_traffic);
         let done = sqlx::query(
             "UPDATE rooms SET commits = $1, carrier = $5 WHERE id = $2 AND project = $3 \
              AND commits < $1 AND carrier IN ('', $5) AND (closed_at IS NULL OR $4 = 1)",

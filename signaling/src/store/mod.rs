@@ -20,11 +20,13 @@ mod journal;
 mod keys;
 mod operators;
 mod partners;
+mod recordings;
 mod replay;
 mod retention;
 mod rooms;
 mod schema;
 mod stays;
+mod storage_targets;
 mod token_keys;
 mod tokens;
 mod usage;
@@ -51,7 +53,12 @@ pub(crate) use journal::RoomCommit;
 pub use keys::ApiKeyInfo;
 pub use operators::OperatorKeyInfo;
 pub use partners::{Partner, Project};
+pub(crate) use recordings::{Changed, MayRecord, RecordingFilter};
+pub use recordings::{
+    Moment, Purged, RecordingRow, RecordingStep, Stepped, Terms, Timeline, TimelineEvent, Wish,
+};
 pub(crate) use rooms::{NewRoom, PageStart, RoomFilter, RoomRow};
+pub use storage_targets::StoredTarget;
 pub(crate) use token_keys::{NewTokenKey, SigningKey, TokenKeyInfo, Verifier, VerifyingKey};
 pub(crate) use tokens::{Admitted, Use};
 pub(crate) use usage::UsageWanted;
@@ -156,7 +163,14 @@ impl Store {
             ),
             ("api_keys", "revoked_at < $1", revoked),
             ("signing_keys", "revoked_at < $1", revoked),
-            ("rooms", "closed_at IS NOT NULL AND closed_at < $1", closed),
+            (
+                "rooms",
+                // Events of a recording belong to its room.
+                "closed_at IS NOT NULL AND closed_at < $1 AND NOT EXISTS \
+                 (SELECT 1 FROM recordings WHERE recordings.room = rooms.id \
+                 AND recordings.state <> 'purged')",
+                closed,
+            ),
         ];
         let mut gone = 0;
         for (table, condition, before) in here.into_iter().chain(deliveries::expired(now_ms)) {

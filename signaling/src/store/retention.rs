@@ -8,7 +8,7 @@ use crate::{config::Retention, limits};
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 impl Store {
-    /// Deletes events, histories and usage that were kept long enough. Returns how many rows went.
+    /// Deletes events, histories, usage and rows of purged recordings that were kept long enough. Returns how many rows went.
     pub(crate) async fn purge_kept(
         &self,
         kept: &Retention,
@@ -18,6 +18,7 @@ impl Store {
         let mut gone = self.purge_events(before(kept.events_days)).await?;
         for (table, condition, value) in [
             ("histories", "left_at < $1", before(kept.history_days)),
+            ("recordings", "purged_at < $1", before(kept.history_days)),
             ("usage_days", "day < $1", before(kept.usage_days) / DAY_MS),
             (
                 "usage_stays",

@@ -216,6 +216,7 @@ impl Store {
         if !close(&mut tx, (project, id), now_ms).await? {
             return Ok(false);
         }
+        tx.stop_recordings_of_room((project, id), now_ms).await?;
         tx.empty_room(id, reason, now_ms).await?;
         let what = What::RoomEnded { reason: RoomEnd::Closed };
         tx.record(project, &NewEvent { room: Some(id), time_ms: now_ms, what }).await?;

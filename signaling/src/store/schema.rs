@@ -19,6 +19,7 @@ const SQLITE: &[(i64, &str, &str)] = &[
     (6, "usage", include_str!("../../migrations/sqlite/0006_usage.sql")),
     (7, "audit", include_str!("../../migrations/sqlite/0007_audit.sql")),
     (8, "meta", include_str!("../../migrations/sqlite/0008_meta.sql")),
+    (9, "recordings", include_str!("../../migrations/sqlite/0009_recordings.sql")),
 ];
 const POSTGRES: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
@@ -29,6 +30,7 @@ const POSTGRES: &[(i64, &str, &str)] = &[
     (6, "usage", include_str!("../../migrations/postgres/0006_usage.sql")),
     (7, "audit", include_str!("../../migrations/postgres/0007_audit.sql")),
     (8, "meta", include_str!("../../migrations/postgres/0008_meta.sql")),
+    (9, "recordings", include_str!("../../migrations/postgres/0009_recordings.sql")),
 ];
 
 /// The schema that this program works with.

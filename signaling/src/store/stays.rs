@@ -192,7 +192,8 @@ impl Store {
         Ok(ended)
     }
 
-    /// Ends every stay of a process, as of `time_ms`, and forgets it.
+    /// Ends every stay and recording of a process, as of `time_ms`, and forgets it. Returns how many
+    /// stays.
     pub(crate) async fn bury(&self, node: &str, time_ms: u64) -> Result<u64, StoreError> {
         let mut ended = 0;
         loop {
@@ -201,6 +202,10 @@ impl Store {
             if some == 0 {
                 break;
             }
+        }
+        let recordings = self.end_recordings_of_dead(node, time_ms).await?;
+        if recordings > 0 {
+            tracing::warn!(recordings, "recordings of a process that ended are over");
         }
         let mut tx = self.write().await?;
         sqlx::query("DELETE FROM heartbeats WHERE node = $1").bind(node).execute(&mut *tx).await?;
@@ -211,7 +216,9 @@ impl Store {
     async fn dead_nodes(&self, alive: &str, before_ms: u64) -> Result<Vec<DeadNode>, StoreError> {
         let rows = sqlx::query(
             "SELECT node, MAX(seen_at) AS seen_at FROM (SELECT node, seen_at FROM heartbeats \
-             UNION ALL SELECT DISTINCT node, 0 AS seen_at FROM stays) AS nodes WHERE node <> $1 \
+             UNION ALL SELECT DISTINCT node, 0 AS seen_at FROM stays UNION ALL SELECT DISTINCT node, \
+             0 AS seen_at FROM recordings WHERE state IN ('recording', 'paused')) AS nodes \
+             WHERE node <> $1 \
              GROUP BY node HAVING MAX(seen_at) < $2",
         )
         .bind(alive)

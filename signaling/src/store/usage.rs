@@ -10,7 +10,7 @@ use sfu_proto::id::RoomId;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row as _, any::AnyRow, query::Query};
 
 use super::{Store, StoreError, Tx, events, histories, int, unsigned};
-use crate::usage::fold::{Amounts, Fold, Stay, TrackMs, Usage};
+use crate::usage::fold::{Amounts, Fold, Run, Stay, TrackMs, Usage};
 
 /// Which usage of a project.
 pub(crate) struct UsageWanted {
@@ -51,8 +51,9 @@ impl Store {
         let (seq, time) = lock(&mut tx, project).await?;
         let events = events::following(&mut tx, project, seq, limit).await?;
         if let Some(last) = events.last() {
-            let mut fold =
-                Fold { stays: load(&mut tx, project, &events).await?, ..Fold::default() };
+            let stays = load(&mut tx, project, &events).await?;
+            let recordings = load_recordings(&mut tx, project, &events).await?;
+            let mut fold = Fold { stays, recordings, ..Fold::default() };
             events.iter().for_each(|event| fold.apply(event));
             save(&mut tx, project, &fold).await?;
             histories::write(&mut tx, project, &events, &fold.tracks).await?;
@@ -114,7 +115,7 @@ impl Store {
         rows.iter().map(amounts).collect()
     }
 
-    /// The stays of a project that go on.
+    /// The stays and recordings of a project that go on.
     pub(crate) async fn running(&self, project: &str) -> Result<Fold, StoreError> {
         let rows = sqlx::query(
             "SELECT participant, room, hidden, joined_at, left_at, tracks FROM usage_stays \
@@ -124,7 +125,13 @@ impl Store {
         .fetch_all(&self.readers)
         .await?;
         let stays: Result<_, StoreError> = rows.iter().map(stay).collect();
-        Ok(Fold { stays: stays?, ..Fold::default() })
+        let rows =
+            sqlx::query("SELECT recording, room, since FROM usage_recordings WHERE project = $1")
+                .bind(project)
+                .fetch_all(&self.readers)
+                .await?;
+        let recordings: Result<_, StoreError> = rows.iter().map(run).collect();
+        Ok(Fold { stays: stays?, recordings: recordings?, ..Fold::default() })
     }
 
     /// Everything that is counted, and up to which event, at one moment.
@@ -212,7 +219,72 @@ async fn load(
     Ok(stays)
 }
 
+/// The recordings that these events can touch. Without a row it is over, or never was.
+async fn load_recordings(
+    tx: &mut AnyConnection,
+    project: &str,
+    events: &[Event],
+) -> Result<BTreeMap<String, Option<Run>>, StoreError> {
+    let mut runs = BTreeMap::new();
+    for event in events {
+        let (sql, value) = match &event.what {
+            What::RoomEnded { .. } => (
+                "SELECT recording, room, since FROM usage_recordings \
+                 WHERE project = $1 AND room = $2",
+                event.room.clone().unwrap_or_default(),
+            ),
+            What::RecordingStarted { recording }
+            | What::RecordingPaused { recording }
+            | What::RecordingResumed { recording }
+            | What::RecordingStopped { recording, .. } => (
+                "SELECT recording, room, since FROM usage_recordings \
+                 WHERE project = $1 AND recording = $2",
+                recording.clone(),
+            ),
+            _ => continue,
+        };
+        for row in sqlx::query(sql).bind(project).bind(value).fetch_all(&mut *tx).await? {
+            runs.extend([run(&row)?]);
+        }
+    }
+    Ok(runs)
+}
+
+fn run(row: &AnyRow) -> Result<(String, Option<Run>), StoreError> {
+    let since: Option<i64> = row.try_get("since")?;
+    let since_ms = since.map(|since| unsigned(since, "usage_recordings.since")).transpose()?;
+    Ok((row.try_get("recording")?, Some(Run { room: row.try_get("room")?, since_ms })))
+}
+
+async fn save_recordings(
+    tx: &mut AnyConnection,
+    project: &str,
+    recordings: &BTreeMap<String, Option<Run>>,
+) -> Result<(), StoreError> {
+    for (recording, run) in recordings {
+        let query = match run {
+            None => {
+                sqlx::query("DELETE FROM usage_recordings WHERE project = $1 AND recording = $2")
+                    .bind(project)
+                    .bind(recording)
+            }
+            Some(run) => sqlx::query(
+                "INSERT INTO usage_recordings (project, recording, room, since) \
+                 VALUES ($1, $2, $3, $4) ON CONFLICT (project, recording) \
+                 DO UPDATE SET since = excluded.since",
+            )
+            .bind(project)
+            .bind(recording)
+            .bind(&run.room)
+            .bind(run.since_ms.map(int)),
+        };
+        query.execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
 async fn save(tx: &mut AnyConnection, project: &str, fold: &Fold) -> Result<(), StoreError> {
+    save_recordings(tx, project, &fold.recordings).await?;
     for (participant, stay) in &fold.stays {
         sqlx::query(
             "INSERT INTO usage_stays (project, participant, room, hidden, joined_at, left_at, \

@@ -22,7 +22,7 @@ pub(crate) struct Amounts {
     pub(crate) stays: u64,
     pub(crate) participant_ms: u64,
     pub(crate) tracks: TrackMs,
-    /// Nothing yet: the recorder will tell.
+    /// For which a recording ran, pauses left out.
     pub(crate) recorded_ms: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
@@ -58,11 +58,22 @@ pub(crate) struct Track {
     pub(crate) since_ms: u64,
 }
 
+/// A recording that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) room: String,
+    /// Since when it runs; none while it is paused.
+    pub(crate) since_ms: Option<u64>,
+}
+
 /// Where the fold stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fold {
     /// By participant id. Needs to hold: whoever an event names, and who is in a room that ends.
     pub(crate) stays: BTreeMap<String, Stay>,
+    /// By recording id; none is over. Needs to hold: whatever an event names, and what runs in a room
+    /// that ends.
+    pub(crate) recordings: BTreeMap<String, Option<Run>>,
     /// What the applied events added.
     pub(crate) usage: Usage,
     /// What the applied events added to each stay's tracks.
@@ -144,7 +155,26 @@ impl Fold {
                 let here = |(_, stay): &(&String, &Stay)| Some(&stay.room) == event.room.as_ref();
                 let left: Vec<_> = self.stays.iter().filter(here).map(|s| s.0.clone()).collect();
                 left.iter().for_each(|participant| self.leave(participant, now_ms));
+                let runs = |(_, run): &(&String, &Option<Run>)| {
+                    run.as_ref().is_some_and(|run| Some(&run.room) == event.room.as_ref())
+                };
+                let over: Vec<_> =
+                    self.recordings.iter().filter(runs).map(|r| r.0.clone()).collect();
+                over.iter().for_each(|recording| self.stop(recording, now_ms));
             }
+            What::RecordingStarted { recording } => {
+                if let Some(room) = &event.room {
+                    let run = Run { room: room.clone(), since_ms: Some(now_ms) };
+                    self.recordings.entry(recording.clone()).or_default().get_or_insert(run);
+                }
+            }
+            What::RecordingPaused { recording } => self.pause(recording, now_ms),
+            What::RecordingResumed { recording } => {
+                if let Some(Some(run)) = self.recordings.get_mut(recording) {
+                    run.since_ms.get_or_insert(now_ms);
+                }
+            }
+            What::RecordingStopped { recording, .. } => self.stop(recording, now_ms),
             What::TrackPublished { track, participant, source } => {
                 if let Some(stay) = self.stays.get_mut(participant)
                     && stay.left_ms.is_none()
@@ -207,6 +237,20 @@ impl Fold {
         }
     }
 
+    fn pause(&mut self, recording: &str, now_ms: u64) {
+        let Some(Some(run)) = self.recordings.get_mut(recording) else { return };
+        let Some(since_ms) = run.since_ms.take() else { return };
+        let room = run.room.clone();
+        self.spread(&room, since_ms, now_ms, |amounts, ms| amounts.recorded_ms += ms);
+    }
+
+    fn stop(&mut self, recording: &str, now_ms: u64) {
+        self.pause(recording, now_ms);
+        if let Some(run) = self.recordings.get_mut(recording) {
+            *run = None;
+        }
+    }
+
     fn transferred(&mut self, participant: &str, (received, sent): (u64, u64), now_ms: u64) {
         let Some(stay) = self.stays.get(participant) else { return };
         let late = stay.left_ms.is_some_and(|left| now_ms > left.saturating_add(LATE_BYTES_MS));
@@ -235,9 +279,13 @@ impl Fold {
         }
     }
 
-    /// What those who are in would add if they left at `now_ms`.
+    /// What those who are in would add if they left at `now_ms`, and what is recorded if it stopped.
     pub(crate) fn running(&self, now_ms: u64) -> Usage {
-        let mut ended = Self { stays: self.stays.clone(), ..Self::default() };
+        let (stays, recordings) = (self.stays.clone(), self.recordings.clone());
+        let mut ended = Self { stays, recordings, ..Self::default() };
+        for recording in self.recordings.keys() {
+            ended.stop(recording, now_ms);
+        }
         for participant in self.stays.keys() {
             ended.leave(participant, now_ms);
         }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use sdk_spec::{
     event::{Event, RoomEnd, What},
     handle::Handle,
+    recording::StopReason,
     rest::Timestamp,
     ws::{LeaveReason, Role, Source},
 };
@@ -30,7 +31,17 @@ pub(crate) enum Act {
     Unpublish(u8, u8),
     Bytes(u8, u16),
     End(u8),
+    Record(u8, Turn),
     Other,
+}
+
+/// What a recording does. A room has one of its number; it may start again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Start,
+    Pause,
+    Resume,
+    Stop,
 }
 
 /// One of three is hidden.
@@ -55,6 +66,9 @@ pub(crate) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
         2 => (who.clone(), 0..4u8).prop_map(|(who, source)| Act::Unpublish(who, source)),
         3 => (who, any::<u16>()).prop_map(|(who, bytes)| Act::Bytes(who, bytes)),
         1 => (0..3u8).prop_map(Act::End),
+        4 => (0..3u8, 0..4usize).prop_map(|(room, turn)| {
+            Act::Record(room, [Turn::Start, Turn::Pause, Turn::Resume, Turn::Stop][turn])
+        }),
         1 => Just(Act::Other),
     ];
     let step = (0..9u8, act).prop_map(|(hours, act)| Step { hours, act });
@@ -95,6 +109,16 @@ pub(crate) fn what(act: Act) -> (Option<u8>, What) {
             (Some(room_of(who)), What::MediaTransferred { participant, received, sent })
         }
         Act::End(room) => (Some(room), What::RoomEnded { reason: RoomEnd::Closed }),
+        Act::Record(room, turn) => {
+            let recording = format!("rc_{room}");
+            let what = match turn {
+                Turn::Start => What::RecordingStarted { recording },
+                Turn::Pause => What::RecordingPaused { recording },
+                Turn::Resume => What::RecordingResumed { recording },
+                Turn::Stop => What::RecordingStopped { recording, reason: StopReason::Requested },
+            };
+            (Some(room), what)
+        }
         Act::Other => (None, What::WebhookTest { webhook: "wh_1".to_owned() }),
     }
 }

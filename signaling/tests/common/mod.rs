@@ -5,6 +5,7 @@ pub mod databases;
 mod log;
 pub mod node;
 pub mod past;
+pub mod recorder;
 pub mod socket;
 
 use std::{
@@ -78,10 +79,10 @@ impl World {
         let key = admin::create_key(&store, &project, Scope::ALL).await.unwrap().secret;
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
         let node = if with_node { Some(Node::start(&bus).await) } else { None };
+        let (own, registry, recorder) = (store.clone(), Registry::new(), Some(recorder::port()));
         let server =
-            signaling::serve(config, store.clone(), Arc::clone(&bus), Registry::new(), None)
-                .await
-                .unwrap();
+            signaling::serve_recording(config, own, Arc::clone(&bus), registry, recorder, |_| None);
+        let server = server.await.unwrap();
         let folder = place.folder.clone();
         Self { server, store, key, project, bus, node, http: Client::new(), folder, place }
     }

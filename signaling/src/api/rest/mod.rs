@@ -10,8 +10,10 @@ pub(super) mod idempotency;
 pub(super) mod keys;
 pub(super) mod paging;
 mod project;
+mod recordings;
 mod rooms;
 mod sessions;
+mod storage;
 mod token_keys;
 mod usage;
 mod webhooks;
@@ -31,6 +33,8 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(bans::routes())
         .merge(project::routes())
         .merge(events::routes())
+        .merge(recordings::routes())
+        .merge(storage::routes())
         .merge(webhooks::routes())
         .merge(usage::routes())
         .merge(audit::routes())

@@ -147,6 +147,13 @@ const GROWTH: &[(&str, &str)] = &[
     ("audit_checkpoints", "evidence: one for each moment of change"),
     ("audit_keys", "one"),
     ("meta", "one"),
+    ("storage_targets", "limit of a project"),
+    ("recording_policies", "one for each project"),
+    (
+        "recordings",
+        "purge_kept: retention.history_days after they were purged, at their age at the latest",
+    ),
+    ("usage_recordings", "end with the recording, or with its room"),
 ];
 
 async fn every_table_is_purged_or_bounded(place: Place) {

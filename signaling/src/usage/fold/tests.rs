@@ -6,7 +6,7 @@ use sdk_spec::ws::LeaveReason;
 
 use super::*;
 use crate::usage::histories::{
-    self, Act, HOUR_MS, PEOPLE, SOURCES, Step, is_hidden, log, room_of, steps,
+    self, Act, HOUR_MS, PEOPLE, SOURCES, Step, Turn, is_hidden, log, room_of, steps,
 };
 
 const DAY_HOURS: u64 = 24;
@@ -40,6 +40,20 @@ fn a_stay_over_midnight_counts_on_both_days() {
     let second = at(0, 1, &usage);
     assert_eq!((second.stays, second.participant_ms), (0, 6 * HOUR_MS));
     assert_eq!(second.tracks, TrackMs::default());
+}
+
+#[test]
+fn a_recording_counts_without_its_pauses_and_on_both_sides_of_midnight() {
+    let turns = [(22, Turn::Start), (1, Turn::Pause), (2, Turn::Resume), (3, Turn::Stop)];
+    let fold = folded(&history(&turns.map(|(hours, turn)| (hours, Act::Record(0, turn)))));
+    let hours = |day| at(0, day, &fold.usage).recorded_ms / HOUR_MS;
+    assert_eq!((hours(0), hours(1)), (1, 3));
+    assert_eq!(at(0, 1, &fold.usage).row(None, None).recorded_seconds, 3 * 3600);
+    let open = folded(&history(
+        &turns[..3].iter().map(|t| (t.0, Act::Record(0, t.1))).collect::<Vec<_>>(),
+    ));
+    assert_eq!(at(0, 1, &open.usage).recorded_ms, 0);
+    assert_eq!(at(0, 1, &open.running(27 * HOUR_MS)).recorded_ms, 2 * HOUR_MS);
 }
 
 #[test]
@@ -130,6 +144,22 @@ fn publishing(steps: &[Step], until: usize, who: u8, source: u8) -> bool {
     present(steps, until, who) && said.next_back().unwrap_or(false)
 }
 
+/// Whether the recording of a room runs in the hour after `until` events.
+fn is_recorded(steps: &[Step], until: usize, room: u8) -> bool {
+    let (mut is_made, mut runs) = (false, false);
+    for step in &steps[..until] {
+        (is_made, runs) = match step.act {
+            Act::Record(r, Turn::Start) if r == room && !is_made => (true, true),
+            Act::Record(r, Turn::Pause) if r == room => (is_made, false),
+            Act::Record(r, Turn::Resume) if r == room => (is_made, is_made),
+            Act::Record(r, Turn::Stop) if r == room => (false, false),
+            Act::End(r) if r == room => (false, false),
+            _ => (is_made, runs),
+        };
+    }
+    runs
+}
+
 /// Hour by hour, who was in.
 fn counted_by_the_hour(steps: &[Step]) -> Usage {
     let mut usage = Usage::new();
@@ -150,6 +180,12 @@ fn counted_by_the_hour(steps: &[Step]) -> Usage {
                         let tracks = &mut usage.entry(key).or_default().tracks;
                         *tracks.of(SOURCES[usize::from(n)]) += HOUR_MS;
                     }
+                }
+            }
+            for room in 0..3u8 {
+                let stops = (i..=steps.len()).any(|until| !is_recorded(steps, until, room));
+                if is_recorded(steps, i, room) && stops {
+                    usage.entry((format!("rm_{room}"), day)).or_default().recorded_ms += HOUR_MS;
                 }
             }
             hour += 1;
@@ -209,7 +245,8 @@ proptest! {
         let mut usage = Usage::new();
         let mut fold = Fold::default();
         for part in [&log[..cut], &log[cut..]] {
-            fold = Fold { stays: fold.stays, ..Fold::default() };
+            let (stays, recordings) = (fold.stays, fold.recordings);
+            fold = Fold { stays, recordings, ..Fold::default() };
             part.iter().for_each(|event| fold.apply(event));
             for (key, amounts) in &fold.usage {
                 usage.entry(key.clone()).or_default().add(amounts);
@@ -217,5 +254,6 @@ proptest! {
         }
         prop_assert_eq!(usage, whole.usage);
         prop_assert_eq!(fold.stays, whole.stays);
+        prop_assert_eq!(fold.recordings, whole.recordings);
     }
 }

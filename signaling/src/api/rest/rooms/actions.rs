@@ -15,7 +15,10 @@ use sdk_spec::{
 };
 use sfu_proto::id::RoomId;
 
-use super::{super::idempotency::request, find, tags, whole};
+use super::{
+    super::{idempotency::request, recordings::may_record},
+    find, tags, whole,
+};
 use crate::{
     api::{
         App, Failure, Shared,
@@ -50,27 +53,69 @@ pub(super) async fn act(
     body: Json<Action>,
 ) -> Result<Response, Failure> {
     partner.may(Scope::ParticipantsModerate)?;
-    if let Action::Update { settings } = &body.value {
-        settings.check()?;
-    }
+    check(&partner, &body.value)?;
     let version = tags::wanted(&headers)?;
     let route = format!("rooms/{id}/actions");
     let route = (partner.project.as_ref(), route.as_str());
     let until = clock::now_ms() + u64::from(IDEMPOTENCY_SECONDS) * 1000;
     let retry = request(&headers, route, &body.bytes, String::new(), until)?;
     whole(async move {
-        let ask = Ask::Act { actor: partner.actor(), action: Box::new(body.value), version };
-        let result = match retry {
-            None => {
-                find(&app, &partner, id).await?;
-                acted(app.rooms.ask(id, ask).await?)?
-            }
-            Some(retry) => once(&app, &partner, id, ask, retry).await?,
-        };
+        let result = moderate(&app, &partner, id, (body.value, version), retry).await?;
         let tag = [(header::ETAG, tags::of(result.version))];
         Ok((tag, JsonBody(result)).into_response())
     })
     .await
+}
+
+/// Checks what is said, and whether the key may say it.
+fn check(partner: &Partner, action: &Action) -> Result<(), Failure> {
+    match action {
+        Action::Update { settings } => settings.check()?,
+        Action::StartRecording { rule } => {
+            partner.may(Scope::RecordingsWrite)?;
+            rule.as_ref().map_or(Ok(()), |rule| rule.check("rule"))?;
+        }
+        Action::PauseRecording {} | Action::ResumeRecording {} | Action::StopRecording {} => {
+            partner.may(Scope::RecordingsWrite)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Moderates a room, once for each `retry`.
+pub(in crate::api::rest) async fn moderate(
+    app: &App,
+    partner: &Partner,
+    id: RoomId,
+    (action, version): (Action, Option<u64>),
+    retry: Option<IdempotentRequest>,
+) -> Result<ActionResult, Failure> {
+    let start = match &action {
+        Action::StartRecording { rule } => Some(rule.as_ref().and_then(|r| r.target.clone())),
+        _ => None,
+    };
+    let ask = Ask::Act { actor: partner.actor(), action: Box::new(action), version };
+    match retry {
+        None => {
+            ready(app, partner, id, start).await?;
+            acted(app.rooms.ask(id, ask).await?)
+        }
+        Some(retry) => once(app, partner, id, (ask, start), retry).await,
+    }
+}
+
+/// Whether the room is there, and can be recorded if that is asked for.
+async fn ready(
+    app: &App,
+    partner: &Partner,
+    id: RoomId,
+    start: Option<Option<String>>,
+) -> Result<(), Failure> {
+    let row = find(app, partner, id).await?;
+    let Some(target) = start else { return Ok(()) };
+    let of_room = row.charter.settings.recording.and_then(|rule| rule.target);
+    may_record(app, partner, target.or(of_room).as_deref()).await
 }
 
 fn acted(reply: Reply) -> Result<ActionResult, Failure> {
@@ -86,7 +131,7 @@ async fn once(
     app: &App,
     partner: &Partner,
     id: RoomId,
-    ask: Ask,
+    (ask, start): (Ask, Option<Option<String>>),
     retry: IdempotentRequest,
 ) -> Result<ActionResult, Failure> {
     let _turn = app.turns.take(retry.id).await;
@@ -103,7 +148,7 @@ async fn once(
             return Ok(ActionResult { version, ..ActionResult::default() });
         }
     }
-    find(app, partner, id).await?;
+    ready(app, partner, id, start).await?;
     let result = acted(app.rooms.ask_once(id, ask, Some(retry.clone())).await?)?;
     let answer = serde_json::to_string(&result).unwrap_or_default();
     // It is done, whether or not its answer can be kept.

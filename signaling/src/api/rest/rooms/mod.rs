@@ -1,7 +1,7 @@
 //! Rooms: create, list, read, change, delete.
 
 mod actions;
-mod tags;
+pub(super) mod tags;
 mod tokens;
 
 use axum::{
@@ -24,6 +24,7 @@ use sdk_spec::{
 use serde::Deserialize;
 use sfu_proto::id::RoomId;
 
+pub(super) use self::actions::moderate;
 use super::{idempotency::request, whole};
 use crate::{
     api::{

@@ -6,7 +6,7 @@ use sdk_spec::problem::Code;
 use crate::api::Failure;
 
 /// The tag of a version.
-pub(super) fn of(version: u64) -> HeaderValue {
+pub(in crate::api::rest) fn of(version: u64) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 }
 
@@ -14,7 +14,7 @@ pub(super) fn of(version: u64) -> HeaderValue {
 ///
 /// # Errors
 /// [`Code::VersionMismatch`] for what can be no tag of ours, and for several.
-pub(super) fn wanted(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+pub(in crate::api::rest) fn wanted(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
     let mut values = headers.get_all(header::IF_MATCH).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
@@ -29,7 +29,7 @@ pub(super) fn wanted(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
 }
 
 /// Whether `If-None-Match` names this version (RFC 9110 section 13.1.2: weak comparison).
-pub(super) fn is_known(headers: &HeaderMap, current: u64) -> bool {
+pub(in crate::api::rest) fn is_known(headers: &HeaderMap, current: u64) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut tags = values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
     tags.any(|tag| {

@@ -1,0 +1,225 @@
+//! What a storage target must look like, and what is shown of it. Whether its address may be reached
+//! is for the server to say.
+
+use super::recordings::{CreateStorageTarget, Storage};
+use crate::problem::FieldError;
+
+/// Bytes of names: regions, buckets, accounts, users.
+const NAME_BYTES_MAX: usize = 64;
+/// Bytes of host names (RFC 1035 section 2.3.4).
+const HOST_BYTES_MAX: usize = 253;
+/// Bytes of folders.
+const FOLDER_BYTES_MAX: usize = 256;
+/// Bytes of endpoints.
+const ENDPOINT_BYTES_MAX: usize = 512;
+/// Bytes of public keys of servers and of URLs with a signature in them.
+const LONG_BYTES_MAX: usize = 2048;
+/// Bytes of access keys.
+const ACCESS_BYTES_MAX: usize = 256;
+/// Bytes of passwords and secret keys.
+const SECRET_BYTES_MAX: usize = 1024;
+/// Bytes of private keys and of keys of service accounts: an RSA key of 4096 bits has 3400.
+const KEY_BYTES_MAX: usize = 8192;
+
+impl CreateStorageTarget {
+    /// Checks that everything is there and may be what it stands for.
+    ///
+    /// # Errors
+    /// Every field that is not as it must be.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let mut wrong = Wrong(Vec::new());
+        self.storage.check(&mut wrong);
+        if wrong.0.is_empty() { Ok(()) } else { Err(wrong.0) }
+    }
+}
+
+impl Storage {
+    /// As it is shown: without secrets, and of URLs only what names the place.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        match &mut self {
+            Self::S3 { secret_key: secret, .. }
+            | Self::Azure { access_key: secret, .. }
+            | Self::Gcs { service_account: secret, .. }
+            | Self::Webdav { password: secret, .. } => *secret = None,
+            Self::Sftp { password, private_key, .. } => (*password, *private_key) = (None, None),
+            Self::HttpPut { url, authorization } => {
+                *authorization = None;
+                // What follows may be a signature.
+                url.truncate(url.find('?').unwrap_or(url.len()));
+            }
+            Self::Local {} => {}
+        }
+        self
+    }
+
+    fn check(&self, wrong: &mut Wrong) {
+        match self {
+            Self::S3 { endpoint, region, bucket, access_key, secret_key } => {
+                wrong.endpoint(endpoint.as_deref());
+                wrong.name("region", region);
+                wrong.name("bucket", bucket);
+                wrong.text("access_key", access_key, ACCESS_BYTES_MAX);
+                wrong.secret("secret_key", secret_key.as_deref(), SECRET_BYTES_MAX);
+            }
+            Self::Azure { endpoint, account, container, access_key } => {
+                wrong.endpoint(endpoint.as_deref());
+                wrong.name("account", account);
+                wrong.name("container", container);
+                wrong.secret("access_key", access_key.as_deref(), SECRET_BYTES_MAX);
+            }
+            Self::Gcs { bucket, service_account } => {
+                wrong.name("bucket", bucket);
+                wrong.key("service_account", service_account.as_deref());
+            }
+            Self::Sftp { .. } => self.check_sftp(wrong),
+            Self::Webdav { url, user, password } => {
+                wrong.url("url", url, ENDPOINT_BYTES_MAX);
+                wrong.text("user", user, NAME_BYTES_MAX);
+                wrong.secret("password", password.as_deref(), SECRET_BYTES_MAX);
+            }
+            Self::HttpPut { url, authorization } => {
+                wrong.url("url", url, LONG_BYTES_MAX);
+                wrong.when(!url.contains("{path}"), "url", "must have {path} where the path goes");
+                if let Some(value) = authorization {
+                    wrong.text("authorization", value, LONG_BYTES_MAX);
+                }
+            }
+            Self::Local {} => {}
+        }
+    }
+
+    fn check_sftp(&self, wrong: &mut Wrong) {
+        let Self::Sftp { host, port, user, host_key, folder, password, private_key } = self else {
+            return;
+        };
+        let is_host = |c: char| c.is_ascii_alphanumeric() || "-.:_[]".contains(c);
+        wrong.text("host", host, HOST_BYTES_MAX);
+        wrong.when(!host.chars().all(is_host), "host", "must be a host name or an address");
+        wrong.when(*port == 0 || *port > 65535, "port", "must be 1 to 65535");
+        wrong.text("user", user, NAME_BYTES_MAX);
+        wrong.text("host_key", host_key, LONG_BYTES_MAX);
+        let is_public = host_key.starts_with("ssh-") || host_key.starts_with("ecdsa-");
+        wrong.when(!is_public, "host_key", "must be a public key as in known_hosts");
+        let climbs = folder.split('/').any(|part| part == "..");
+        let is_long = folder.len() > FOLDER_BYTES_MAX || folder.chars().any(char::is_control);
+        wrong.when(climbs || is_long, "folder", "is too long, or leaves its place");
+        match (password.as_deref(), private_key.as_deref()) {
+            (Some(password), None) => wrong.secret("password", Some(password), SECRET_BYTES_MAX),
+            (None, key @ Some(_)) => wrong.key("private_key", key),
+            _ => wrong.when(true, "password", "give either this or private_key"),
+        }
+    }
+}
+
+/// What is wrong so far.
+struct Wrong(Vec<FieldError>);
+
+impl Wrong {
+    fn when(&mut self, is: bool, field: &str, reason: &str) {
+        if is {
+            self.0.push(FieldError::new(&format!("storage.{field}"), reason.to_owned()));
+        }
+    }
+
+    /// Visible text on one line.
+    fn text(&mut self, field: &str, value: &str, bytes_max: usize) {
+        let fits = (1..=bytes_max).contains(&value.len());
+        let reason = format!("must be 1 to {bytes_max} bytes without control characters");
+        self.when(!fits || value.chars().any(char::is_control), field, &reason);
+    }
+
+    fn name(&mut self, field: &str, value: &str) {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let fits = (1..=NAME_BYTES_MAX).contains(&value.len()) && value.chars().all(is_plain);
+        self.when(!fits, field, "must be 1 to 64 letters, digits, - _ and .");
+    }
+
+    fn secret(&mut self, field: &str, value: Option<&str>, bytes_max: usize) {
+        match value {
+            None => self.when(true, field, "is missing"),
+            Some(value) => self.text(field, value, bytes_max),
+        }
+    }
+
+    /// A key of several lines.
+    fn key(&mut self, field: &str, value: Option<&str>) {
+        let fits = value.is_some_and(|value| (1..=KEY_BYTES_MAX).contains(&value.len()));
+        self.when(!fits, field, "must be 1 to 8192 bytes");
+    }
+
+    fn endpoint(&mut self, value: Option<&str>) {
+        if let Some(value) = value {
+            self.url("endpoint", value, ENDPOINT_BYTES_MAX);
+        }
+    }
+
+    /// Where there are places without TLS, the operator has allowed them by name; all others are
+    /// refused when they are to be reached.
+    fn url(&mut self, field: &str, value: &str, bytes_max: usize) {
+        let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+        let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+        let is_graphic = value.bytes().all(|b| b.is_ascii_graphic());
+        let named = host.is_some_and(|host| !host.is_empty() && !host.contains('@'));
+        let fits = value.len() <= bytes_max && is_graphic && named && !value.contains('#');
+        let reason = "must be a URL (https://…) without user, password and fragment";
+        self.when(!fits, field, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn errors(storage: Value) -> Vec<String> {
+        let body = json!({ "name": "archive", "storage": storage });
+        let target: CreateStorageTarget = serde_json::from_value(body).unwrap();
+        let errors = target.check().err().unwrap_or_default();
+        errors.into_iter().map(|error| error.field).collect()
+    }
+
+    fn all() -> Vec<Value> {
+        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary\n";
+        vec![
+            json!({ "kind": "s3", "region": "eu-central-1", "bucket": "b", "access_key": "A",
+                "secret_key": "canary", "endpoint": "https://s3.example" }),
+            json!({ "kind": "azure", "account": "a", "container": "c", "access_key": "canary" }),
+            json!({ "kind": "gcs", "bucket": "b", "service_account": "{\"canary\":1}" }),
+            json!({ "kind": "sftp", "host": "sftp.example", "port": 22, "user": "u",
+                "host_key": "ssh-ed25519 AAAA", "private_key": key }),
+            json!({ "kind": "webdav", "url": "https://dav.example/x", "user": "u",
+                "password": "canary" }),
+            json!({ "kind": "http_put", "url": "https://put.example/{path}?sig=canary",
+                "authorization": "Bearer canary" }),
+            json!({ "kind": "local" }),
+        ]
+    }
+
+    #[test]
+    fn good_ones_pass_and_are_shown_without_secrets() {
+        for storage in all() {
+            assert_eq!(errors(storage.clone()), Vec::<String>::new(), "{storage}");
+            let storage: Storage = serde_json::from_value(storage).unwrap();
+            let shown = serde_json::to_string(&storage.without_secrets()).unwrap();
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let s3 = json!({ "kind": "s3", "region": "eu/1", "bucket": "", "access_key": "A",
+            "endpoint": "https://user@s3.example" });
+        let fields = ["storage.endpoint", "storage.region", "storage.bucket", "storage.secret_key"];
+        assert_eq!(errors(s3), fields);
+        let sftp = json!({ "kind": "sftp", "host": "a b", "port": 0, "user": "u",
+            "host_key": "AAAA", "folder": "../x" });
+        let fields = ["host", "port", "host_key", "folder", "password"];
+        assert_eq!(errors(sftp), fields.map(|field| format!("storage.{field}")));
+        let put = json!({ "kind": "http_put", "url": "ftp://put.example/" });
+        assert_eq!(errors(put), ["storage.url", "storage.url"]);
+    }
+}

@@ -1,0 +1,230 @@
+//! What the recorder does with recordings: finds them, claims them, and stores each step.
+
+use sdk_spec::{
+    event::What,
+    recording::{PurgeReason, RecordingState, StopReason},
+    rest::recordings::{Artifact, Blocked, Receipt},
+};
+use sfu_proto::id::RecordingId;
+use tokio::sync::watch;
+
+use super::{
+    super::{Author, Store, StoreError, Tx, int},
+    RecordingRow, of_room, read, select,
+};
+use crate::{domain::Actor, limits};
+
+/// One step: what is named changes, all at once, with the events that tell of it.
+#[derive(Clone, Default)]
+pub struct RecordingStep {
+    /// The recorder stops it: its disk is full, or it has no room for one more. Says
+    /// `recording.stopped`, unless somebody stopped it before.
+    pub stopped: Option<StopReason>,
+    /// Where it stands. Progress and the reason of a block end with the state.
+    pub state: Option<RecordingState>,
+    /// Percent of the state's work that is done.
+    pub progress: Option<u32>,
+    /// Why it is not pushed.
+    pub blocked: Option<Blocked>,
+    /// Its files.
+    pub artifacts: Option<Vec<Artifact>>,
+    /// The recorder's own state; bounded by what the recorder puts there.
+    pub work: Option<Vec<u8>>,
+    /// Percent of its age that was warned of.
+    pub warned_percent: Option<u32>,
+    /// What the partner asked for is done, or cannot be.
+    pub served: bool,
+    /// What the partner is told, besides `recording.stopped` and `recording.purged`.
+    pub event: Option<What>,
+    /// Nothing of it is here any more. Says `recording.purged`, and drops `work`.
+    pub purged: Option<Purged>,
+}
+
+/// The end of a recording.
+#[derive(Clone)]
+pub struct Purged {
+    /// Why.
+    pub reason: PurgeReason,
+    /// Proves it.
+    pub receipt: Receipt,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// Stored; the recording has this version now.
+    Done(u64),
+    /// The recording changed meanwhile, or is not there: read it again, decide again.
+    Stale,
+    /// It is held: nothing was stored, it must not be purged.
+    Held,
+}
+
+impl Store {
+    /// Tells when recordings changed in this process, among other things. Look again after a second at
+    /// the latest: other processes of the same database are not heard.
+    pub fn recordings_news(&self) -> watch::Receiver<u64> {
+        self.news()
+    }
+
+    /// A recording of whatever project, for the recorder.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn recording(&self, id: RecordingId) -> Result<Option<RecordingRow>, StoreError> {
+        let row = sqlx::query(select!("WHERE id = $1"))
+            .bind(id.to_string())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Recordings that are not purged and that no other recorder works on, in the order of their ids;
+    /// [`limits::RECORDINGS_READ`] at most, those after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn recordings_to_work(
+        &self,
+        recorder: &str,
+        after: Option<RecordingId>,
+        now_ms: u64,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        let rows = sqlx::query(select!(
+            "WHERE state <> 'purged' AND id > $1 \
+             AND (owner IS NULL OR owner = $2 OR owner_until < $3) ORDER BY id LIMIT $4"
+        ))
+        .bind(after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(recorder)
+        .bind(int(now_ms))
+        .bind(i64::from(limits::RECORDINGS_READ))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Makes a recorder, by a name that stays over restarts, the one that works on a recording until
+    /// `until_ms`; renews that too. `false` when another one does, or there is nothing to do. The version
+    /// stays.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn claim_recording(
+        &self,
+        id: RecordingId,
+        recorder: &str,
+        now_ms: u64,
+        until_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.write().await?;
+        // One statement: of two that come at once the second sees what the first wrote.
+        let done = sqlx::query(
+            "UPDATE recordings SET owner = $1, owner_until = $2 WHERE id = $3 \
+             AND state <> 'purged' AND (owner IS NULL OR owner = $1 OR owner_until < $4)",
+        )
+        .bind(recorder)
+        .bind(int(until_ms))
+        .bind(id.to_string())
+        .bind(int(now_ms))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Stores a step of a recording that has version `expected`, with its events and its audit entry.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it is not known whether it is stored: read the recording again.
+    pub async fn step_recording(
+        &self,
+        id: RecordingId,
+        expected: u64,
+        step: RecordingStep,
+        now_ms: u64,
+    ) -> Result<Stepped, StoreError> {
+        let Some(known) = self.recording(id).await? else { return Ok(Stepped::Stale) };
+        let mut tx = self.write_in(&known.project).await?;
+        let row = tx.recording(id, &known.project).await?;
+        let Some(row) = row.filter(|row| row.version == expected) else {
+            return Ok(Stepped::Stale);
+        };
+        if row.state == RecordingState::Purged {
+            return Ok(Stepped::Stale);
+        }
+        if row.held && step.purged.is_some() {
+            return Ok(Stepped::Held);
+        }
+        let version = tx.step(row, step, now_ms).await?;
+        tx.commit().await?;
+        Ok(Stepped::Done(version))
+    }
+}
+
+impl Tx<'_> {
+    async fn step(
+        &mut self,
+        mut row: RecordingRow,
+        step: RecordingStep,
+        now_ms: u64,
+    ) -> Result<u64, StoreError> {
+        if let Some(reason) = step.stopped {
+            let place = (row.project.as_str(), row.room);
+            if self.stop_recording(place, row.id, reason, now_ms).await? {
+                let project = row.project.clone();
+                let stopped = self.recording(row.id, &project).await?;
+                row = stopped.ok_or(StoreError::Corrupt("recordings"))?;
+            }
+        }
+        let before = row.state;
+        let event = step.event.clone();
+        let purged = apply(&mut row, step, now_ms);
+        self.write_recording(&mut row).await?;
+        for what in event.into_iter().chain(purged) {
+            self.record(&row.project, &of_room(&row, now_ms, what)).await?;
+        }
+        if row.state != before {
+            let by = Author::new(Actor::System, now_ms);
+            let action = format!("recording.{}", row.state.as_str());
+            self.note(&by, &row.project, (&action, &row.id.to_string()), None).await?;
+        }
+        // Whoever waits for it looks again.
+        self.has_events = true;
+        Ok(row.version)
+    }
+}
+
+/// Applies a step; what it says by itself.
+fn apply(row: &mut RecordingRow, step: RecordingStep, now_ms: u64) -> Option<What> {
+    if let Some(state) = step.state
+        && state != row.state
+    {
+        row.state = state;
+        (row.progress, row.blocked) = (None, None);
+    }
+    row.progress = step.progress.or(row.progress).map(|percent| percent.min(100));
+    row.blocked = step.blocked.or(row.blocked.take());
+    row.artifacts = step.artifacts.unwrap_or(std::mem::take(&mut row.artifacts));
+    row.work = step.work.or(row.work.take());
+    row.warned_percent = step.warned_percent.unwrap_or(row.warned_percent);
+    row.wanted = row.wanted.filter(|_| !step.served);
+    let Purged { reason, receipt } = step.purged?;
+    row.state = RecordingState::Purged;
+    (row.progress, row.blocked, row.work, row.wanted) = (None, None, None, None);
+    (row.purged_at_ms, row.purge_reason) = (Some(now_ms), Some(reason));
+    let recording = row.id.to_string();
+    let Receipt { receipt: text, signature, .. } = receipt.clone();
+    row.receipt = Some(receipt);
+    Some(What::RecordingPurged { recording, reason, receipt: text, signature })
+}
+
+#[cfg(test)]
+impl Store {
+    /// The recorder that works on a recording.
+    #[allow(clippy::unwrap_used, reason = "tests")]
+    pub(super) async fn owner_of(&self, id: RecordingId) -> Option<String> {
+        use sqlx::Row as _;
+        let row = sqlx::query("SELECT owner FROM recordings WHERE id = $1").bind(id.to_string());
+        row.fetch_one(&self.readers).await.unwrap().try_get("owner").unwrap()
+    }
+}
