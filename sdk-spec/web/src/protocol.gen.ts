@@ -106,6 +106,21 @@ export type Action =
     }
   | {
       type: 'close_breakouts';
+    }
+  | {
+      type: 'start_recording';
+      /** What is not named is as the room's settings say, then the project's policy. Clients name
+       * nothing. */
+      rule?: RecordingRule | null;
+    }
+  | {
+      type: 'pause_recording';
+    }
+  | {
+      type: 'resume_recording';
+    }
+  | {
+      type: 'stop_recording';
     };
 
 /** Why an action was refused. */
@@ -117,6 +132,7 @@ export type ActionRefusal =
   | 'out_of_range'
   | 'wrong_state'
   | 'floor_taken'
+  | 'not_configured'
   | 'version_mismatch'
   | 'unavailable';
 
@@ -126,6 +142,8 @@ export interface ActionResult {
   breakouts?: Breakout[];
   /** Participants that it had an effect on. */
   participants: number;
+  /** The recording that it was about (`rc_…`). */
+  recording?: string | null;
   /** Version of the room after it; the `ETag` of REST. */
   version: number;
 }
@@ -233,6 +251,9 @@ export interface Grants {
 /** Opaque handle of the partner. Not a name, e-mail address, phone number or IP address. Refused are: e-mail and IP addresses; 7 to 15 digits without letters, unless they are a date like 2026-11-21; letters joined by dots (anna.schmidt); 2 or 3 capitalised words of 3 letters or more, joined by separators (Anna_Schmidt, Anna-Schmidt). Random ids with letters, UUIDs, and numbers of fewer or more digits pass. */
 export type Handle = string;
 
+/** How a composite is laid out. */
+export type Layout = 'grid' | 'speaker';
+
 /** Why somebody left. */
 export type LeaveReason =
   | 'left'
@@ -244,6 +265,22 @@ export type LeaveReason =
   | 'moved'
   | 'protocol_error'
   | 'server_error';
+
+/** Part of a picture that a composite does not show; in thousandths of the picture's width and height. */
+export interface Mask {
+  /** Height. */
+  height: number;
+  /** Solid black, instead of a blur that nothing can be read through. */
+  solid?: boolean;
+  /** Pictures of which source. */
+  source: Source;
+  /** Width. */
+  width: number;
+  /** Left edge. */
+  x: number;
+  /** Upper edge. */
+  y: number;
+}
 
 /** State of the media path. */
 export type MediaState = 'connected' | 'interrupted';
@@ -260,6 +297,9 @@ export interface OfferedTrack {
   /** What it shows. */
   source: Source;
 }
+
+/** What a recording is made into. */
+export type Output = 'tracks' | 'composite' | 'audio_mix' | 'hls';
 
 /** A participant as the others see it. */
 export interface Participant {
@@ -282,6 +322,41 @@ export interface PublishedTrack {
   id: string;
   /** `a=mid` from the offer. */
   mid: string;
+}
+
+/** What the participants of a room are told about its recording. */
+export interface RecordingInfo {
+  /** Whether only those are recorded who consented. */
+  consent: boolean;
+  /** `rc_…`. */
+  id: string;
+  /** Whether it is paused. */
+  paused: boolean;
+  /** Which sources are recorded. */
+  sources: Source[];
+}
+
+/** What is recorded and what it is made into. What is not named is as the project's policy says, or
+ * the default. */
+export interface RecordingRule {
+  /** Whether it starts by itself, with the first participant of each session of the room. */
+  auto?: boolean | null;
+  /** Whether only tracks of participants who consented are recorded. */
+  consent?: boolean | null;
+  /** Lines of a composite's picture: 720 or 1080. */
+  height?: number | null;
+  /** Layout of a composite. */
+  layout?: Layout | null;
+  /** What a composite does not show. The tracks of a masked source are then not delivered. */
+  masks?: Mask[];
+  /** What it is made into; none named is `tracks`. */
+  outputs?: Output[];
+  /** Tracks of participants in which roles; none named is all. */
+  roles?: Role[];
+  /** Which sources; none named is all. */
+  sources?: Source[];
+  /** Storage target (`st_…`), instead of the project's. */
+  target?: string | null;
 }
 
 /** Role of a participant. */
@@ -310,6 +385,8 @@ export interface RoomInfo {
   parent?: string | null;
   /** Tracks shown to everybody first. */
   pinned?: string[];
+  /** The recording that runs. */
+  recording?: RecordingInfo | null;
   /** Participants shown to everybody first. */
   spotlight?: string[];
   /** Counts changes. */
@@ -340,6 +417,9 @@ export interface RoomSettings {
   participants_max?: number | null;
   /** Most participants at once that publish. */
   publishers_max?: number | null;
+  /** How the room is recorded; what it does not name is as the project's policy says. A change holds
+   * for recordings that start later. */
+  recording?: RecordingRule | null;
   /** Most viewers at once. */
   viewers_max?: number | null;
   /** Participants and viewers wait until a moderator is there. */
@@ -427,6 +507,14 @@ export interface ClientFloorMessage {
   type: 'floor';
   /** Whether it is wanted. */
   wanted: boolean;
+}
+
+/** Consents to being recorded, or takes that back. Nothing of a participant who did not consent is
+ * recorded where `RecordingInfo::consent` says so. */
+export interface ConsentMessage {
+  type: 'consent';
+  /** Whether it consents, from now on. */
+  granted: boolean;
 }
 
 /** A text of another participant. */
@@ -587,6 +675,14 @@ export interface PongMessage {
   type: 'pong';
 }
 
+/** The recording of the room began, changed or ended. Told before the first packet is recorded and
+ * after the last one was; who joins later finds it in `RoomInfo::recording`. */
+export interface RecordingMessage {
+  type: 'recording';
+  /** As it is now; none: nothing is recorded. */
+  recording?: RecordingInfo | null;
+}
+
 /** Replaces role and grants by those of a new token of the same room and handle. */
 export interface RenewMessage {
   type: 'renew';
@@ -697,6 +793,7 @@ export type AnyClientMessage =
   | ActMessage
   | ClientDataMessage
   | ClientFloorMessage
+  | ConsentMessage
   | JoinMessage
   | LeaveMessage
   | MuteMessage
@@ -724,6 +821,7 @@ export type ServerMessage =
   | ParticipantLeftMessage
   | ParticipantUpdatedMessage
   | PongMessage
+  | RecordingMessage
   | RenewedMessage
   | ResumedMessage
   | RoomUpdatedMessage
@@ -751,6 +849,7 @@ export const SERVER_MESSAGE_TYPES: readonly ServerMessage['type'][] = [
   'participant_left',
   'participant_updated',
   'pong',
+  'recording',
   'renewed',
   'resumed',
   'room_updated',

@@ -234,7 +234,7 @@ impl Stage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn the_recorder_never_has_what_may_not_be_recorded_and_has_the_rest_once_it_is_stored(
