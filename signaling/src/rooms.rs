@@ -131,6 +131,8 @@ pub(crate) struct Rooms {
     media: Media,
     store: Store,
     metrics: Arc<Metrics>,
+    /// Whether there is a recorder: without one no room records, whatever its rule says.
+    records: bool,
     connections: AtomicU64,
     journal: mpsc::Sender<Pending>,
     /// Name of this process among those that share the database.
@@ -139,7 +141,12 @@ pub(crate) struct Rooms {
 
 impl Rooms {
     /// An empty table, and the writer of its rooms' commits.
-    pub(crate) fn new(media: Media, store: Store, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        media: Media,
+        store: Store,
+        metrics: Arc<Metrics>,
+        records: bool,
+    ) -> Arc<Self> {
         let (journal, queue) = mpsc::channel(limits::JOURNAL_QUEUE_MAX);
         tokio::spawn(journal::write(store.clone(), Arc::clone(&metrics), queue));
         Arc::new(Self {
@@ -148,6 +155,7 @@ impl Rooms {
             media,
             store,
             metrics,
+            records,
             connections: AtomicU64::new(0),
             journal,
             node: secret::opaque_id("no_").into(),

@@ -182,7 +182,8 @@ async fn assemble(
     let metrics = Arc::new(Metrics::new(&registry)?);
     let webhooks = Webhooks::new(&config.webhooks, &registry);
     let webhooks = webhooks.map_err(|error| StartError::Webhooks(error.to_string()))?;
-    let rooms = Rooms::new(Media::new(bus), store.clone(), Arc::clone(&metrics));
+    let records = recorder.is_some();
+    let rooms = Rooms::new(Media::new(bus), store.clone(), Arc::clone(&metrics), records);
     rooms.recover().await?;
     Ok(Arc::new(App {
         ws_url: config.ws_url(address),

@@ -244,8 +244,8 @@ const REFUSALS: Record<ActionRefusal, [string, string]> = {
     'Take it back from one of them first, or raise floor_max.',
   ],
   not_configured: [
-    'the project cannot record',
-    'Set recipients and a storage target in the recording policy of the project.',
+    'nothing can be recorded here',
+    'Set recipients and a storage target in the recording policy; the server must have a recorder.',
   ],
   version_mismatch: ['the room was changed meanwhile', 'Look at it again and repeat the action.'],
   unavailable: ['it cannot be stored now', 'Nothing was changed; try again in a moment.'],

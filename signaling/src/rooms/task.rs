@@ -27,7 +27,8 @@ use super::{
 use crate::{
     clock,
     domain::{
-        self, Charter, Command, ConnectionId, Effect, Refusal, Reply, RequestId, Room, refusal,
+        self, Charter, Command, ConnectionId, Effect, Policy, Refusal, Reply, RequestId, Room,
+        refusal,
     },
     limits,
     secret::Capability,
@@ -406,7 +407,10 @@ impl Task {
         let (rooms, id, project) =
             (Arc::clone(&self.rooms), self.id, Arc::clone(self.commits.project()));
         tokio::spawn(async move {
-            let policy = policy::find(&rooms.store, &project).await;
+            let policy = match rooms.records {
+                true => policy::find(&rooms.store, &project).await,
+                false => Policy::Missing,
+            };
             rooms.send(id, Input::Policy(policy)).await;
         });
     }

@@ -61,7 +61,7 @@ impl Stored {
         store.create_room(&row, &Actor::System, 1, None).await.unwrap();
         let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
         let media = Media::new(Arc::new(InProcessBus::new()));
-        let rooms = Rooms::new(media, store.clone(), metrics);
+        let rooms = Rooms::new(media, store.clone(), metrics, false);
         Self { rooms, store, row, folder }
     }
 
