@@ -5,5 +5,11 @@
 //! tap ─▶ journal ─▶ finalize ─▶ seal ─▶ push ─▶ verify ─▶ purge ─▶ receipt
 //! ```
 //!
-//! Empty on purpose until recording has its own issue: the package holds its place in the
-//! dependency table (it may use `sfu-proto` and `bus`, never `sfu-core` or `signaling`).
+//! It may use `sfu-proto` and `bus`, never `sfu-core` or `signaling`.
+
+mod digest;
+pub mod evidence;
+pub mod limits;
+pub mod seal;
+
+pub use digest::{Digest, DigestError};

@@ -1,0 +1,204 @@
+//! A recording with its evidence in a folder, as a partner gets it, and stock tools to check it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    str::FromStr as _,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use recorder::{
+    Digest,
+    evidence::{
+        Artifact, ArtifactKind, Capture, Draft, Ended, ExportError, Gap, Handle, JournalHead,
+        KeySet, PublishedKey, Role, SignedCapture, Signers, Software, SrFit, export,
+    },
+    seal::{Recipients, seal},
+};
+use sfu_proto::id::{ParticipantId, RecordingId, RoomId, TrackId};
+
+pub const STARTED_MS: u64 = 1_760_000_000_000;
+
+/// A new pair of the `age` tool, by Debian's `age-keygen`.
+pub struct Identity {
+    pub text: String,
+    pub public: String,
+}
+
+impl Identity {
+    pub fn generate() -> Self {
+        let made = tool(&mut Command::new("age-keygen"));
+        let text = String::from_utf8(made.stdout).unwrap();
+        let public = text.split_once("public key: ").unwrap().1.lines().next().unwrap().to_owned();
+        Self { text, public }
+    }
+}
+
+/// Runs a program that `.ci/setup` installs.
+pub fn tool(command: &mut Command) -> Output {
+    let name = command.get_program().to_owned();
+    command.output().unwrap_or_else(|error| {
+        panic!("{} cannot be run ({error}): run .ci/setup", name.display());
+    })
+}
+
+/// The folder of a recording, the keys that it was signed with and those that open it.
+pub struct Recorded {
+    /// `<folder>/data`: keys; `<folder>/out`: the recording.
+    pub folder: PathBuf,
+    pub signers: Signers,
+    pub partner: Identity,
+    /// Opens `masked.webm.age`, which the partner's identity does not.
+    pub second: Identity,
+    pub plain: Vec<(&'static str, Vec<u8>)>,
+    pub draft: Draft,
+    pub capture: Capture,
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Recorded {
+    /// Some small artifacts, sealed, signed and written.
+    pub fn new() -> Self {
+        let recorded = Self::unsigned();
+        recorded.write(&recorded.export().unwrap());
+        recorded
+    }
+
+    pub fn unsigned() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (id, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(format!("conclave-recorded-{id}-{count}"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.join("out/hls")).unwrap();
+        let signers = Signers::open(&folder.join("data"), STARTED_MS - 1).unwrap();
+        let (partner, second) = (Identity::generate(), Identity::generate());
+        let plain = plaintexts();
+        let software = Software::running().unwrap();
+        let journals = vec![
+            JournalHead { file: 0, chunks: 40, head: Digest::of(b"first file") },
+            JournalHead { file: 1, chunks: 2, head: Digest::of(b"second file") },
+        ];
+        let capture = Capture {
+            recording: RecordingId::from_bits(7),
+            started_at_ms: STARTED_MS,
+            ended_at_ms: STARTED_MS + 60_000,
+            ended: Ended::Closed,
+            journals: journals.clone(),
+            software: software.clone(),
+        };
+        let mut recorded = Self {
+            draft: Draft {
+                recording: capture.recording,
+                project: "pj_test".to_owned(),
+                room: RoomId::from_bits(9),
+                created_at_ms: STARTED_MS + 90_000,
+                software,
+                journals,
+                artifacts: Vec::new(),
+            },
+            folder,
+            signers,
+            partner,
+            second,
+            plain,
+            capture,
+        };
+        recorded.seal_all();
+        recorded
+    }
+
+    fn seal_all(&mut self) {
+        for (name, plain) in &self.plain {
+            let to = if name.starts_with("masked") { &self.second } else { &self.partner };
+            let to = Recipients::parse(&[&to.public]).unwrap();
+            let file = fs::File::create(self.out().join(name)).unwrap();
+            let sealed = seal(&plain[..], file, &to).unwrap();
+            let name = name.parse().unwrap();
+            let kind = ArtifactKind::Track;
+            let mut artifact = Artifact::new(name, kind, "video/webm", &sealed, to.fingerprints());
+            artifact.codec = Some("vp8".to_owned());
+            artifact.track = Some(TrackId::from_bits(1));
+            artifact.participant = Some(ParticipantId::from_bits(2));
+            artifact.handle = Some(Handle("u-17".to_owned()));
+            artifact.offset_ms = Some(12.5);
+            artifact.gaps = vec![Gap { start_ms: 5, end_ms: 9, reason: "muted".to_owned() }];
+            artifact.sr_fit = Some(SrFit { ppm: -3.25, offset_ms: 0.1 });
+            self.draft.artifacts.push(artifact);
+        }
+    }
+
+    /// Our artifacts with the journals of another.
+    pub fn draft_with(&self, other: &Self) -> Draft {
+        Draft { journals: other.draft.journals.clone(), ..self.draft.clone() }
+    }
+
+    pub fn out(&self) -> PathBuf {
+        self.folder.join("out")
+    }
+
+    pub fn signed_capture(&self) -> SignedCapture {
+        SignedCapture::sign(self.capture.clone(), self.signers.capture()).unwrap()
+    }
+
+    pub fn export(&self) -> Result<Vec<(&'static str, Vec<u8>)>, ExportError> {
+        let keys = self.signers.published();
+        let capture = self.signed_capture();
+        let bundle = export(self.draft.clone(), &capture, &keys, self.signers.export())?;
+        Ok(bundle.files.into_iter().map(|file| (file.name, file.bytes)).collect())
+    }
+
+    pub fn write(&self, files: &[(&'static str, Vec<u8>)]) {
+        for (name, bytes) in files {
+            fs::write(self.out().join(name), bytes).unwrap();
+        }
+    }
+
+    /// The published keys, through their JSON.
+    pub fn keys(&self) -> KeySet {
+        KeySet::parse(&fs::read_to_string(self.folder.join("data/keys.json")).unwrap()).unwrap()
+    }
+
+    pub fn key(&self, role: Role) -> PublishedKey {
+        self.keys().keys().iter().find(|key| key.role == Some(role)).unwrap().clone()
+    }
+
+    /// Writes the two public keys in PEM and the identity, and returns their paths.
+    pub fn trusted(&self) -> [PathBuf; 3] {
+        let texts = [
+            ("capture.pem", self.key(Role::Capture).to_pem()),
+            ("export.pem", self.key(Role::Export).to_pem()),
+            ("identity.txt", self.partner.text.clone()),
+        ];
+        texts.map(|(name, text)| {
+            let path = self.folder.join(name);
+            fs::write(&path, text).unwrap();
+            path
+        })
+    }
+
+    /// All files of the recording, relative.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let names = fs::read_dir(self.out()).unwrap().map(|entry| entry.unwrap().file_name());
+        let files = names.map(PathBuf::from).filter(|name| name != Path::new("hls"));
+        let mut files: Vec<PathBuf> = files.collect();
+        files.push(PathBuf::from_str("hls/0001.m4s.age").unwrap());
+        files.sort();
+        files
+    }
+}
+
+fn plaintexts() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("tr_a.webm.age", (0..150_000u32).map(|i| (i * i) as u8).collect()),
+        ("tr_b.webm.age", b"a short one".to_vec()),
+        ("empty.webm.age", Vec::new()),
+        ("masked.webm.age", b"only for the second key".to_vec()),
+        ("hls/0001.m4s.age", vec![5; 70_000]),
+    ]
+}
