@@ -5,11 +5,15 @@
 //! tap ─▶ journal ─▶ finalize ─▶ seal ─▶ push ─▶ verify ─▶ purge ─▶ receipt
 //! ```
 //!
-//! It may use `sfu-proto` and `bus`, never `sfu-core` or `signaling`.
+//! It may use `sfu-proto` and `bus`, never `sfu-core`, `sfu` or `signaling`.
 
+mod align;
+mod depacketize;
 mod digest;
 pub mod evidence;
+pub mod finalize;
 pub mod limits;
+mod mux;
 pub mod seal;
 
 pub use digest::{Digest, DigestError};

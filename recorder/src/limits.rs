@@ -32,3 +32,104 @@ pub const SIGNING_KEY_BYTES_MAX: u64 = 256;
 pub const UNLISTED_NAMED_MAX: usize = 20;
 /// Bytes of a deletion receipt: digests of [`ARTIFACTS_MAX`] artifacts.
 pub const RECEIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+// --- finalize: align ---
+
+/// Most sender reports kept of a stretch; of more every second, fourth, … is kept. 256 over hours fix a
+/// slope to well below 1 ppm.
+pub(crate) const FIT_POINTS_MAX: usize = 256;
+/// Most points whose pairs are compared for a slope: 20,000 pairs, below a millisecond.
+pub(crate) const FIT_SLOPES_POINTS_MAX: usize = 200;
+/// Shortest span of sender reports that tells a slope, µs: a report is good to about a millisecond, so
+/// less would make ppm of noise.
+pub(crate) const FIT_SPAN_US_MIN: i64 = 10_000_000;
+/// Largest drift of a media clock that is believed, ppm. Crystals are below 100.
+pub(crate) const FIT_PPM_MAX: f64 = 1_000.0;
+/// Stretch of which the least delayed report or packet counts, µs.
+pub(crate) const FLOOR_BUCKET_US: i64 = 30_000_000;
+/// Most such stretches; more are joined in pairs.
+pub(crate) const FLOOR_BUCKETS_MAX: usize = 1_024;
+/// Shortest span that tells a drift between a publisher's clock and ours, µs: delays change by tens of
+/// milliseconds, which over ten minutes are tens of ppm at most.
+pub(crate) const FLOOR_SPAN_US_MIN: i64 = 600_000_000;
+/// Largest such drift that is believed, ppm: twice what clocks under NTP may be steered.
+pub(crate) const FLOOR_PPM_MAX: f64 = 1_000.0;
+/// Sender reports that differ by more from the ones before tell of a clock that was set anew, µs.
+pub(crate) const REPORT_JUMP_US: i64 = 500_000;
+/// Most such changes of one epoch; a publisher who makes more has no usable clock.
+pub(crate) const STRETCHES_MAX: usize = 64;
+/// Farthest that a packet is placed before its arrival, µs. Buffers of bad networks hold seconds.
+pub(crate) const ALIGN_EARLY_US_MAX: i64 = 10_000_000;
+/// Farthest that a packet is placed after its arrival, µs: nothing arrives before it is sent, so more
+/// than rounding and drift is a lie.
+pub(crate) const ALIGN_LATE_US_MAX: i64 = 1_000_000;
+/// Most epochs of a recording whose clocks are kept; packets of more are placed by arrival.
+pub(crate) const EPOCHS_MAX: usize = 16_384;
+
+// --- finalize: depacketize ---
+
+/// How long a missing packet is waited for, µs: the forwarding unit asks for it for 1 to 2 s.
+pub(crate) const REORDER_WAIT_US: i64 = 2_000_000;
+/// How long the first packet of an epoch waits for one before it, µs.
+pub(crate) const REORDER_START_US: i64 = 200_000;
+/// Most packets of a track behind a hole: 2 s at 2,000 packets/s.
+pub(crate) const REORDER_PACKETS_MAX: usize = 4_096;
+/// Most bytes of a track behind a hole.
+pub(crate) const REORDER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest picture, bytes. A 4K key frame is below 1 MiB.
+pub(crate) const PICTURE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most frames of a VP9 superframe (bitstream specification, annex B.2: three bits).
+pub(crate) const VP9_FRAMES_PER_PICTURE_MAX: usize = 8;
+/// Most bytes of H.264 parameter sets in use at once. Real ones have less than 200.
+pub(crate) const PARAMETER_SETS_BYTES_MAX: usize = 8 * 1024;
+
+// --- finalize: mux ---
+
+/// Largest cluster of a WebM file, bytes; also what a file holds in memory.
+pub(crate) const CLUSTER_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest cluster, µs. Block times are 16 bits of milliseconds: 32 s.
+pub(crate) const CLUSTER_US_MAX: i64 = 5_000_000;
+/// A key frame begins a cluster when the last one is at least this long, µs.
+pub(crate) const CLUSTER_KEY_US_MIN: i64 = 1_000_000;
+/// Least time between two cues, µs.
+pub(crate) const CUE_US_MIN: i64 = 1_000_000;
+/// Most cues: 69 bytes each in front of the file.
+pub(crate) const CUES_MAX: usize = 65_536;
+/// Longest Ogg page, samples of 48 kHz: one second (RFC 7845 section 3 wants no more).
+pub(crate) const OGG_PAGE_TICKS_MAX: i64 = 48_000;
+/// Largest MP4 fragment, bytes; also what a file holds in memory.
+pub(crate) const FRAGMENT_BYTES_MAX: usize = 1024 * 1024;
+/// A fragment this long ends, 90 kHz.
+pub(crate) const FRAGMENT_TICKS_MAX: u64 = 180_000;
+/// A key frame begins a fragment when the last one is at least this long, 90 kHz.
+pub(crate) const FRAGMENT_KEY_TICKS_MIN: u64 = 90_000;
+/// Most samples of a fragment: two seconds at 120/s, and room.
+pub(crate) const FRAGMENT_SAMPLES_MAX: usize = 512;
+/// Most sample entries of an MP4 file: every rung of simulcast and of bandwidth adaptation, and room.
+/// Pictures that need another are left out.
+pub(crate) const SAMPLE_ENTRIES_MAX: usize = 64;
+
+// --- finalize: files and events ---
+
+/// Longest recording, µs: two days.
+pub(crate) const RECORDING_US_MAX: i64 = 48 * 3_600 * 1_000_000;
+/// Most files of a recording; tracks that would need more are left out.
+pub(crate) const FILES_MAX: usize = 4_096;
+/// Most gaps listed for a file; more are counted.
+pub(crate) const GAPS_MAX: usize = 10_000;
+/// Shortest gap that is listed, µs: half an audio packet.
+pub(crate) const GAP_US_MIN: i64 = 10_000;
+/// Silences (DTX) nearer than this are one, µs: between them a comfort noise packet of 20 ms or so.
+pub(crate) const DTX_JOIN_US: i64 = 100_000;
+/// Most resolution changes listed for a file.
+pub(crate) const RESOLUTIONS_MAX: usize = 1_000;
+/// Most events of a recording; more are counted.
+pub(crate) const EVENTS_MAX: usize = 200_000;
+/// Most speakers of one event, as the forwarding unit names.
+pub(crate) const SPEAKERS_MAX: usize = 16;
+
+const _: () = {
+    assert!(CLUSTER_US_MAX + ALIGN_EARLY_US_MAX + ALIGN_LATE_US_MAX < 32_000_000);
+    assert!(PICTURE_BYTES_MAX < 1 << 28, "a SimpleBlock's size has four bytes");
+    assert!(OGG_PAGE_TICKS_MAX / 120 <= 255 * 2, "a page has 255 segments");
+};
