@@ -13,7 +13,7 @@ mod clock;
 mod line;
 mod points;
 
-pub(crate) use clock::{Aligner, Clocks, Fit};
+pub(crate) use clock::{Aligner, Clocks};
 use sfu_proto::unit::RtpTimestamp;
 
 /// Where something is in time, as a packet tells it.

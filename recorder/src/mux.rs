@@ -20,7 +20,7 @@ use std::io::{self, Write};
 pub(crate) use fmp4::Fmp4;
 pub(crate) use ogg::Ogg;
 use shiguredo_mp4::{boxes::SampleEntry, mux::MuxError as Mp4Error};
-pub(crate) use webm::{Cluster, Head, Layout, WebM};
+pub(crate) use webm::{Head, Layout, WebM};
 
 use crate::depacketize::Unit;
 

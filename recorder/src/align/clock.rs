@@ -13,7 +13,9 @@ use super::{
     micros,
     points::{Floor, Points},
 };
-use crate::limits::{ALIGN_EARLY_US_MAX, ALIGN_LATE_US_MAX, REPORT_JUMP_US, STRETCHES_MAX};
+use crate::limits::{
+    ALIGN_EARLY_US_MAX, ALIGN_LATE_US_MAX, EPOCHS_MAX, REPORT_JUMP_US, STRETCHES_MAX,
+};
 
 /// Index of a track and number of its epoch.
 type EpochKey = (u16, u32);
@@ -61,6 +63,9 @@ struct Report {
 impl Aligner {
     /// A track begins, or begins anew.
     pub(crate) fn begin(&mut self, key: EpochKey, participant: ParticipantId, hz: u32) {
+        if self.epochs.len() >= EPOCHS_MAX {
+            return; // placed by arrival
+        }
         let (arrivals, stretches) = (Floor::default(), Vec::new());
         let epoch = Epoch { participant, hz, arrivals, stretches, last: None };
         self.epochs.insert(key, epoch);

@@ -18,6 +18,7 @@ impl Line {
     }
 
     /// Change of `y` per `x`.
+    #[cfg(test)]
     pub(crate) const fn slope(&self) -> f64 {
         self.slope
     }

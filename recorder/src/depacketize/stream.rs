@@ -3,14 +3,10 @@
 use sfu_proto::sdp;
 
 use super::{
-    Breaks, Format, Malformed, Unit,
-    av1::Av1,
-    h264::H264,
-    opus,
+    Breaks, Format, Malformed, Unit, opus,
     picture::{ALL_LAYERS, Codec, Piece, Place},
     reorder::{InOrder, Reorder},
     vp8::Vp8,
-    vp9::Vp9,
 };
 use crate::align::Moment;
 
@@ -159,8 +155,8 @@ struct Current {
 }
 
 impl Pictures {
-    const fn new(codec: Codec) -> Self {
-        let (bytes, last) = (Vec::new(), Place { count: None, layer: None });
+    fn new(codec: Codec) -> Self {
+        let (bytes, last) = (Vec::new(), Place::default());
         Self { codec, current: None, bytes, level: None, last, has_hole: false }
     }
 

@@ -34,7 +34,7 @@ struct Found {
 }
 
 impl Gaps {
-    pub(crate) const fn new(hz: u32, is_video: bool) -> Self {
+    pub(crate) fn new(hz: u32, is_video: bool) -> Self {
         let (last, found) = (None, Vec::new());
         Self { hz, is_video, last, picture_us: PICTURE_US, found, left_out: 0 }
     }

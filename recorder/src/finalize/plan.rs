@@ -13,7 +13,7 @@ use super::{
 use crate::{
     align::{Aligner, Clocks, Moment, micros},
     depacketize::{Format, Unit, packet_ticks},
-    limits::SAMPLE_ENTRIES_MAX,
+    limits::{EPOCHS_MAX, SAMPLE_ENTRIES_MAX},
     mux::{Layout, MuxError},
 };
 
@@ -73,7 +73,9 @@ impl Visitor for Index {
                 self.aligner.begin((key.index, *epoch), track.participant, track.hz());
                 let container = self.container(track.codec.into());
                 let plan = self.plans.entry(*key).or_insert_with(|| Plan::new(*track, container));
-                plan.epochs.push(*epoch);
+                if plan.epochs.len() < EPOCHS_MAX {
+                    plan.epochs.push(*epoch);
+                }
             }
             Happening::Speakers(_) => self.speakers.are_told(),
             _ => {}

@@ -9,7 +9,7 @@ use std::{io::Write, num::NonZeroU32};
 
 use shiguredo_mp4::{
     Decode, Encode, TrackKind,
-    boxes::{FtypBox, MoovBox, SampleEntry},
+    boxes::{Avc1Box, FtypBox, MoovBox, SampleEntry},
     mux::{Fmp4SegmentMuxer, Sample},
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Fmp4<W> {
     data: Vec<u8>,
     ticks: u64,
     entry: Option<SampleEntry>,
+    /// Parameter sets of H.264 stand at key frames too, as readers know only those of the first entry.
+    is_repeated: bool,
     /// The last unit, whose duration the next one tells.
     pending: Option<Pending>,
 }
@@ -50,7 +52,8 @@ impl<W: Write> Fmp4<W> {
         out.put(&front(entries, duration_ms)?)?;
         let (samples, data) = (Vec::new(), Vec::new());
         let muxer = Fmp4SegmentMuxer::new()?;
-        Ok(Self { out, muxer, samples, data, ticks: 0, entry: None, pending: None })
+        let is_repeated = entries.len() > 1;
+        Ok(Self { out, muxer, samples, data, ticks: 0, entry: None, is_repeated, pending: None })
     }
 
     pub(crate) fn write(&mut self, placed: Placed) -> Result<(), MuxError> {
@@ -64,7 +67,11 @@ impl<W: Write> Fmp4<W> {
         if let Some(entry) = &entry {
             self.entry = Some(entry.clone());
         }
-        let (is_key, bytes) = (placed.unit.is_key, placed.unit.bytes);
+        let (is_key, mut bytes) = (placed.unit.is_key, placed.unit.bytes);
+        if let (true, true, Some(SampleEntry::Avc1(avc1))) = (self.is_repeated, is_key, &self.entry)
+        {
+            bytes.splice(0..0, parameter_sets(avc1));
+        }
         self.pending = Some(Pending { at, is_key, bytes, entry });
         Ok(())
     }
@@ -114,6 +121,12 @@ impl<W: Write> Fmp4<W> {
         self.out.put(&self.muxer.mfra_bytes()?)?;
         Ok(self.out)
     }
+}
+
+/// The parameter sets of an entry, each with its length.
+fn parameter_sets(entry: &Avc1Box) -> Vec<u8> {
+    let sets = entry.avcc_box.sps_list.iter().chain(&entry.avcc_box.pps_list);
+    sets.flat_map(|set| [&(set.len() as u32).to_be_bytes()[..], set].concat()).collect()
 }
 
 /// `ftyp` and `moov`. The library knows the entries that it has seen, so it is shown them all first.
