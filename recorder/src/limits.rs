@@ -33,7 +33,7 @@ pub const UNLISTED_NAMED_MAX: usize = 20;
 /// Bytes of a deletion receipt: digests of [`ARTIFACTS_MAX`] artifacts.
 pub const RECEIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-// --- finalize: align ---
+// finalize: align
 
 /// Most sender reports kept of a stretch; of more every second, fourth, … is kept. 256 over hours fix a
 /// slope to well below 1 ppm.
@@ -66,7 +66,7 @@ pub(crate) const ALIGN_LATE_US_MAX: i64 = 1_000_000;
 /// Most epochs of a recording whose clocks are kept; packets of more are placed by arrival.
 pub(crate) const EPOCHS_MAX: usize = 16_384;
 
-// --- finalize: depacketize ---
+// finalize: depacketize
 
 /// How long a missing packet is waited for, µs: the forwarding unit asks for it for 1 to 2 s.
 pub(crate) const REORDER_WAIT_US: i64 = 2_000_000;
@@ -83,7 +83,7 @@ pub(crate) const VP9_FRAMES_PER_PICTURE_MAX: usize = 8;
 /// Most bytes of H.264 parameter sets in use at once. Real ones have less than 200.
 pub(crate) const PARAMETER_SETS_BYTES_MAX: usize = 8 * 1024;
 
-// --- finalize: mux ---
+// finalize: mux
 
 /// Largest cluster of a WebM file, bytes; also what a file holds in memory.
 pub(crate) const CLUSTER_BYTES_MAX: u64 = 1024 * 1024;
@@ -109,7 +109,7 @@ pub(crate) const FRAGMENT_SAMPLES_MAX: usize = 512;
 /// Pictures that need another are left out.
 pub(crate) const SAMPLE_ENTRIES_MAX: usize = 64;
 
-// --- finalize: files and events ---
+// finalize: files and events
 
 /// Longest recording, µs: two days.
 pub(crate) const RECORDING_US_MAX: i64 = 48 * 3_600 * 1_000_000;
