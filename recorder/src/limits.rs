@@ -1,5 +1,7 @@
 //! Every limit of the recorder: its name, unit and reason.
 
+use std::time::Duration;
+
 // seal
 
 /// Recipients of a recording. Each costs 100 bytes of every artifact; a partner with more hands its
@@ -128,8 +130,36 @@ pub(crate) const EVENTS_MAX: usize = 200_000;
 /// Most speakers of one event, as the forwarding unit names.
 pub(crate) const SPEAKERS_MAX: usize = 16;
 
+// key
+
+/// Bytes of an armored wrap to [`RECIPIENTS_MAX`] recipients, about 130 each, and some.
+pub const PARTNER_WRAP_BYTES_MAX: usize = 16 * 1024;
+
+// journal
+
+/// Longest time that what was appended waits for the disk: what a crash may cost.
+pub const JOURNAL_FLUSH: Duration = Duration::from_millis(250);
+/// Plaintext bytes of a chunk, and of a batch: at 16 Mbit/s as much as [`JOURNAL_FLUSH`] brings.
+/// Readers allocate no more than this on the word of a file.
+pub const JOURNAL_CHUNK_BYTES_MAX: usize = 512 * 1024;
+/// Time between signed checkpoints: how much of the end of a file is not yet signed for.
+pub const JOURNAL_CHECKPOINT: Duration = Duration::from_secs(10);
+/// Bytes of a file after which the next one is begun: an hour of four people, half a minute to read.
+pub const JOURNAL_FILE_BYTES_MAX: u64 = 1 << 30;
+/// Files of a recording: ten terabytes, or a crash every minute for a week.
+pub const JOURNAL_FILES_MAX: usize = 10_000;
+/// Files begun anew for one chunk when the disk fails. A disk that fails three times running will
+/// not heal within the seconds that memory can bridge.
+pub const JOURNAL_ROTATIONS_MAX: u32 = 3;
+/// Bytes of the file of wrapped keys that a reader accepts.
+pub const KEYS_FILE_BYTES_MAX: u64 = 64 * 1024;
+
 const _: () = {
     assert!(CLUSTER_US_MAX + ALIGN_EARLY_US_MAX + ALIGN_LATE_US_MAX < 32_000_000);
     assert!(PICTURE_BYTES_MAX < 1 << 28, "a SimpleBlock's size has four bytes");
     assert!(OGG_PAGE_TICKS_MAX / 120 <= 255 * 2, "a page has 255 segments");
+    assert!(JOURNAL_CHUNK_BYTES_MAX < u32::MAX as usize / 2);
+    assert!(JOURNAL_FILE_BYTES_MAX > 4 * JOURNAL_CHUNK_BYTES_MAX as u64);
+    assert!(JOURNAL_FLUSH.as_millis() < JOURNAL_CHECKPOINT.as_millis());
+    assert!(KEYS_FILE_BYTES_MAX > 2 * PARTNER_WRAP_BYTES_MAX as u64);
 };
