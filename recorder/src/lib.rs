@@ -12,6 +12,8 @@ mod depacketize;
 mod digest;
 pub mod evidence;
 pub mod finalize;
+pub mod journal;
+pub mod key;
 pub mod limits;
 mod mux;
 pub mod seal;

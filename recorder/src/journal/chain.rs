@@ -81,7 +81,8 @@ impl Checkpoint {
 
     /// Signs the place.
     pub(super) fn sign(mut self, key: &Ed25519KeyPair) -> Self {
-        self.signature.copy_from_slice(key.sign(&self.statement()).as_ref());
+        let signature = key.sign(&self.statement());
+        self.signature.copy_from_slice(signature.as_ref());
         self
     }
 

@@ -1,12 +1,7 @@
 //! Files of a journal as the writer sees them: made once, appended, synced. The seam at which tests
 //! let a disk fail.
 
-use std::{
-    fs, io,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use crate::key::shred::sync_dir;
 

@@ -116,7 +116,8 @@ impl Folder {
     pub fn write_keys(&self, keys: &WrappedKeys) -> Result<(), FolderError> {
         let text = serde_json::to_vec(keys).map_err(|_| FolderError::Keys)?;
         let path = self.path.join(KEYS);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(&text)?;
         file.sync_all()?;
         Ok(sync_dir(&self.path)?)
@@ -165,7 +166,8 @@ mod tests {
     use crate::key::{DataKey, EpochKeys};
 
     fn parent(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("conclave-folder-{name}-{}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("conclave-folder-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).unwrap();
         dir
@@ -179,7 +181,13 @@ mod tests {
         for number in [10, 2, u32::MAX] {
             fs::write(folder.file(number), b"").unwrap();
         }
-        for other in ["keys.json", "1.journal", "x0000001.journal", "00000001.journal.part", "99999999999.journal"] {
+        for other in [
+            "keys.json",
+            "1.journal",
+            "x0000001.journal",
+            "00000001.journal.part",
+            "99999999999.journal",
+        ] {
             fs::write(folder.path().join(other), b"").unwrap();
         }
         let again = Folder::open(folder.path()).unwrap();

@@ -6,17 +6,17 @@ use sfu_proto::id::RecordingId;
 use crate::limits::JOURNAL_CHUNK_BYTES_MAX;
 
 /// First bytes of every file.
-pub const MAGIC: [u8; 8] = *b"CNCLVJNL";
+pub(crate) const MAGIC: [u8; 8] = *b"CNCLVJNL";
 /// The version that is written and read.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// Bytes of a file's header.
-pub const HEADER_BYTES: usize = 152;
+pub(crate) const HEADER_BYTES: usize = 152;
 /// Bytes in front of a chunk's ciphertext.
-pub const CHUNK_HEAD_BYTES: usize = 16;
+pub(crate) const CHUNK_HEAD_BYTES: usize = 16;
 /// Bytes behind it.
-pub const TAG_BYTES: usize = 16;
+pub(crate) const TAG_BYTES: usize = 16;
 /// Plaintext of every chunk that is no batch: time and signature.
-pub const CHECKPOINT_BYTES: usize = 8 + 64;
+pub(crate) const CHECKPOINT_BYTES: usize = 8 + 64;
 
 /// Header of a file. Nothing in it is secret; all of it is authenticated by the first chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,13 +151,13 @@ impl Kind {
 
 /// What stands in front of a chunk's ciphertext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChunkHead {
+pub(crate) struct ChunkHead {
     /// Number of the chunk in its file, from 0; the nonce.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// Bytes of plaintext, as many as of ciphertext without tag.
-    pub length: usize,
+    pub(crate) length: usize,
     /// What it holds.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// Why bytes are no chunk head.
@@ -174,7 +174,7 @@ pub enum ChunkHeadError {
 impl ChunkHead {
     /// Its bytes.
     #[must_use]
-    pub fn write(self) -> [u8; CHUNK_HEAD_BYTES] {
+    pub(crate) fn write(self) -> [u8; CHUNK_HEAD_BYTES] {
         let mut out = [0; CHUNK_HEAD_BYTES];
         out[..8].copy_from_slice(&self.seq.to_le_bytes());
         let length = u32::try_from(self.length).expect("a chunk is no longer than limits say");
@@ -187,7 +187,7 @@ impl ChunkHead {
     ///
     /// # Errors
     /// [`ChunkHeadError`].
-    pub fn parse(bytes: &[u8; CHUNK_HEAD_BYTES]) -> Result<Self, ChunkHeadError> {
+    pub(crate) fn parse(bytes: &[u8; CHUNK_HEAD_BYTES]) -> Result<Self, ChunkHeadError> {
         let kind = Kind::parse(bytes[12]).filter(|_| bytes[13..] == [0; 3]);
         let kind = kind.ok_or(ChunkHeadError::Kind)?;
         let said = u32::from_le_bytes(at(bytes, 8));
@@ -228,8 +228,14 @@ mod tests {
         let bytes = header(0).write();
         assert_eq!(&bytes[..16], b"CNCLVJNL\x01\0\0\0\x01\x01\x01\x01");
         for (from, to, value) in [
-            (16, 32, 2), (32, 48, 3), (48, 64, 4), (64, 72, 5), (72, 80, 6), (80, 88, 7),
-            (88, 120, 8), (120, 152, 9),
+            (16, 32, 2),
+            (32, 48, 3),
+            (48, 64, 4),
+            (64, 72, 5),
+            (72, 80, 6),
+            (80, 88, 7),
+            (88, 120, 8),
+            (120, 152, 9),
         ] {
             assert!(bytes[from..to].iter().all(|b| *b == value), "{from}");
         }

@@ -12,9 +12,12 @@ use super::{
     chain::{Chain, Checkpoint},
     cipher::FileCipher,
     format::{CHUNK_HEAD_BYTES, Header, HeaderError, Kind, TAG_BYTES},
-    frames::{Ending, Flaw, Frame, Frames},
+    frames::{Ending, Flaw, Frames},
 };
-use crate::{key::{DataKey, KeyId}, limits::JOURNAL_CHUNK_BYTES_MAX};
+use crate::{
+    key::{DataKey, KeyId},
+    limits::JOURNAL_CHUNK_BYTES_MAX,
+};
 
 /// Why a file cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +134,8 @@ impl<R: Read> Reader<R> {
             }),
             kind => {
                 let place = Checkpoint::at(&self.header, frame.head.seq, kind, before, 0);
-                let signed = place.with_body(plain).filter(|one| one.verify(&self.header.capture_key));
+                let signed =
+                    place.with_body(plain).filter(|one| one.verify(&self.header.capture_key));
                 Entry::Checkpoint(signed.ok_or_else(|| refuse(Flaw::Signature))?)
             }
         };
@@ -175,8 +179,8 @@ impl<R: Read> Reader<R> {
         self.last_checkpoint.as_ref()
     }
 
-    /// Hash of everything that was read so far.
-    pub fn chain(&self) -> [u8; 32] {
+    /// Chain head: hash of everything that was read so far.
+    pub fn head(&self) -> [u8; 32] {
         self.chain.0
     }
 }

@@ -167,7 +167,7 @@ impl Iterator for Replay<'_> {
                 self.reports.push(current.report(linked));
                 continue;
             };
-            self.meet(current.reader.chain());
+            self.meet(current.reader.head());
             current.count(&entry);
             let mut given = None;
             if let Entry::Batch(batch) = entry {

@@ -280,8 +280,6 @@ impl Writer {
     /// A new file with its signed opening, safe on disk under its name.
     fn begin(&mut self) -> io::Result<File> {
         let number = self.next_file;
-        // Also when it fails: what of the file is on the disk is unknown.
-        self.next_file = number.saturating_add(1);
         let mut salt = [0; 16];
         fill_random(&mut salt);
         let mut capture_key = [0; 32];
@@ -297,7 +295,13 @@ impl Writer {
             previous: self.previous.0,
             capture_key,
         };
-        let mut sink = self.disk.create(&self.folder.file(number))?;
+        let created = self.disk.create(&self.folder.file(number));
+        // A number is used up by a file of it, ours or not: so a number without a file means that one
+        // was taken away.
+        if created.as_ref().map_or_else(is_there, |_| true) {
+            self.next_file = number.saturating_add(1);
+        }
+        let mut sink = created?;
         self.stats.files += 1;
         let bytes = header.write();
         self.stats.file_bytes += bytes.len() as u64;
@@ -340,6 +344,10 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn is_there(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AlreadyExists
 }
 
 /// The file that is being written.

@@ -61,7 +61,9 @@ impl EpochKeys {
     /// [`EpochError::File`].
     pub fn open(dir: &Path) -> Result<Self, EpochError> {
         match fs::DirBuilder::new().mode(0o700).create(dir) {
-            Ok(()) => sync_dir(dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?,
+            Ok(()) => sync_dir(
+                dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+            )?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
         }
@@ -135,8 +137,8 @@ impl EpochKeys {
         let mut held = BTreeSet::new();
         for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)?.parse().ok());
-            held.extend(id);
+            let stem = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            held.extend(stem.and_then(|stem| stem.parse::<EpochId>().ok()));
         }
         Ok(held)
     }
@@ -196,7 +198,8 @@ impl EpochKeys {
         let mut random = [0; 8];
         fill_random(&mut random);
         let new = self.dir.join(format!("{NEW}{:016x}", u64::from_le_bytes(random)));
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(&key[..])?;
         file.sync_all()?;
         let linked = fs::hard_link(&new, self.path(epoch));
@@ -205,7 +208,11 @@ impl EpochKeys {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(error.into()),
         };
-        if first { fs::remove_file(&new)? } else { shred(&new)? }
+        if first {
+            fs::remove_file(&new)?
+        } else {
+            shred(&new)?
+        }
         sync_dir(&self.dir)?;
         if first { Ok(key) } else { self.load(epoch) }
     }
@@ -234,7 +241,8 @@ mod tests {
     }
 
     fn keys(name: &str) -> (PathBuf, EpochKeys) {
-        let dir = std::env::temp_dir().join(format!("conclave-epochs-{name}-{}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("conclave-epochs-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         let keys = EpochKeys::open(&dir).unwrap();
         (dir, keys)
@@ -270,11 +278,14 @@ mod tests {
     fn hours_have_different_keys_and_wraps_different_nonces() {
         let (dir, keys) = keys("hours");
         let key = DataKey::generate();
-        let wraps: Vec<_> =
-            (0..4).map(|n| keys.wrap(recording(1), &key, start() + HOUR / 2 * n).unwrap()).collect();
+        let wraps: Vec<_> = (0..4)
+            .map(|n| keys.wrap(recording(1), &key, start() + HOUR / 2 * n).unwrap())
+            .collect();
         assert_eq!(keys.held().unwrap().len(), 2);
         for (i, one) in wraps.iter().enumerate() {
-            assert!(wraps[..i].iter().all(|other| other.nonce != one.nonce && other.bytes != one.bytes));
+            assert!(
+                wraps[..i].iter().all(|other| other.nonce != one.nonce && other.bytes != one.bytes)
+            );
         }
         let files: BTreeSet<Vec<u8>> =
             keys.held().unwrap().into_iter().map(|id| fs::read(keys.path(id)).unwrap()).collect();
@@ -322,7 +333,8 @@ mod tests {
         // A short file is refused and never replaced: a wrap might need it.
         let next = start() + HOUR;
         fs::write(keys.path(EpochId::of(next)), [1; 7]).unwrap();
-        fs::set_permissions(keys.path(EpochId::of(next)), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(keys.path(EpochId::of(next)), fs::Permissions::from_mode(0o600))
+            .unwrap();
         assert!(matches!(keys.wrap(recording(1), &key, next), Err(EpochError::Length(_))));
         fs::remove_dir_all(&dir).unwrap();
     }

@@ -1,6 +1,6 @@
 //! The partner's wrap of a data key: an `age` file in armor that holds the 32 bytes.
 //!
-//! The stock tool opens it: `age -d -i identity.txt key.age > data.key`. The only place where keys
+//! The stock tool opens it: `age -d -i identity.txt key.age > recording.key`. The only place where keys
 //! meet `age`; artifacts are sealed elsewhere (`seal`).
 
 use std::io::{self, Read as _, Write as _};

@@ -124,7 +124,9 @@ mod tests {
     #[test]
     fn a_malformed_column_is_refused() {
         for bad in [
-            "", "{}x", r#"{"partner":1,"operator":null}"#,
+            "",
+            "{}x",
+            r#"{"partner":1,"operator":null}"#,
             r#"{"partner":null,"operator":{"epoch":"2026-11-22T01","nonce":"AA==","bytes":""}}"#,
             r#"{"partner":null,"operator":{"epoch":"now","nonce":"AAAAAAAAAAAAAAAA","bytes":""}}"#,
             r#"{"partner":null,"operator":null,"plain":"x"}"#,

@@ -1,0 +1,81 @@
+//! A folder of a recording that goes with the test.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use recorder::{
+    journal::{Folder, Moment, Writer},
+    key::DataKey,
+};
+use sfu_proto::id::RecordingId;
+
+pub struct Place {
+    pub dir: PathBuf,
+    pub folder: Folder,
+    pub key: Arc<DataKey>,
+    /// The data key, to search for.
+    pub secret: [u8; 32],
+    capture: Arc<Ed25519KeyPair>,
+    start: Moment,
+}
+
+/// Bytes that tell their number.
+pub fn batch(n: u64) -> Vec<u8> {
+    n.to_le_bytes().repeat(8)
+}
+
+impl Place {
+    pub fn new(name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let mut secret = [0; 32];
+        secret[..4].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        secret[4..8].copy_from_slice(&std::process::id().to_le_bytes());
+        for i in 8..32 {
+            secret[i] = secret[i - 8].wrapping_mul(73).wrapping_add(i as u8);
+        }
+        let mut place = Self::with_key(name, Arc::new(DataKey::from_bytes(&secret).unwrap()), 3);
+        place.secret = secret;
+        place
+    }
+
+    pub fn with_key(name: &str, key: Arc<DataKey>, seed: u8) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir()
+            .join(format!("conclave-journal-{name}-{}-{n}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).unwrap();
+        let folder = Folder::create(&dir, RecordingId::from_bits(77)).unwrap();
+        let capture = Arc::new(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap());
+        Self { dir, folder, key, secret: [0; 32], capture, start: Moment::now() }
+    }
+
+    pub fn capture_public(&self) -> [u8; 32] {
+        self.capture.public_key().as_ref().try_into().unwrap()
+    }
+
+    pub fn writer(&self) -> Writer {
+        Writer::create(&self.folder, self.key.clone(), self.capture.clone(), self.start).unwrap()
+    }
+
+    pub fn at(&self, passed: Duration) -> Moment {
+        let unix_ms = self.start.unix_ms + u64::try_from(passed.as_millis()).unwrap();
+        Moment { at: self.start.at + passed, unix_ms }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
