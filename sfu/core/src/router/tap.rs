@@ -10,7 +10,7 @@ use std::{
 use sfu_proto::{
     id::{RecordingId, TrackId},
     sdp::Codec,
-    tap::{Batch, Body, Packet, Record, write_speakers},
+    tap::{Batch, Body, Packet, Record, records, write_speakers},
     unit::SeqNo,
 };
 
@@ -48,12 +48,27 @@ impl Tapped {
     }
 }
 
-/// A batch that was cut.
-pub struct Cut {
-    /// The batch.
-    pub batch: Batch,
-    /// Records that are lost if it is.
+/// What is lost with a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Records that were in it.
     pub records: u32,
+    /// Records that were lost before, and that it was to tell of.
+    pub untold: u32,
+}
+
+impl Loss {
+    /// Of a batch that nobody gets.
+    pub fn of(batch: &Batch) -> Self {
+        let mut loss = Self::default();
+        for record in records(&batch.bytes).flatten() {
+            match record.body {
+                Body::Lost { records } => loss.untold = loss.untold.saturating_add(records),
+                _ => loss.records = loss.records.saturating_add(1),
+            }
+        }
+        loss
+    }
 }
 
 /// The tap of one room.
@@ -68,7 +83,6 @@ pub struct Tap {
     /// Who was last told to speak.
     speakers: Vec<u16>,
     bytes: Vec<u8>,
-    records: u32,
     /// Records that the recorder did not get, to be told with the next batch.
     lost: u32,
     due: Option<Instant>,
@@ -86,7 +100,6 @@ impl Tap {
             indexes: BTreeMap::new(),
             speakers: Vec::new(),
             bytes: Vec::new(),
-            records: 0,
             lost: 0,
             due: None,
             expected: 0,
@@ -184,13 +197,12 @@ impl Tap {
         Record { time_us, body }.write(&mut self.bytes);
     }
 
-    /// One more record, perhaps the first of a batch; returns its time.
+    /// Before a record, perhaps the first of a batch; returns its time.
     fn begin(&mut self, now: Instant) -> u64 {
         if self.bytes.is_empty() {
             self.bytes.reserve(self.expected.max(TAP_BATCH_BYTES_MIN));
             self.due = Some(now + TAP_BATCH_AGE_MAX);
         }
-        self.records = self.records.saturating_add(1);
         self.time_us(now)
     }
 
@@ -212,13 +224,13 @@ impl Tap {
         self.bytes.len() + TAP_RECORD_BYTES > TAP_BATCH_BYTES_MAX
     }
 
-    /// The recorder did not get so many records.
-    pub fn lose(&mut self, records: u32) {
-        self.lost = self.lost.saturating_add(records);
+    /// The recorder did not get a batch.
+    pub fn lose(&mut self, loss: Loss) {
+        self.lost = self.lost.saturating_add(loss.records).saturating_add(loss.untold);
     }
 
     /// Takes the batch, if there is anything in it or to be told.
-    pub fn cut(&mut self, now: Instant) -> Option<Cut> {
+    pub fn cut(&mut self, now: Instant) -> Option<Batch> {
         self.due = None;
         if self.lost > 0 {
             // Before what came since: that is where records are missing.
@@ -226,14 +238,14 @@ impl Tap {
             let body = Body::Lost { records: self.lost };
             Record { time_us: self.time_us(now), body }.write(&mut lost);
             self.bytes.splice(0..0, lost);
+            self.lost = 0;
         }
         if self.bytes.is_empty() {
             return None;
         }
-        let records = mem::take(&mut self.records).saturating_add(mem::take(&mut self.lost));
         let bytes = mem::take(&mut self.bytes);
         self.expected = bytes.len() + bytes.len() / 8;
-        Some(Cut { batch: Batch { recording: self.recording, bytes }, records })
+        Some(Batch { recording: self.recording, bytes })
     }
 }
 
@@ -242,8 +254,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use std::time::Duration;
-
-    use sfu_proto::tap::records;
 
     use super::*;
 
@@ -279,9 +289,9 @@ mod tests {
         tap.write(Body::Ended { index: 1 }, start + Duration::from_micros(5));
         tap.write(Body::Ended { index: 2 }, start + Duration::from_millis(7));
         assert_eq!(tap.due(), Some(start + Duration::from_micros(5) + TAP_BATCH_AGE_MAX));
-        let cut = tap.cut(start).unwrap();
-        assert_eq!((cut.records, tap.due()), (2, None));
-        let times: Vec<u64> = records(&cut.batch.bytes).map(|r| r.unwrap().time_us).collect();
+        let batch = tap.cut(start).unwrap();
+        assert_eq!(tap.due(), None);
+        let times: Vec<u64> = records(&batch.bytes).map(|r| r.unwrap().time_us).collect();
         assert_eq!(times, [1_700_000_000_000_005, 1_700_000_000_007_000]);
     }
 
@@ -289,11 +299,11 @@ mod tests {
     fn what_was_lost_is_told_first_and_counts_again_if_that_is_lost_too() {
         let (mut tap, now) = tap();
         tap.write(Body::Ended { index: 1 }, now);
-        tap.lose(9);
-        tap.lose(3);
-        let cut = tap.cut(now).unwrap();
-        assert_eq!(cut.records, 13);
-        let read: Vec<_> = records(&cut.batch.bytes).map(|r| r.unwrap().body).collect();
+        tap.lose(Loss { records: 9, untold: 0 });
+        tap.lose(Loss { records: 1, untold: 2 });
+        let batch = tap.cut(now).unwrap();
+        assert_eq!(Loss::of(&batch), Loss { records: 1, untold: 12 });
+        let read: Vec<_> = records(&batch.bytes).map(|r| r.unwrap().body).collect();
         assert_eq!(read, [Body::Lost { records: 12 }, Body::Ended { index: 1 }]);
         assert!(tap.cut(now).is_none());
     }

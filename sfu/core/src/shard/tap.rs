@@ -20,7 +20,7 @@ use crate::{
     media::keyframe::Want,
     router::{
         room::Room,
-        tap::{Tap, Tapped},
+        tap::{Loss, Tap, Tapped},
         track::Track,
     },
     table::{Key, Table},
@@ -48,14 +48,14 @@ impl Taps {
         self.timers.next()
     }
 
-    /// False: nobody polls, so it is dropped.
-    fn push(&mut self, batch: Batch) -> bool {
+    /// Gives it back if nobody polls.
+    fn push(&mut self, batch: Batch) -> Result<(), Batch> {
         if self.ready_bytes + batch.bytes.capacity() > TAP_READY_BYTES_MAX {
-            return false;
+            return Err(batch);
         }
         self.ready_bytes += batch.bytes.capacity();
         self.ready.push_back(batch);
-        true
+        Ok(())
     }
 }
 
@@ -67,14 +67,21 @@ impl Shard {
         Some(batch)
     }
 
-    /// The recorder did not take a batch with so many records: it is told with the next one, and
-    /// since pictures cannot be decoded over the gap, key frames are asked for.
-    pub fn tap_refused(&mut self, recording: RecordingId, records: u32, now: Instant) {
-        self.stats.tap_lost_records.add(u64::from(records));
-        let Some(key) = self.taps.rooms.get(&recording).copied() else { return };
+    /// Cuts every batch now, full or not, for benchmarks.
+    #[cfg(any(test, feature = "test-support"))]
+    pub fn cut_taps(&mut self, now: Instant) {
+        self.cut_due_taps(now + crate::limits::TAP_BATCH_AGE_MAX);
+    }
+
+    /// The recorder did not take a batch: it is told with the next one, and since pictures cannot
+    /// be decoded over the gap, key frames are asked for.
+    pub fn tap_refused(&mut self, batch: &Batch, now: Instant) {
+        let loss = Loss::of(batch);
+        self.stats.tap_lost_records.add(u64::from(loss.records));
+        let Some(key) = self.taps.rooms.get(&batch.recording).copied() else { return };
         let Some(room) = self.rooms.get_mut(key) else { return };
         if let Some(tap) = &mut room.tap {
-            tap.lose(records);
+            tap.lose(loss);
         }
         for track in room.tracks.clone() {
             if self.tracks.get(track).is_some_and(|track| track.tap.is_some()) {
@@ -222,13 +229,15 @@ impl Shard {
             return;
         };
         self.taps.timers.set(key.index(), None);
-        let Some(cut) = tap.cut(now) else { return };
-        let bytes = cut.batch.bytes.len() as u64;
-        if self.taps.push(cut.batch) {
-            self.stats.tap_bytes.add(bytes);
-        } else {
-            tap.lose(cut.records);
-            self.stats.tap_lost_records.add(u64::from(cut.records));
+        let Some(batch) = tap.cut(now) else { return };
+        let bytes = batch.bytes.len() as u64;
+        match self.taps.push(batch) {
+            Ok(()) => self.stats.tap_bytes.add(bytes),
+            Err(batch) => {
+                let loss = Loss::of(&batch);
+                tap.lose(loss);
+                self.stats.tap_lost_records.add(u64::from(loss.records));
+            }
         }
     }
 }
