@@ -18,7 +18,7 @@ use sfu_proto::{
     tap::{Batch, Body, records},
 };
 
-use peer::{Control, Peer, ROOM, payload, run_until};
+use peer::{Control, Peer, ROOM, connect_all, payload, run_until};
 
 mod peer;
 
@@ -47,7 +47,7 @@ fn exchange(publisher: &mut Peer, watchers: &mut [&mut Peer]) {
         publisher.publish(number);
         publisher.turn();
         watchers.iter_mut().for_each(|watcher| watcher.turn());
-        std::thread::sleep(std::time::Duration::from_micros(300));
+        std::thread::sleep(Duration::from_micros(300));
     }
     run_until(watchers, "all packets arrive", |watchers| {
         watchers.iter().all(|watcher| watcher.received.len() >= usize::from(PACKETS))
@@ -64,9 +64,7 @@ fn media_flows_between_udp_and_tcp_peers_and_a_cut_connection_is_told() {
     let mut publisher = Peer::join(&mut control, 1, to, false, true);
     let mut over_udp = Peer::join(&mut control, 2, to, false, false);
     let mut over_tcp = Peer::join(&mut control, 3, to, true, false);
-    run_until(&mut [&mut publisher, &mut over_udp, &mut over_tcp], "all connect", |peers| {
-        peers.iter().all(|peer| peer.is_connected())
-    });
+    connect_all(&mut control, &mut [&mut publisher, &mut over_udp, &mut over_tcp]);
     exchange(&mut publisher, &mut [&mut over_udp, &mut over_tcp]);
     assert_eq!(node.metrics().total("tcp_connections"), 1.0);
     assert_eq!(node.metrics().total("tcp_frames_dropped"), 0.0);
@@ -84,9 +82,7 @@ fn media_flows_from_a_tcp_publisher() {
     let to = worker(&node, Ipv4Addr::LOCALHOST.into());
     let mut publisher = Peer::join(&mut control, 1, to, true, true);
     let mut watcher = Peer::join(&mut control, 2, to, false, false);
-    run_until(&mut [&mut publisher, &mut watcher], "all connect", |peers| {
-        peers.iter().all(|peer| peer.is_connected())
-    });
+    connect_all(&mut control, &mut [&mut publisher, &mut watcher]);
     exchange(&mut publisher, &mut [&mut watcher]);
 }
 
@@ -96,9 +92,7 @@ fn a_burst_over_tcp_is_forwarded_whole() {
     let to = worker(&node, Ipv4Addr::LOCALHOST.into());
     let mut publisher = Peer::join(&mut control, 1, to, true, true);
     let mut watcher = Peer::join(&mut control, 2, to, true, false);
-    run_until(&mut [&mut publisher, &mut watcher], "all connect", |peers| {
-        peers.iter().all(|peer| peer.is_connected())
-    });
+    connect_all(&mut control, &mut [&mut publisher, &mut watcher]);
     // What gathers while a TCP connection stalls: more than a track's queue of fresh packets.
     const BURST: u16 = 3 * sfu_core::limits::FRESH_MAX as u16;
     (1..=BURST).for_each(|number| publisher.publish(number));
@@ -117,9 +111,7 @@ fn a_client_is_answered_from_the_address_that_it_chose() {
     let [first, second] = [announce[0], announce[1]].map(|ip| worker(&node, ip));
     let mut publisher = Peer::join(&mut control, 1, first, false, true);
     let mut watcher = Peer::join(&mut control, 2, second, false, false);
-    run_until(&mut [&mut publisher, &mut watcher], "all connect", |peers| {
-        peers.iter().all(|peer| peer.is_connected())
-    });
+    connect_all(&mut control, &mut [&mut publisher, &mut watcher]);
     exchange(&mut publisher, &mut [&mut watcher]);
 }
 
@@ -135,9 +127,7 @@ fn media_flows_between_ipv6_and_ipv4_peers() {
     let mut publisher = Peer::join(&mut control, 1, six, false, true);
     let mut watcher = Peer::join(&mut control, 2, four, false, false);
     let mut over_tcp = Peer::join(&mut control, 3, six, true, false);
-    run_until(&mut [&mut publisher, &mut watcher, &mut over_tcp], "all connect", |peers| {
-        peers.iter().all(|peer| peer.is_connected())
-    });
+    connect_all(&mut control, &mut [&mut publisher, &mut watcher, &mut over_tcp]);
     exchange(&mut publisher, &mut [&mut watcher, &mut over_tcp]);
 }
 
@@ -155,7 +145,7 @@ fn record(
     control.send(Command::OpenRoom { room: ROOM, sessions_max: 10 });
     let to = worker(&node, Ipv4Addr::LOCALHOST.into());
     let mut publisher = Peer::join(&mut control, 1, to, false, true);
-    run_until(&mut [&mut publisher], "connects", |peers| peers[0].is_connected());
+    connect_all(&mut control, &mut [&mut publisher]);
     let tap = Tap { recording: RecordingId::from_bits(5), tracks: vec![TrackId::from_bits(9)] };
     control.send(Command::SetTap { room: ROOM, tap: Some(tap) });
     // The order is obeyed when the track's own record has arrived or was lost.
