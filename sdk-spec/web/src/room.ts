@@ -270,8 +270,7 @@ export class Room extends Emitter<RoomEvents> {
    * Takes role and grants of a new token of the same room and handle over, without leaving.
    *
    * @param token - fetched with `refreshToken` when it is not given
-   * @throws {@link JoinRefusedError} when the token is refused, or there is none (`token_missing`);
-   * nothing changes
+   * @throws {@link JoinRefusedError} when it is refused or missing; nothing changes
    */
   async renew(token?: string): Promise<void> {
     const fresh = token ?? (await this.#options.refreshToken?.(this.id));
