@@ -100,6 +100,7 @@ fn refusal_remedy(refusal: ActionRefusal) -> &'static str {
         R::FloorTaken => "Release the floor first, or raise `floor_max`. Problem `action_refused`.",
         R::VersionMismatch => "Read the room and send its `ETag`. Problem `version_mismatch`.",
         R::Unavailable => "Try again in some seconds. Problem `unavailable`.",
+        R::QuotaExceeded => "Create fewer, or end rooms first. Problem `quota_exceeded`.",
     }
 }
 

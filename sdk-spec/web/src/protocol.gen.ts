@@ -118,7 +118,8 @@ export type ActionRefusal =
   | 'wrong_state'
   | 'floor_taken'
   | 'version_mismatch'
-  | 'unavailable';
+  | 'unavailable'
+  | 'quota_exceeded';
 
 /** What an action gave. */
 export interface ActionResult {
