@@ -346,7 +346,9 @@ impl Scene {
             control::Command::Sync { sessions } => {
                 assert!(sessions.into_iter().collect::<BTreeSet<_>>() == self.sessions);
             }
-            control::Command::SetMuted { .. } | control::Command::SetAudience { .. } => {}
+            control::Command::SetMuted { .. }
+            | control::Command::SetTap { .. }
+            | control::Command::SetAudience { .. } => {}
         }
     }
 

@@ -505,6 +505,7 @@ fn matters(command: &control::Command) -> bool {
         | C::SetMuted { .. }
         | C::SetPermissions { .. }
         | C::SetAudience { .. }
+        | C::SetTap { .. }
         | C::Sync { .. } => true,
         C::Offer { .. } | C::Want { .. } => false,
     }
