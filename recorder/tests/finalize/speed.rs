@@ -1,5 +1,7 @@
 //! How fast; run alone: `cargo test --release -p recorder --test finalize -- --ignored --nocapture speed`.
 
+#![allow(clippy::print_stdout, reason = "a measurement prints")]
+
 use std::time::Instant;
 
 use sfu_proto::{control::Source, sdp::Codec};

@@ -145,7 +145,7 @@ impl Sent {
                 report_us += self.reports_every_us;
                 let arrival = START + at_us + self.delay_us + 1_000;
                 let wall = (START + at_us + PUBLISHER_AHEAD) as u64;
-                let ntp = wall / 1_000_000 << 32 | (wall % 1_000_000 << 32) / 1_000_000;
+                let ntp = ((wall / 1_000_000) << 32) | (((wall % 1_000_000) << 32) / 1_000_000);
                 let timestamp = self.timestamp(*at_us);
                 let report = Body::Report { index: self.index, ntp, timestamp };
                 records.push((arrival, bytes(arrival, report)));
