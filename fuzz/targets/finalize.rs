@@ -42,7 +42,7 @@ impl Source for Tape<'_> {
 
     fn batches(
         &self,
-    ) -> Result<impl Iterator<Item = Result<Vec<u8>, Infallible>> + '_, Infallible> {
+    ) -> Result<impl Iterator<Item = Result<impl AsRef<[u8]>, Infallible>> + '_, Infallible> {
         Ok(std::iter::once(Ok(self.0.to_vec())))
     }
 }

@@ -44,7 +44,7 @@ pub trait Source {
     /// They cannot be read.
     fn batches(
         &self,
-    ) -> Result<impl Iterator<Item = Result<Vec<u8>, Self::Error>> + '_, Self::Error>;
+    ) -> Result<impl Iterator<Item = Result<impl AsRef<[u8]>, Self::Error>> + '_, Self::Error>;
 
     /// How many bytes of records there are, if that is known: for progress.
     fn bytes(&self) -> Option<u64> {
@@ -146,7 +146,8 @@ fn walk<S: Source>(
     let (mut walk, mut bytes) = (Walk::default(), 0u64);
     for batch in source.batches().map_err(refused)? {
         let batch = batch.map_err(refused)?;
-        walk.feed(&batch, visitor)?;
+        let batch = batch.as_ref();
+        walk.feed(batch, visitor)?;
         bytes += batch.len() as u64;
         done(bytes);
     }

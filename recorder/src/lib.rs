@@ -16,6 +16,7 @@ pub mod journal;
 pub mod key;
 pub mod limits;
 mod mux;
+pub mod recorded;
 pub mod seal;
 
 pub use digest::{Digest, DigestError};

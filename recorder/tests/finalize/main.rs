@@ -7,6 +7,7 @@ mod checks;
 mod codecs;
 mod hostile;
 mod media;
+mod sealed;
 mod speed;
 mod sync;
 mod tape;

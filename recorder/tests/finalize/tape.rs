@@ -194,7 +194,7 @@ impl Source for Tape {
 
     fn batches(
         &self,
-    ) -> Result<impl Iterator<Item = Result<Vec<u8>, Infallible>> + '_, Infallible> {
+    ) -> Result<impl Iterator<Item = Result<impl AsRef<[u8]>, Infallible>> + '_, Infallible> {
         Ok(self.0.iter().cloned().map(Ok))
     }
 
