@@ -238,3 +238,63 @@ fn events_read_back_as_they_were_written() {
     assert!(serde_json::from_str::<recorder::finalize::Events>(&json).unwrap() == events);
     assert!(json.contains("\"type\":\"track_began\""), "{json}");
 }
+
+/// Two temporal layers; of the upper one picture 21 is lost, and from 41 on it needs the base alone.
+/// The base goes on, and every picture that is kept decodes to what was encoded.
+#[test]
+fn a_loss_in_an_upper_temporal_layer_costs_that_layer_alone() {
+    let layers = "ts_number_layers=2:ts_target_bitrate=240,400:ts_rate_decimator=2,1:\
+                  ts_periodicity=2:ts_layer_id=0,1:ts_layering_mode=2";
+    let more = ["-error-resilient", "1", "-ts-parameters", layers];
+    let frames = media::video_of(Codec::Vp8, "160x120", 4, 300, &more);
+    let whole = make(&layered(&frames, None));
+    let holed = make(&layered(&frames, Some(21)));
+    let (all, kept) = (pictures(whole.file(0, 0)), pictures(holed.file(0, 0)));
+    assert_eq!((all.len(), kept.len()), (120, 110));
+    let wanted = (0..120).filter(|n| n % 2 == 0 || *n < 21 || *n >= 41);
+    assert_eq!(kept, wanted.map(|n| all[n].clone()).collect::<Vec<_>>());
+    assert_eq!(probe(holed.file(0, 0)).complaints, "");
+    assert_eq!(holed.track(0, 0).frames_left_out, 9, "23 to 39; of 21 nothing came");
+}
+
+/// Pictures in alternating temporal layers, but without the one numbered `lost`.
+fn layered(frames: &[Vec<u8>], lost: Option<usize>) -> Tape {
+    let mut records = vec![camera(Codec::Vp8).began()];
+    let mut seq = 0;
+    for (n, frame) in frames.iter().enumerate() {
+        let chunks: Vec<_> = frame.chunks(1_000).collect();
+        for (k, chunk) in chunks.iter().enumerate() {
+            seq += 1;
+            if lost == Some(n) {
+                continue;
+            }
+            // X, S; I L T; picture id of 15 bits; TL0PICIDX; TID and Y.
+            let (layer, sync) = ((n % 2) as u8, u8::from(n == 41));
+            let head = [if k == 0 { 0x90 } else { 0x80 }, 0xe0, 0x80, n as u8, (n / 2) as u8];
+            let payload = [&head[..], &[layer << 6 | sync << 5], chunk].concat();
+            let packet = sfu_proto::tap::Packet {
+                index: 0,
+                seq: sfu_proto::unit::SeqNo(seq),
+                timestamp: sfu_proto::unit::RtpTimestamp(n as u32 * 3_000),
+                marker: k + 1 == chunks.len(),
+                level: None,
+                descriptor: &[],
+                payload: &payload,
+            };
+            records.push(bytes(START + n as i64 * FRAME, Body::Packet(packet)));
+        }
+    }
+    Tape(vec![records.concat()])
+}
+
+/// A digest of each picture.
+fn pictures(file: &[u8]) -> Vec<String> {
+    let file = OnDisk::new(file);
+    let args =
+        ["-v", "error", "-i", file.path(), "-fps_mode", "passthrough", "-f", "framemd5", "-"];
+    let (text, complaints) = media::run("ffmpeg", &args);
+    assert_eq!(complaints, "");
+    let text = String::from_utf8(text).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| Some(line.rsplit(',').next()?.trim().to_owned())).collect()
+}

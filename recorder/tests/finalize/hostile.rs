@@ -1,7 +1,11 @@
 //! Whatever the records hold, finalizing ends, without a panic and with bounded files.
 
+use std::{cell::Cell, io};
+
 use proptest::prelude::*;
-use recorder::finalize::Request;
+use recorder::finalize::{
+    FileInfo, FinalizeError, MuxError, Request, Sinks, Source as Records, TrackResult, finalize,
+};
 use sfu_proto::{
     control::Source,
     id::{ParticipantId, TrackId},
@@ -12,7 +16,8 @@ use sfu_proto::{
 
 use crate::{
     codecs::{AV1, H264, VP9},
-    tape::{START, Tape, bytes, try_make},
+    media,
+    tape::{START, Sent, Shelf, Tape, bytes, try_make},
 };
 
 const CODECS: [Codec; 5] = [Codec::Opus, Codec::Vp8, VP9, H264, AV1];
@@ -141,8 +146,63 @@ proptest! {
 fn times_too_far_apart_are_refused() {
     let ended = |at| bytes(at, Body::Ended { index: 0 });
     let tape = Tape(vec![[ended(START), ended(START + 3 * 86_400_000_000)].concat()]);
-    assert!(matches!(
-        try_make(&tape, &Request::default()),
-        Err(recorder::finalize::FinalizeError::TooLong)
-    ));
+    assert!(matches!(try_make(&tape, &Request::default()), Err(FinalizeError::TooLong)));
+}
+
+/// Records that cannot be read, or are others the second time.
+struct Fickle {
+    tape: Tape,
+    passes: Cell<u32>,
+    fails: bool,
+}
+
+impl Records for Fickle {
+    type Error = io::Error;
+
+    fn batches(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<impl AsRef<[u8]>, io::Error>> + '_, io::Error> {
+        self.passes.set(self.passes.get() + 1);
+        let count = if self.passes.get() == 2 { 1 } else { usize::MAX };
+        let broken = (self.fails && self.passes.get() == 2)
+            .then(|| Err(io::Error::other("the disk is gone")));
+        Ok(self.tape.0.iter().take(count).map(Ok).chain(broken))
+    }
+}
+
+fn sounds() -> Tape {
+    let packets = media::audio(10);
+    Tape::of(&[Sent::new(0, Source::Microphone, Codec::Opus).play(0, 20_000, &packets)], vec![])
+}
+
+#[test]
+fn records_that_change_or_fail_between_the_passes_are_noticed() {
+    let request = Request { audio_as_webm: true, ..Request::default() };
+    let run = |fails| {
+        let source = Fickle { tape: sounds(), passes: Cell::new(0), fails };
+        finalize(&source, &mut Shelf::default(), &request, &mut |_| {}).map(|_| ())
+    };
+    assert!(matches!(run(false), Err(FinalizeError::File(MuxError::Changed))));
+    assert!(matches!(run(true), Err(FinalizeError::Source(_))));
+}
+
+/// Takes 1,000 bytes.
+struct Full;
+
+impl Sinks for Full {
+    type Sink = io::Cursor<[u8; 1_000]>;
+
+    fn open(&mut self, _: &FileInfo) -> io::Result<Self::Sink> {
+        Ok(io::Cursor::new([0; 1_000]))
+    }
+
+    fn close(&mut self, _: Self::Sink, _: &TrackResult) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_an_error() {
+    let result = finalize(&sounds(), &mut Full, &Request::default(), &mut |_| {});
+    assert!(matches!(result, Err(FinalizeError::File(MuxError::Write(_)))));
 }
