@@ -1,6 +1,6 @@
 //! A real disk that becomes full, in a mount namespace of its own; and figures of a real disk.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 #[path = "journal/place.rs"]
 mod place;

@@ -1,6 +1,6 @@
 //! A writer that is killed at any moment (SIGKILL) loses nothing that it was told is safe.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 #[path = "journal/place.rs"]
 mod place;

@@ -246,7 +246,7 @@ mod tests {
 
     fn ntp(us: i64) -> u64 {
         let (seconds, fraction) = (us as u64 / 1_000_000, us as u64 % 1_000_000);
-        seconds << 32 | (fraction << 32) / 1_000_000
+        (seconds << 32) | ((fraction << 32) / 1_000_000)
     }
 
     /// A moment `at_us` after the start, by a media clock that is `ppm` fast and begins at `base`.

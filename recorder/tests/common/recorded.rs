@@ -1,4 +1,5 @@
 //! A recording with its evidence in a folder, as a partner gets it, and stock tools to check it.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::{
     fs,
@@ -18,16 +19,16 @@ use recorder::{
 };
 use sfu_proto::id::{ParticipantId, RecordingId, RoomId, TrackId};
 
-pub const STARTED_MS: u64 = 1_760_000_000_000;
+pub(crate) const STARTED_MS: u64 = 1_760_000_000_000;
 
 /// A new pair of the `age` tool, by Debian's `age-keygen`.
-pub struct Identity {
-    pub text: String,
-    pub public: String,
+pub(crate) struct Identity {
+    pub(crate) text: String,
+    pub(crate) public: String,
 }
 
 impl Identity {
-    pub fn generate() -> Self {
+    pub(crate) fn generate() -> Self {
         let made = tool(&mut Command::new("age-keygen"));
         let text = String::from_utf8(made.stdout).unwrap();
         let public = text.split_once("public key: ").unwrap().1.lines().next().unwrap().to_owned();
@@ -36,7 +37,7 @@ impl Identity {
 }
 
 /// Runs a program that `.ci/setup` installs.
-pub fn tool(command: &mut Command) -> Output {
+pub(crate) fn tool(command: &mut Command) -> Output {
     let name = command.get_program().to_owned();
     command.output().unwrap_or_else(|error| {
         panic!("{} cannot be run ({error}): run .ci/setup", name.display());
@@ -44,16 +45,16 @@ pub fn tool(command: &mut Command) -> Output {
 }
 
 /// The folder of a recording, the keys that it was signed with and those that open it.
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// `<folder>/data`: keys; `<folder>/out`: the recording.
-    pub folder: PathBuf,
-    pub signers: Signers,
-    pub partner: Identity,
+    pub(crate) folder: PathBuf,
+    pub(crate) signers: Signers,
+    pub(crate) partner: Identity,
     /// Opens `masked.webm.age`, which the partner's identity does not.
-    pub second: Identity,
-    pub plain: Vec<(&'static str, Vec<u8>)>,
-    pub draft: Draft,
-    pub capture: Capture,
+    pub(crate) second: Identity,
+    pub(crate) plain: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) draft: Draft,
+    pub(crate) capture: Capture,
 }
 
 impl Drop for Recorded {
@@ -64,13 +65,13 @@ impl Drop for Recorded {
 
 impl Recorded {
     /// Some small artifacts, sealed, signed and written.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let recorded = Self::unsigned();
         recorded.write(&recorded.export().unwrap());
         recorded
     }
 
-    pub fn unsigned() -> Self {
+    pub(crate) fn unsigned() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let (id, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(format!("conclave-recorded-{id}-{count}"));
@@ -134,42 +135,42 @@ impl Recorded {
     }
 
     /// Our artifacts with the journals of another.
-    pub fn draft_with(&self, other: &Self) -> Draft {
+    pub(crate) fn draft_with(&self, other: &Self) -> Draft {
         Draft { journals: other.draft.journals.clone(), ..self.draft.clone() }
     }
 
-    pub fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.folder.join("out")
     }
 
-    pub fn signed_capture(&self) -> SignedCapture {
+    pub(crate) fn signed_capture(&self) -> SignedCapture {
         SignedCapture::sign(self.capture.clone(), self.signers.capture()).unwrap()
     }
 
-    pub fn export(&self) -> Result<Vec<(&'static str, Vec<u8>)>, ExportError> {
+    pub(crate) fn export(&self) -> Result<Vec<(&'static str, Vec<u8>)>, ExportError> {
         let keys = self.signers.published();
         let capture = self.signed_capture();
         let bundle = export(self.draft.clone(), &capture, &keys, self.signers.export())?;
         Ok(bundle.files.into_iter().map(|file| (file.name, file.bytes)).collect())
     }
 
-    pub fn write(&self, files: &[(&'static str, Vec<u8>)]) {
+    pub(crate) fn write(&self, files: &[(&'static str, Vec<u8>)]) {
         for (name, bytes) in files {
             fs::write(self.out().join(name), bytes).unwrap();
         }
     }
 
     /// The published keys, through their JSON.
-    pub fn keys(&self) -> KeySet {
+    pub(crate) fn keys(&self) -> KeySet {
         KeySet::parse(&fs::read_to_string(self.folder.join("data/keys.json")).unwrap()).unwrap()
     }
 
-    pub fn key(&self, role: Role) -> PublishedKey {
+    pub(crate) fn key(&self, role: Role) -> PublishedKey {
         self.keys().keys().iter().find(|key| key.role == Some(role)).unwrap().clone()
     }
 
     /// Writes the two public keys in PEM and the identity, and returns their paths.
-    pub fn trusted(&self) -> [PathBuf; 3] {
+    pub(crate) fn trusted(&self) -> [PathBuf; 3] {
         let texts = [
             ("capture.pem", self.key(Role::Capture).to_pem()),
             ("export.pem", self.key(Role::Export).to_pem()),
@@ -183,7 +184,7 @@ impl Recorded {
     }
 
     /// All files of the recording, relative.
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let names = fs::read_dir(self.out()).unwrap().map(|entry| entry.unwrap().file_name());
         let files = names.map(PathBuf::from).filter(|name| name != Path::new("hls"));
         let mut files: Vec<PathBuf> = files.collect();

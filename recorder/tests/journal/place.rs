@@ -19,23 +19,23 @@ use recorder::{
 };
 use sfu_proto::id::RecordingId;
 
-pub struct Place {
-    pub dir: PathBuf,
-    pub folder: Folder,
-    pub key: Arc<DataKey>,
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
+    pub(crate) folder: Folder,
+    pub(crate) key: Arc<DataKey>,
     /// The data key, to search for.
-    pub secret: [u8; 32],
+    pub(crate) secret: [u8; 32],
     capture: Arc<Ed25519KeyPair>,
     start: Moment,
 }
 
 /// Bytes that tell their number.
-pub fn batch(n: u64) -> Vec<u8> {
+pub(crate) fn batch(n: u64) -> Vec<u8> {
     n.to_le_bytes().repeat(8)
 }
 
 impl Place {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let mut secret = [0; 32];
         secret[..4].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
@@ -48,7 +48,7 @@ impl Place {
         place
     }
 
-    pub fn with_key(name: &str, key: Arc<DataKey>, seed: u8) -> Self {
+    pub(crate) fn with_key(name: &str, key: Arc<DataKey>, seed: u8) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir()
@@ -60,15 +60,15 @@ impl Place {
         Self { dir, folder, key, secret: [0; 32], capture, start: Moment::now() }
     }
 
-    pub fn capture_public(&self) -> [u8; 32] {
+    pub(crate) fn capture_public(&self) -> [u8; 32] {
         self.capture.public_key().as_ref().try_into().unwrap()
     }
 
-    pub fn writer(&self) -> Writer {
+    pub(crate) fn writer(&self) -> Writer {
         Writer::create(&self.folder, self.key.clone(), self.capture.clone(), self.start).unwrap()
     }
 
-    pub fn at(&self, passed: Duration) -> Moment {
+    pub(crate) fn at(&self, passed: Duration) -> Moment {
         let unix_ms = self.start.unix_ms + u64::try_from(passed.as_millis()).unwrap();
         Moment { at: self.start.at + passed, unix_ms }
     }
