@@ -13,7 +13,7 @@ use super::{
     result::{CodecName, GapKind, TrackResult},
     walk::{FileKey, Happening, Track},
 };
-use crate::limits::{EVENTS_MAX, SPEAKERS_MAX};
+use crate::limits::EVENTS_MAX;
 
 /// The version of the format. A reader of version 1 skips fields and events that it does not know.
 const VERSION: u32 = 1;
@@ -285,8 +285,8 @@ fn told(
                 Happening::Speakers(indexes) => {
                     let mut participants: Vec<_> =
                         indexes.iter().filter_map(|index| Some(of(*index)?.participant)).collect();
-                    participants.dedup();
-                    participants.truncate(SPEAKERS_MAX);
+                    let mut seen = BTreeSet::new();
+                    participants.retain(|participant| seen.insert(*participant));
                     What::Speakers { participants }
                 }
             };

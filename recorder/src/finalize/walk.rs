@@ -14,7 +14,7 @@ use super::FinalizeError;
 use crate::{
     align::{Moment, Unwrap},
     depacketize::{Breaks, Incoming, Stream, Unit},
-    limits::{FILES_MAX, RECORDING_US_MAX},
+    limits::{FILES_MAX, RECORDING_US_MAX, SPEAKERS_MAX},
     mux::MuxError,
 };
 
@@ -174,7 +174,7 @@ impl Walk {
             }
             Body::Lost { records } => self.lost(*records, visitor),
             Body::Speakers(indexes) => {
-                let what = Happening::Speakers(indexes.iter().collect());
+                let what = Happening::Speakers(indexes.iter().take(SPEAKERS_MAX).collect());
                 Ok(visitor.happened(what, self.now_us)?)
             }
         }
