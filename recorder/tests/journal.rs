@@ -10,7 +10,8 @@ use std::{fs, time::Duration};
 use place::{Place, batch};
 use proptest::prelude::*;
 use recorder::{
-    journal::{Ending, Entry, Flaw, OpenError, Reader, Replay, Structure},
+    finalize::Source as _,
+    journal::{Ending, Entry, OpenError, Reader, Replay, Stored, Structure},
     key::DataKey,
     limits::{JOURNAL_CHECKPOINT, JOURNAL_FLUSH},
 };
@@ -285,7 +286,37 @@ proptest! {
     }
 }
 
+/// What finalize and evidence take of a journal of two runs, one of them cut off.
 #[test]
-fn a_flaw_says_what_is_wrong() {
-    assert_eq!(Flaw::Tag.to_string(), "its tag is wrong");
+fn the_journal_is_a_source_and_gives_its_heads() {
+    let place = Place::new("source");
+    for closes in [false, true] {
+        let mut writer = place.writer();
+        writer.append(&batch(u64::from(closes))).unwrap();
+        writer.tick(place.at(JOURNAL_FLUSH)).unwrap();
+        if closes {
+            writer.close(place.at(JOURNAL_FLUSH)).unwrap();
+        }
+    }
+    let stored =
+        |give_up_unreadable| Stored { folder: &place.folder, key: &place.key, give_up_unreadable };
+    let source = stored(false);
+    assert!(source.bytes().unwrap() > 2 * batch(0).len() as u64);
+    for _ in 0..2 {
+        let all: Result<Vec<Vec<u8>>, _> = source.batches().unwrap().collect();
+        assert_eq!(all.unwrap(), [batch(0), batch(1)]);
+    }
+    let mut replay = Replay::of(&place.folder, &place.key).unwrap();
+    assert_eq!(replay.by_ref().count(), 2);
+    for (report, (number, path)) in replay.reports().iter().zip(place.folder.files().unwrap()) {
+        let head = report.found.as_ref().unwrap().journal_head();
+        let alone = Structure::read(&fs::read(path).unwrap()[..]).unwrap().unwrap();
+        assert_eq!((head.file, head.head.0), (number, alone.chain));
+        assert_eq!(head.chunks, alone.batches + alone.checkpoints);
+    }
+    // A directory opens like a file and cannot be read.
+    fs::create_dir(place.folder.path().join("00000003.journal")).unwrap();
+    let all: Vec<bool> = source.batches().unwrap().map(|one| one.is_ok()).collect();
+    assert_eq!(all, [true, true, false]);
+    assert_eq!(stored(true).batches().unwrap().filter(Result::is_ok).count(), 2);
 }

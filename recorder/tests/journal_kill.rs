@@ -14,9 +14,9 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::signature::Ed25519KeyPair;
 use place::{Place, batch};
 use recorder::{
+    evidence::SigningKey,
     journal::{Ending, Folder, Moment, Replay, Writer},
     key::DataKey,
     limits::JOURNAL_FLUSH,
@@ -102,7 +102,7 @@ fn child_that_is_killed() {
     let [folder, key, first] = child.lines().collect::<Vec<_>>().try_into().unwrap();
     let folder = Folder::open(Path::new(folder)).unwrap();
     let key = Arc::new(DataKey::from_file(Path::new(key)).unwrap());
-    let capture = Arc::new(Ed25519KeyPair::from_seed_unchecked(&[3; 32]).unwrap());
+    let capture = Arc::new(SigningKey::generate().unwrap());
     let mut now = Moment::now();
     let mut writer = Writer::create(&folder, key, capture, now).unwrap();
     let mut out = std::io::stdout().lock();

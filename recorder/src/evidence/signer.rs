@@ -13,6 +13,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -81,7 +82,7 @@ impl SigningKey {
     }
 
     /// For signatures of other parts of the recorder: the capture key signs checkpoints of journals.
-    pub const fn pair(&self) -> &Ed25519KeyPair {
+    pub(crate) const fn pair(&self) -> &Ed25519KeyPair {
         &self.pair
     }
 
@@ -107,7 +108,7 @@ fn public(pair: &Ed25519KeyPair) -> Option<[u8; 32]> {
 /// The signing keys of a node.
 pub struct Signers {
     folder: PathBuf,
-    capture: SigningKey,
+    capture: Arc<SigningKey>,
     export: SigningKey,
     history: Vec<PublishedKey>,
 }
@@ -121,7 +122,7 @@ impl Signers {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at(folder))?;
         let mut signers = Self {
             folder: folder.to_owned(),
-            capture: open_or_make(folder, Role::Capture)?,
+            capture: Arc::new(open_or_make(folder, Role::Capture)?),
             export: open_or_make(folder, Role::Export)?,
             history: read_history(&folder.join(HISTORY))?,
         };
@@ -129,8 +130,8 @@ impl Signers {
         Ok(signers)
     }
 
-    /// Signs what was captured.
-    pub const fn capture(&self) -> &SigningKey {
+    /// Signs what was captured. A journal that is being written keeps its key when it is rotated.
+    pub const fn capture(&self) -> &Arc<SigningKey> {
         &self.capture
     }
 
@@ -153,7 +154,7 @@ impl Signers {
         let old = OpenOptions::new().write(true).open(&path).map_err(at(&path))?;
         let new = make(&path)?;
         match role {
-            Role::Capture => self.capture = new,
+            Role::Capture => self.capture = Arc::new(new),
             Role::Export => self.export = new,
         }
         self.publish(now_ms)?;
@@ -163,7 +164,7 @@ impl Signers {
     /// Adds the keys to the history, and ends the use of others of their role.
     fn publish(&mut self, now_ms: u64) -> Result<(), SignerError> {
         let before = self.history.clone();
-        for (key, role) in [(&self.capture, Role::Capture), (&self.export, Role::Export)] {
+        for (key, role) in [(&*self.capture, Role::Capture), (&self.export, Role::Export)] {
             for other in self.history.iter_mut() {
                 if other.role == Some(role) && other.id != key.id && other.until_ms.is_none() {
                     other.until_ms = Some(now_ms);

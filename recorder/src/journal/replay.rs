@@ -16,7 +16,7 @@ use super::{
     frames::{Ending, Frames},
     reader::{Batch, Entry, OpenError, Reader},
 };
-use crate::key::DataKey;
+use crate::{digest::Digest, evidence::JournalHead, key::DataKey};
 
 /// What was found in one file.
 #[derive(Debug)]
@@ -34,6 +34,10 @@ pub struct FileFound {
     pub header: Header,
     /// How it ends.
     pub ending: Ending,
+    /// Good chunks of all kinds.
+    pub chunks: u64,
+    /// Chain head after the last of them.
+    pub head: [u8; 32],
     /// Chunks with tap records, with repeated ones.
     pub batches: u64,
     /// Bytes in them.
@@ -48,6 +52,14 @@ pub struct FileFound {
     pub checkpoint_gap_ms: u64,
     /// Whether it continues the file before; true for the first of a run.
     pub linked: bool,
+}
+
+impl FileFound {
+    /// What evidence says of the file.
+    #[must_use]
+    pub fn journal_head(&self) -> JournalHead {
+        JournalHead { file: self.header.file, chunks: self.chunks, head: Digest(self.head) }
+    }
 }
 
 /// Gives the batches of a recording in order, each once. When it has ended, [`Self::reports`] has all
@@ -203,12 +215,14 @@ impl Current {
 
     fn report(self, linked: bool) -> FileReport {
         let header = self.reader.header().clone();
-        let checkpoints = self.reader.checkpoints();
+        let (checkpoints, head) = (self.reader.checkpoints(), self.reader.head());
         let last_checkpoint = self.reader.last_checkpoint().cloned();
         let offset = super::format::HEADER_BYTES as u64;
         let ending = self.reader.into_ending().unwrap_or(Ending::Truncated { offset, rest: 0 });
         let found = FileFound {
             ending,
+            chunks: self.batches + checkpoints,
+            head,
             batches: self.batches,
             plain_bytes: self.plain_bytes,
             repeated: self.repeated,

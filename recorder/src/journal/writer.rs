@@ -12,7 +12,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::KeyPair as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     stats::Stats,
 };
 use crate::{
+    evidence::SigningKey,
     key::{DataKey, fill_random},
     limits::{
         JOURNAL_CHECKPOINT, JOURNAL_CHUNK_BYTES_MAX, JOURNAL_FILE_BYTES_MAX, JOURNAL_FILES_MAX,
@@ -73,7 +74,7 @@ pub enum WriteError {
 pub struct Writer {
     folder: Folder,
     key: Arc<DataKey>,
-    capture: Arc<Ed25519KeyPair>,
+    capture: Arc<SigningKey>,
     disk: Box<dyn Disk>,
     run: u64,
     next_file: u32,
@@ -101,7 +102,7 @@ impl Writer {
     pub fn create(
         folder: &Folder,
         key: Arc<DataKey>,
-        capture: Arc<Ed25519KeyPair>,
+        capture: Arc<SigningKey>,
         now: Moment,
     ) -> Result<Self, WriteError> {
         Self::on(Box::new(SystemDisk), folder, key, capture, now)
@@ -111,7 +112,7 @@ impl Writer {
         disk: Box<dyn Disk>,
         folder: &Folder,
         key: Arc<DataKey>,
-        capture: Arc<Ed25519KeyPair>,
+        capture: Arc<SigningKey>,
         now: Moment,
     ) -> Result<Self, WriteError> {
         let last = folder.files().map_err(|error| match error {
@@ -283,7 +284,7 @@ impl Writer {
         let mut salt = [0; 16];
         fill_random(&mut salt);
         let mut capture_key = [0; 32];
-        capture_key.copy_from_slice(self.capture.public_key().as_ref());
+        capture_key.copy_from_slice(self.capture.pair().public_key().as_ref());
         let header = Header {
             file: number,
             recording: self.folder.recording(),
@@ -322,7 +323,7 @@ impl Writer {
             _ => {
                 let place =
                     Checkpoint::at(&file.header, file.seq, kind, file.chain, self.now.unix_ms);
-                signed = place.sign(&self.capture).body();
+                signed = place.sign(self.capture.pair()).body();
                 &signed
             }
         };

@@ -14,6 +14,7 @@ use std::{
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use recorder::{
+    evidence::SigningKey,
     journal::{Folder, Moment, Writer},
     key::DataKey,
 };
@@ -23,9 +24,11 @@ pub(crate) struct Place {
     pub(crate) dir: PathBuf,
     pub(crate) folder: Folder,
     pub(crate) key: Arc<DataKey>,
+    /// Of the capture key.
+    public: [u8; 32],
     /// The data key, to search for.
     pub(crate) secret: [u8; 32],
-    capture: Arc<Ed25519KeyPair>,
+    capture: Arc<SigningKey>,
     start: Moment,
 }
 
@@ -56,12 +59,14 @@ impl Place {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).unwrap();
         let folder = Folder::create(&dir, RecordingId::from_bits(77)).unwrap();
-        let capture = Arc::new(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap());
-        Self { dir, folder, key, secret: [0; 32], capture, start: Moment::now() }
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        let public = pair.public_key().as_ref().try_into().unwrap();
+        let capture = Arc::new(SigningKey::try_from(pair).unwrap());
+        Self { dir, folder, key, public, secret: [0; 32], capture, start: Moment::now() }
     }
 
     pub(crate) fn capture_public(&self) -> [u8; 32] {
-        self.capture.public_key().as_ref().try_into().unwrap()
+        self.public
     }
 
     pub(crate) fn writer(&self) -> Writer {

@@ -4,8 +4,8 @@
 
 use std::{fs, sync::Arc, time::SystemTime};
 
-use aws_lc_rs::signature::Ed25519KeyPair;
 use recorder::{
+    evidence::SigningKey,
     journal::{Moment, Writer},
     key::WrappedKeys,
     limits::JOURNAL_FLUSH,
@@ -34,7 +34,7 @@ impl Data {
         let now = SystemTime::now();
         let wraps = WrappedKeys::wrap(recording, &key, &[], Some(&epochs), now).unwrap();
         folder.write_keys(&wraps).unwrap();
-        let capture = Arc::new(Ed25519KeyPair::from_seed_unchecked(&[6; 32]).unwrap());
+        let capture = Arc::new(SigningKey::generate().unwrap());
         let mut bytes = Vec::new();
         Record { time_us: 1_000_000, body: Body::Ended { index: 1 } }.write(&mut bytes);
         Record { time_us: 3_500_000, body: Body::Lost { records: 7 } }.write(&mut bytes);

@@ -87,7 +87,7 @@ struct Place {
     dir: PathBuf,
     folder: Folder,
     key: Arc<DataKey>,
-    capture: Arc<Ed25519KeyPair>,
+    capture: Arc<SigningKey>,
     start: Moment,
 }
 
@@ -103,7 +103,7 @@ impl Place {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).unwrap();
         let folder = Folder::create(&dir, RecordingId::from_bits(11)).unwrap();
-        let capture = Arc::new(Ed25519KeyPair::from_seed_unchecked(&[3; 32]).unwrap());
+        let capture = Arc::new(SigningKey::generate().unwrap());
         Self { dir, folder, key: Arc::new(DataKey::generate()), capture, start: Moment::now() }
     }
 
@@ -328,7 +328,7 @@ fn a_signature_by_another_key_than_the_headers_is_refused() {
     let place = Place::new();
     let mut writer = place.writer(&[]).unwrap();
     writer.append(&[0; 100]).unwrap();
-    writer.capture = Arc::new(Ed25519KeyPair::from_seed_unchecked(&[4; 32]).unwrap());
+    writer.capture = Arc::new(SigningKey::generate().unwrap());
     writer.close(place.at(JOURNAL_FLUSH)).unwrap();
     let mut replay = Replay::of(&place.folder, &place.key).unwrap();
     assert_eq!(replay.by_ref().count(), 1);
