@@ -2,8 +2,8 @@
 
 use std::{fs, sync::Arc};
 
-use aws_lc_rs::signature::Ed25519KeyPair;
 use recorder::{
+    evidence::SigningKey,
     finalize::{Request, finalize},
     journal::{Folder, Moment, Writer},
     key::DataKey,
@@ -29,7 +29,7 @@ fn a_journal_gives_the_files_that_its_records_give() {
     fs::create_dir_all(&parent).unwrap();
     let folder = Folder::create(&parent, RecordingId::from_bits(9)).unwrap();
     let key = Arc::new(DataKey::generate());
-    let capture = Arc::new(Ed25519KeyPair::generate().unwrap());
+    let capture = Arc::new(SigningKey::generate().unwrap());
     let mut writer = Writer::create(&folder, key.clone(), capture, Moment::now()).unwrap();
     for batch in &tape.0 {
         writer.append(batch).unwrap();
