@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Export and verify audit logs: who changed what.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Look into recordings on this machine's disk.
+    /// Look into recordings on a disk, and verify those that were delivered.
     #[command(subcommand)]
     Recording(RecordingCommand),
     /// Check usage against the event log.

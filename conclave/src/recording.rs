@@ -1,6 +1,7 @@
-//! `conclave recording`: look into recordings on this machine's disk.
+//! `conclave recording`: look into recordings on a disk, and verify those that were delivered.
 
 mod inspect;
+mod verify;
 
 use std::{
     path::{Path, PathBuf},
@@ -23,6 +24,30 @@ pub(crate) enum RecordingCommand {
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
     },
+    /// Verify a recording that was delivered: signatures, digests, and with an identity also what is
+    /// inside. Works offline and keeps nothing. Exit code 1 when something is wrong.
+    Verify {
+        /// Folder of the recording: the one with manifest.json.
+        folder: PathBuf,
+        /// Public keys that you trust: keys.json or PEM, not from that folder. Repeat it for more;
+        /// a capture key and an export key are needed.
+        #[arg(long, value_name = "FILE", required = true)]
+        key: Vec<PathBuf>,
+        /// Identity of age that opens the artifacts.
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+    },
+    /// Verify a deletion receipt, as the API or a webhook gave it. Exit code 1 when it is wrong.
+    Receipt {
+        /// JSON with receipt, key and signature.
+        file: PathBuf,
+        /// Public keys that you trust: keys.json or PEM. Repeat it for more.
+        #[arg(long, value_name = "FILE", required = true)]
+        key: Vec<PathBuf>,
+        /// Folder of the recording that it should be of.
+        #[arg(long, value_name = "FOLDER")]
+        of: Option<PathBuf>,
+    },
 }
 
 /// Runs a `conclave recording` command.
@@ -34,5 +59,9 @@ pub(crate) fn run(command: &RecordingCommand, data: Option<&Path>) -> anyhow::Re
         RecordingCommand::Inspect { path, key_file } => {
             inspect::run(path, key_file.as_deref(), data)
         }
+        RecordingCommand::Verify { folder, key, identity } => {
+            verify::recording(folder, key, identity.as_deref())
+        }
+        RecordingCommand::Receipt { file, key, of } => verify::receipt(file, key, of.as_deref()),
     }
 }
