@@ -99,7 +99,8 @@ fn a_receipt_verifies_and_is_of_its_recording_only() {
     fs::write(&file, serde_json::to_vec(&signed).unwrap()).unwrap();
     let keys = recorded.folder.join("data/keys.json");
     let check: [&Path; 4] = ["receipt".as_ref(), &file, "--key".as_ref(), &keys];
-    let of = |recorded: &Recorded| conclave(&[&check[..], &["--of".as_ref(), &recorded.out()]].concat());
+    let of =
+        |recorded: &Recorded| conclave(&[&check[..], &["--of".as_ref(), &recorded.out()]].concat());
     let (code, told) = of(&recorded);
     assert!(code == 0 && told.contains("verified by the provider's checksum"), "{told}");
     assert!(!told.contains('\u{1b}'));

@@ -26,9 +26,7 @@ pub use capture::{
 };
 pub use export::{Bundle, Draft, EvidenceFile, ExportError, export};
 pub use keys::{Jwk, Jwks, KeyId, KeySet, KeySetError, PublishedKey, Role};
-pub use manifest::{
-    Artifact, ArtifactKind, Gap, Handle, MANIFEST_FILE, MANIFEST_SIGNATURE_FILE, Manifest, SrFit,
-};
+pub use manifest::{Artifact, ArtifactKind, MANIFEST_FILE, MANIFEST_SIGNATURE_FILE, Manifest};
 pub use name::{ArtifactName, ArtifactNameError};
 pub use receipt::{Delivery, KeyFate, PurgeReason, Receipt, ReceiptError, SignedReceipt, Verified};
 pub use signer::{SignerError, Signers, SigningKey};

@@ -49,7 +49,11 @@ pub(super) fn recording(
 ///
 /// # Errors
 /// When a file cannot be read.
-pub(super) fn receipt(file: &Path, keys: &[PathBuf], of: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(super) fn receipt(
+    file: &Path,
+    keys: &[PathBuf],
+    of: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let keys = read_keys(keys)?;
     let signed = SignedReceipt::parse(&read(file, RECEIPT_BYTES_MAX)?);
     let mut out = io::stdout().lock();

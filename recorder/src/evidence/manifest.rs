@@ -1,10 +1,17 @@
 //! The manifest: everything that is known of a recording, in one signed text.
 
 use serde::{Deserialize, Serialize};
-use sfu_proto::id::{ParticipantId, RecordingId, RoomId, TrackId};
+use sfu_proto::{
+    control::Source,
+    id::{ParticipantId, RecordingId, RoomId, TrackId},
+};
 
-use super::{ArtifactName, JournalHead, KeyId, Software};
-use crate::{digest::Digest, seal::Fingerprint, seal::Sealed};
+use super::{ArtifactName, ArtifactNameError, JournalHead, KeyId, Software};
+use crate::{
+    digest::Digest,
+    finalize::{CodecName, Gap, Handle, SenderFit, TrackResult},
+    seal::{Fingerprint, Sealed},
+};
 
 /// Its name in a recording.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -13,11 +20,6 @@ pub const MANIFEST_SIGNATURE_FILE: &str = "manifest.json.sig";
 /// What a signed text says it is.
 pub(crate) const TYPE: &str = "conclave.recording.manifest";
 pub(crate) const VERSION: u32 = 1;
-
-/// What a partner calls a participant. It may mean a person, so it is never shown in logs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Handle(pub String);
 
 /// A recording, as the partner gets it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -63,12 +65,15 @@ pub struct Artifact {
     pub kind: ArtifactKind,
     /// Media type of the plaintext, such as `video/webm`.
     pub media_type: String,
-    /// Codec, such as `opus`; none when it is no media or has several.
+    /// Codec; none when it is no media or has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub codec: Option<String>,
+    pub codec: Option<CodecName>,
     /// The track, when it holds one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track: Option<TrackId>,
+    /// What the track shows or carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Whose track it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub participant: Option<ParticipantId>,
@@ -85,22 +90,19 @@ pub struct Artifact {
     pub plain_sha256: Digest,
     /// Merkle root of the plaintext (RFC 9162 section 2.1.1).
     pub merkle_root: Digest,
-    /// First moment, ms since the recording started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_ms: Option<u64>,
-    /// Last moment, ms since the recording started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end_ms: Option<u64>,
     /// Where the file's own time 0 is, ms since the recording started. A player that puts all tracks
     /// at their offsets has them in step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offset_ms: Option<f64>,
+    pub offset_ms: Option<u64>,
+    /// How long it is, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
     /// Times without media.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
-    /// How the publisher's clock ran against the node's.
+    /// What sender reports told of the publisher's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sr_fit: Option<SrFit>,
+    pub sr_fit: Option<SenderFit>,
     /// Who can open it.
     pub recipients: Vec<Fingerprint>,
 }
@@ -125,26 +127,6 @@ pub enum ArtifactKind {
     Journal,
 }
 
-/// A time without media.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    /// From, ms since the recording started.
-    pub start_ms: u64,
-    /// To, ms since the recording started.
-    pub end_ms: u64,
-    /// Why, in the words of `events.json`: `muted`, `lost`, ….
-    pub reason: String,
-}
-
-/// The line through a track's sender reports.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SrFit {
-    /// How much faster the media clock ran than the node's, parts per million.
-    pub ppm: f64,
-    /// Distance of the publisher's clock from the node's, ms.
-    pub offset_ms: f64,
-}
-
 impl Artifact {
     /// An artifact of which only what sealing tells is known.
     pub fn new(
@@ -160,6 +142,7 @@ impl Artifact {
             media_type: media_type.to_owned(),
             codec: None,
             track: None,
+            source: None,
             participant: None,
             handle: None,
             bytes: sealed.bytes,
@@ -167,13 +150,39 @@ impl Artifact {
             plain_bytes: sealed.plain_bytes,
             plain_sha256: sealed.plain_sha256,
             merkle_root: sealed.merkle_root,
-            start_ms: None,
-            end_ms: None,
             offset_ms: None,
+            duration_ms: None,
             gaps: Vec::new(),
             sr_fit: None,
             recipients,
         }
+    }
+
+    /// The sealed file of a track.
+    ///
+    /// # Errors
+    /// When the file's name is none of an artifact.
+    pub fn of_track(
+        result: &TrackResult,
+        handle: Option<Handle>,
+        sealed: &Sealed,
+        recipients: Vec<Fingerprint>,
+    ) -> Result<Self, ArtifactNameError> {
+        let file = &result.file;
+        let is_video = matches!(file.source, Source::Camera | Source::Screen);
+        let (name, media) = (format!("{}.age", file.name), file.container.media_type(is_video));
+        Ok(Self {
+            codec: Some(file.codec),
+            track: Some(file.track),
+            source: Some(file.source),
+            participant: Some(file.participant),
+            handle,
+            offset_ms: Some(result.offset_ms),
+            duration_ms: Some(result.duration_ms),
+            gaps: result.gaps.clone(),
+            sr_fit: result.sr_fit,
+            ..Self::new(name.parse()?, ArtifactKind::Track, media, sealed, recipients)
+        })
     }
 }
 

@@ -14,12 +14,16 @@ use std::{
 use recorder::{
     Digest,
     evidence::{
-        Artifact, ArtifactKind, Capture, Draft, Ended, ExportError, Gap, Handle, JournalHead,
-        KeySet, PublishedKey, Role, SignedCapture, Signers, Software, SrFit, export,
+        Artifact, Capture, Draft, Ended, ExportError, JournalHead, KeySet, PublishedKey, Role,
+        SignedCapture, Signers, Software, export,
     },
-    seal::{Recipients, seal},
+    finalize::{CodecName, Container, FileInfo, Gap, GapKind, Handle, SenderFit, TrackResult},
+    seal::{Recipients, Sealed, seal},
 };
-use sfu_proto::id::{ParticipantId, RecordingId, RoomId, TrackId};
+use sfu_proto::{
+    control::Source,
+    id::{ParticipantId, RecordingId, RoomId, TrackId},
+};
 
 pub(crate) const STARTED_MS: u64 = 1_760_000_000_000;
 
@@ -122,17 +126,10 @@ impl Recorded {
             let to = Recipients::parse(&[&to.public]).unwrap();
             let file = fs::File::create(self.out().join(name)).unwrap();
             let sealed = seal(&plain[..], file, &to).unwrap();
-            let name = name.parse().unwrap();
-            let kind = ArtifactKind::Track;
-            let mut artifact = Artifact::new(name, kind, "video/webm", &sealed, to.fingerprints());
-            artifact.codec = Some("vp8".to_owned());
-            artifact.track = Some(TrackId::from_bits(1));
-            artifact.participant = Some(ParticipantId::from_bits(2));
-            artifact.handle = Some(Handle("u-17".to_owned()));
-            artifact.offset_ms = Some(12.5);
-            artifact.gaps = vec![Gap { start_ms: 5, end_ms: 9, reason: "muted".to_owned() }];
-            artifact.sr_fit = Some(SrFit { ppm: -3.25, offset_ms: 0.1 });
-            self.draft.artifacts.push(artifact);
+            let handle = Some(Handle("u-17".to_owned()));
+            let result = result(name, &sealed);
+            let artifact = Artifact::of_track(&result, handle, &sealed, to.fingerprints());
+            self.draft.artifacts.push(artifact.unwrap());
         }
     }
 
@@ -193,6 +190,30 @@ impl Recorded {
         files.push(PathBuf::from_str("hls/0001.m4s.age").unwrap());
         files.sort();
         files
+    }
+}
+
+fn result(name: &str, sealed: &Sealed) -> TrackResult {
+    TrackResult {
+        file: FileInfo {
+            name: name.strip_suffix(".age").unwrap().to_owned(),
+            track: TrackId::from_bits(1),
+            participant: ParticipantId::from_bits(2),
+            source: Source::Camera,
+            part: 0,
+            codec: CodecName::Vp8,
+            container: Container::Webm,
+        },
+        offset_ms: 12,
+        duration_ms: 5000,
+        bytes: sealed.plain_bytes,
+        frames: 150,
+        frames_left_out: 0,
+        key_frames: 1,
+        resolutions: Vec::new(),
+        gaps: vec![Gap { from_ms: 5, to_ms: 9, kind: GapKind::Muted }],
+        gaps_left_out: 0,
+        sr_fit: Some(SenderFit { ppm: Some(-3.25), reports: 7 }),
     }
 }
 
