@@ -84,6 +84,7 @@ fn a_receipt_verifies_and_is_of_its_recording_only() {
         room: recorded.draft.room,
         reason: PurgeReason::Delivered,
         purged_at_ms: recorded.draft.created_at_ms,
+        signed_at_ms: recorded.draft.created_at_ms + 30_000,
         keys: KeyFate::NeverKept,
         manifest_sha256: Some(Digest::of(&manifest)),
         artifacts: recorded.draft.artifacts.iter().map(Into::into).collect(),

@@ -14,5 +14,6 @@ mod sealer;
 
 pub use merkle::{SEGMENT_BYTES, merkle_root};
 pub use open::{Identities, IdentityError, OpenError, Opened, open};
+pub(crate) use recipients::is_weak;
 pub use recipients::{Fingerprint, RecipientError, Recipients};
 pub use sealer::{SealError, Sealed, Sealer, seal};

@@ -203,14 +203,14 @@ fn a_key_out_of_use_is_noticed() {
         KeySet::try_from(&keys).unwrap()
     };
     let created = recorded.draft.created_at_ms;
-    let ended = recorded.capture.ended_at_ms;
+    let signed = recorded.capture.signed_at_ms;
     for (role, from, until, good) in [
         (Role::Export, 0, Some(created), true),
         (Role::Export, 0, Some(created - 1), false),
         (Role::Export, created + 1, None, false),
-        (Role::Capture, 0, Some(ended), true),
-        (Role::Capture, 0, Some(ended - 1), false),
-        (Role::Capture, ended + 1, None, false),
+        (Role::Capture, 0, Some(signed), true),
+        (Role::Capture, 0, Some(signed - 1), false),
+        (Role::Capture, signed + 1, None, false),
     ] {
         let report = verify(&recorded.out(), &keys(role, from, until), None);
         assert_eq!(report.is_good(), good, "{role:?} {from} {until:?}");

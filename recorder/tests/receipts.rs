@@ -24,6 +24,7 @@ fn receipt(recorded: &Recorded) -> Receipt {
         room: recorded.draft.room,
         reason: PurgeReason::Delivered,
         purged_at_ms: recorded.draft.created_at_ms + 20_000,
+        signed_at_ms: recorded.draft.created_at_ms + 30_000,
         keys: KeyFate::Destroyed { epochs: vec!["2026-11-22T02".to_owned()] },
         manifest_sha256: Some(Digest::of(&manifest)),
         artifacts: recorded.draft.artifacts.iter().map(Into::into).collect(),

@@ -30,6 +30,8 @@ pub struct Receipt {
     pub reason: PurgeReason,
     /// When the last of it was gone here, ms since 1970.
     pub purged_at_ms: u64,
+    /// When this was signed, ms since 1970.
+    pub signed_at_ms: u64,
     /// What became of the keys.
     pub keys: KeyFate,
     /// SHA-256 of `manifest.json`; none when it did not come to a manifest.
@@ -151,7 +153,7 @@ pub enum ReceiptError {
     #[error("it names another key than the one that signed it, {0}")]
     OtherKey(KeyId),
     /// Signed with a key that was not in use then.
-    #[error("key {0} was not in use when the recording was purged")]
+    #[error("key {0} was not in use when it was signed")]
     Retired(KeyId),
     /// Signed, but of another type or version.
     #[error("it is no receipt of a known version")]
@@ -198,7 +200,7 @@ impl SignedReceipt {
         if said.key != key.id || self.key != key.id {
             return Err(ReceiptError::OtherKey(key.id.clone()));
         }
-        if !key.is_in_use(said.receipt.purged_at_ms) {
+        if !key.is_in_use(said.receipt.signed_at_ms) {
             return Err(ReceiptError::Retired(key.id.clone()));
         }
         Ok(said.receipt)

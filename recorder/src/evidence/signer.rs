@@ -170,8 +170,10 @@ impl Signers {
                     other.until_ms = Some(now_ms);
                 }
             }
-            if !self.history.iter().any(|known| known.id == key.id) {
-                self.history.push(key.published(role, now_ms));
+            match self.history.iter_mut().find(|known| known.id == key.id) {
+                // The clock was set back since the key was made: it is in use already.
+                Some(known) => known.from_ms = known.from_ms.min(now_ms),
+                None => self.history.push(key.published(role, now_ms)),
             }
         }
         if self.history == before {
@@ -321,6 +323,15 @@ mod tests {
         let old = keys.keys().iter().find(|key| &key.id == first.capture().id()).unwrap();
         assert_eq!(old.until_ms, Some(7));
         assert_eq!(keys.keys().len(), 3);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_key_unusable() {
+        let folder = folder("clock");
+        drop(Signers::open(&folder, 900).unwrap());
+        let keys = Signers::open(&folder, 100).unwrap().published();
+        assert!(keys.keys().iter().all(|key| key.is_in_use(100) && key.is_in_use(900)));
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -144,7 +144,9 @@ fn verify_capture(folder: &Folder, manifest: &Manifest, keys: &KeySet, report: &
                 && capture.started_at_ms == manifest.started_at_ms
                 && capture.ended_at_ms == manifest.ended_at_ms
                 && key.id == manifest.capture_key;
-            if same {
+            if !key.is_in_use(capture.signed_at_ms) {
+                report.wrong(CAPTURE_FILE, format!("key {} was not in use then", key.id));
+            } else if same {
                 report.good(CAPTURE_FILE, format!("signed by capture key {}", key.id));
             } else {
                 report.wrong(CAPTURE_FILE, "is not the capture that the manifest is about");

@@ -24,6 +24,9 @@ pub enum PartnerError {
     /// Caller: too many recipients.
     #[error("more than {RECIPIENTS_MAX} recipients")]
     TooMany,
+    /// Caller: a recipient of which everybody knows the secret.
+    #[error("a recipient is no key that a key generator makes")]
+    Weak,
     /// Us: age refused what it may not refuse.
     #[error("age: {0}")]
     Wrap(io::Error),
@@ -39,6 +42,9 @@ pub enum PartnerError {
 pub fn wrap(key: &DataKey, recipients: &[Recipient]) -> Result<String, PartnerError> {
     if recipients.len() > RECIPIENTS_MAX {
         return Err(PartnerError::TooMany);
+    }
+    if recipients.iter().any(is_weak) {
+        return Err(PartnerError::Weak);
     }
     let all = recipients.iter().map(|one| one as &dyn age::Recipient);
     let encryptor = Encryptor::with_recipients(all).map_err(|_| PartnerError::Nobody)?;
@@ -123,6 +129,15 @@ mod tests {
         assert!(matches!(wrap(&key, &many), Err(PartnerError::TooMany)));
         let most = wrap(&key, &many[1..]).unwrap();
         assert!(most.len() <= PARTNER_WRAP_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_recipient_that_everybody_can_open_is_refused() {
+        // The point 0 of Curve25519 (RFC 7748 section 6.1).
+        let zeros = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z";
+        let weak: Recipient = zeros.parse().unwrap();
+        let good = Identity::generate().to_public();
+        assert!(matches!(wrap(&DataKey::generate(), &[good, weak]), Err(PartnerError::Weak)));
     }
 
     /// What a partner does, with Debian's `age` (`.ci/setup` installs it).

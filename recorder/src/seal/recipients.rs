@@ -134,8 +134,13 @@ fn parse_one(text: &str, at: usize) -> Result<Recipient, RecipientError> {
         return Err(RecipientError::Malformed(at));
     }
     let recipient = Recipient::from_str(text).map_err(|_| RecipientError::Malformed(at))?;
-    let point = point(digits).ok_or(RecipientError::Malformed(at))?;
-    if is_contributory(&point) { Ok(recipient) } else { Err(RecipientError::Weak(at)) }
+    if is_weak(&recipient) { Err(RecipientError::Weak(at)) } else { Ok(recipient) }
+}
+
+/// What is sealed to it is open to all (RFC 7748 section 6.1); the `age` crate panics on it.
+pub(crate) fn is_weak(recipient: &Recipient) -> bool {
+    let text = recipient.to_string();
+    !text.strip_prefix(PREFIX).and_then(point).is_some_and(|point| is_contributory(&point))
 }
 
 /// The text holds a secret key of any common kind.
@@ -159,8 +164,7 @@ fn point(digits: &str) -> Option<[u8; 32]> {
     bytes.try_into().ok()
 }
 
-/// Agreement with the point does not give the same secret to all (RFC 7748 section 6.1). The `age`
-/// crate panics on such a point, so it is refused here.
+/// Agreement with the point does not give the same secret to all.
 fn is_contributory(point: &[u8; 32]) -> bool {
     let random = SystemRandom::new();
     let Ok(ours) = EphemeralPrivateKey::generate(&X25519, &random) else { return false };

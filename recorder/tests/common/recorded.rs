@@ -96,6 +96,7 @@ impl Recorded {
             started_at_ms: STARTED_MS,
             ended_at_ms: STARTED_MS + 60_000,
             ended: Ended::Closed,
+            signed_at_ms: STARTED_MS + 61_000,
             journals: journals.clone(),
             software: software.clone(),
         };
