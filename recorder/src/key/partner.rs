@@ -43,7 +43,7 @@ pub fn wrap(key: &DataKey, recipients: &[Recipient]) -> Result<String, PartnerEr
     if recipients.len() > RECIPIENTS_MAX {
         return Err(PartnerError::TooMany);
     }
-    if recipients.iter().any(is_weak) {
+    if recipients.iter().any(crate::seal::is_weak) {
         return Err(PartnerError::Weak);
     }
     let all = recipients.iter().map(|one| one as &dyn age::Recipient);
