@@ -16,12 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use common::servers::{self, AZURE_KEY, Folder, Server, Ssh, free_port};
 use egress::{Dialer, Guard, Rules};
-use recorder::storage::{
-    Cap, Expected, Key, Probe, Step, Storages, Store, StoreError, Target, Upload, Verified,
+use recorder::{
+    Digest,
+    storage::{
+        Cap, Expected, Key, Probe, Step, Storages, Store, StoreError, Target, Upload, Verified,
+    },
 };
 use serde_json::{Value, json};
 
@@ -138,8 +140,7 @@ fn bytes(length: usize) -> Bytes {
 }
 
 fn expected(data: &[u8]) -> Expected {
-    let digest = digest::digest(&digest::SHA256, data);
-    Expected { bytes: data.len() as u64, sha256: digest.as_ref().try_into().unwrap() }
+    Expected { bytes: data.len() as u64, sha256: Digest::of(data) }
 }
 
 fn key(text: &str) -> Key {
@@ -183,7 +184,7 @@ async fn what_was_pushed_is_there() {
         for (name, data) in [("a/large.age", &large), ("a/small.age", &small)] {
             let upload = sent(&store, name, data).await;
             let verified = store.verify(&upload, expected(data)).await;
-            let level = if kind == "s3" { Verified::Provider } else { Verified::ReadBack };
+            let level = if kind == "s3" { Verified::ProviderChecksum } else { Verified::ReadBack };
             assert_eq!(verified, Ok(level), "{kind} {name}");
             // A process that did not see the bytes go by reads them back.
             let verified = store.verify(&restored(&upload), expected(data)).await;

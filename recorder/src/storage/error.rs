@@ -26,7 +26,8 @@ pub struct Code(String);
 impl Code {
     /// `None` for what is no such word.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let plain = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        let plain =
+            (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
         plain.then(|| Self(text.to_owned()))
     }
 

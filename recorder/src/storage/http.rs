@@ -21,9 +21,11 @@ use tokio::task::JoinHandle;
 use super::{
     cap::{Cap, Paced, Progress},
     error::{Answer, Code, StoreError},
-    upload::Sha256,
 };
-use crate::limits::{ANSWER_BYTES_MAX, ANSWER_HEAD_BYTES, ANSWER_HEADERS_MAX, STALL};
+use crate::{
+    digest::Hasher,
+    limits::{ANSWER_BYTES_MAX, ANSWER_HEAD_BYTES, ANSWER_HEADERS_MAX, STALL},
+};
 
 /// The way out for one project.
 #[derive(Clone)]
@@ -115,7 +117,7 @@ impl Http {
     pub(super) async fn digest(
         &self,
         request: Request<Bytes>,
-        into: &mut aws_lc_rs::digest::Context,
+        into: &mut Hasher,
     ) -> Result<u64, StoreError> {
         let mut received = self.send(request).await?;
         if !received.status.is_success() {
@@ -263,11 +265,6 @@ pub(super) fn rebuilt<T>(status: StatusCode, headers: HeaderMap, body: T) -> Res
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// Digest of what was read.
-pub(super) fn finished(context: &aws_lc_rs::digest::Context) -> Sha256 {
-    super::upload::array(&context.clone().finish())
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use nix::{
     errno::Errno,
@@ -25,7 +24,7 @@ use super::{
     template::Key,
     upload::{Upload, Way},
 };
-use crate::limits::PUSH_SLICE_BYTES;
+use crate::{digest::Hasher, limits::PUSH_SLICE_BYTES};
 
 /// The folder.
 pub(super) struct Local {
@@ -150,8 +149,7 @@ impl Backend for Local {
 
     async fn size(&self, key: &Key) -> Result<Option<u64>, StoreError> {
         let name = key.to_string();
-        let size =
-            move |folder: &Path| Ok(open(folder, &name, OFlag::O_RDONLY)?.metadata()?.len());
+        let size = move |folder: &Path| Ok(open(folder, &name, OFlag::O_RDONLY)?.metadata()?.len());
         match self.run(size).await {
             Ok(size) => Ok(Some(size)),
             Err(StoreError::Missing) => Ok(None),
@@ -159,7 +157,7 @@ impl Backend for Local {
         }
     }
 
-    async fn read(&self, key: &Key, into: &mut digest::Context) -> Result<u64, StoreError> {
+    async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError> {
         let (name, mut running) = (key.to_string(), into.clone());
         let read = move |folder: &Path| {
             let mut file = open(folder, &name, OFlag::O_RDONLY)?;

@@ -26,9 +26,7 @@ mod webdav;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use self::http::Http;
 pub use self::{
@@ -38,8 +36,11 @@ pub use self::{
     schedule::delay,
     target::{Azure, Gcs, Local, Put, S3, Secret, Sftp, Target, TargetError, Webdav},
     template::{Key, Template, TemplateError, Values},
-    upload::{Part, Sha256, Upload, Way},
+    upload::{Part, Upload, Way},
 };
+
+pub use crate::evidence::Verified;
+use crate::{Digest, digest::Hasher};
 
 /// One kind of storage. Each call may be repeated.
 #[async_trait]
@@ -61,7 +62,7 @@ trait Backend: Send + Sync {
         Ok(None)
     }
     /// Reads an object; its length.
-    async fn read(&self, key: &Key, into: &mut digest::Context) -> Result<u64, StoreError>;
+    async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError>;
     /// Deletes an object.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 }
@@ -80,17 +81,7 @@ pub struct Expected {
     /// Its length.
     pub bytes: u64,
     /// Of all its bytes.
-    pub sha256: Sha256,
-}
-
-/// How it is known that the storage has what was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verified {
-    /// The storage computed and told a SHA-256 (V2).
-    Provider,
-    /// All of it was read back and compared (V3).
-    ReadBack,
+    pub sha256: Digest,
 }
 
 /// A storage, opened.
@@ -201,7 +192,9 @@ impl Store {
         if digest.is_some() {
             let size = self.backend.size(upload.key());
             match self.backend.checksum(upload).await? {
-                Some(true) if size.await? == Some(is.bytes) => return Ok(Verified::Provider),
+                Some(true) if size.await? == Some(is.bytes) => {
+                    return Ok(Verified::ProviderChecksum);
+                }
                 Some(_) => return Err(StoreError::Checksum),
                 None => {}
             }
@@ -210,12 +203,12 @@ impl Store {
     }
 
     async fn read_back(&self, upload: &Upload, is: Expected) -> Result<Verified, StoreError> {
-        let mut running = digest::Context::new(&digest::SHA256);
+        let mut running = Hasher::new();
         let mut length = 0;
         for name in upload.names() {
             length += self.backend.read(&name, &mut running).await?;
         }
-        if length != is.bytes || http::finished(&running) != is.sha256 {
+        if length != is.bytes || running.finish() != is.sha256 {
             return Err(StoreError::Checksum);
         }
         Ok(Verified::ReadBack)

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -25,8 +24,10 @@ use super::{
     http::{Http, request},
     target::{Azure, Gcs, S3},
     template::Key,
-    upload::{Sha256, Upload, Way},
+    upload::{Upload, Way},
 };
+
+use crate::{Digest, digest::Hasher};
 
 /// A client of one of them.
 pub(super) struct Objects {
@@ -103,13 +104,7 @@ impl Objects {
             builder = builder.with_config(object_store::azure::AzureConfigKey::SasKey, sas);
         }
         let store = Arc::new(builder.build().map_err(|_| UNUSABLE)?);
-        Ok(Self {
-            parts: store.clone(),
-            store,
-            prefix: target.prefix.clone(),
-            http,
-            asked: None,
-        })
+        Ok(Self { parts: store.clone(), store, prefix: target.prefix.clone(), http, asked: None })
     }
 
     pub(super) fn gcs(target: &Gcs, http: Http) -> Result<Self, StoreError> {
@@ -119,13 +114,7 @@ impl Objects {
             .with_retry(no_retries())
             .with_http_connector(Connector(http.clone()));
         let store = Arc::new(builder.build().map_err(|_| UNUSABLE)?);
-        Ok(Self {
-            parts: store.clone(),
-            store,
-            prefix: target.prefix.clone(),
-            http,
-            asked: None,
-        })
+        Ok(Self { parts: store.clone(), store, prefix: target.prefix.clone(), http, asked: None })
     }
 
     fn path(&self, key: &Key) -> Result<Path, StoreError> {
@@ -211,7 +200,7 @@ impl Backend for Objects {
         Ok(told.and_then(|told| matches(told, upload)))
     }
 
-    async fn read(&self, key: &Key, into: &mut digest::Context) -> Result<u64, StoreError> {
+    async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError> {
         let path = self.path(key)?;
         let mut length = 0;
         let read = async {
@@ -252,13 +241,14 @@ impl Asked {
 /// Compares what S3 says: the digest of a whole object, or that of its parts' digests and their
 /// number. `None` when it says something else.
 fn matches(told: &str, upload: &Upload) -> Option<bool> {
-    let read = |text: &str| -> Option<Sha256> { STANDARD.decode(text).ok()?.try_into().ok() };
+    let read =
+        |text: &str| -> Option<Digest> { STANDARD.decode(text).ok()?.try_into().ok().map(Digest) };
     match (told.split_once('-'), &upload.parts[..]) {
         (None, [part]) => Some(read(told)? == part.sha256),
         (None, _) => Some(read(told)? == upload.digest()?),
         (Some((told, count)), parts) => {
-            let all: Vec<u8> = parts.iter().flat_map(|part| part.sha256).collect();
-            let same = read(told)? == super::upload::sha256(&all);
+            let all: Vec<u8> = parts.iter().flat_map(|part| part.sha256.0).collect();
+            let same = read(told)? == Digest::of(&all);
             Some(same && count.parse() == Ok(parts.len()))
         }
     }

@@ -3,12 +3,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Blame, Expected, Store,
-    error::StoreError,
-    template::Key,
-    upload::sha256,
-};
+use super::{Blame, Expected, Store, error::StoreError, template::Key};
+
+use crate::Digest;
 
 /// How one of the steps went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +60,7 @@ impl<T> From<Result<T, StoreError>> for Step {
 
 pub(super) async fn test_push(store: &Store) -> Probe {
     let (text, skipped) = (Bytes::from_static(b"conclave: a test, to be deleted\n"), Step::Skipped);
-    let is = Expected { bytes: text.len() as u64, sha256: sha256(&text) };
+    let is = Expected { bytes: text.len() as u64, sha256: Digest::of(&text) };
     let key = match Key::parse("conclave-test") {
         Ok(key) => key,
         Err(_) => return Probe { write: skipped.clone(), read: skipped.clone(), delete: skipped },

@@ -2,7 +2,6 @@
 //! decides what else it allows: reading back is tried at the test push.
 
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use hyper::Method;
 
@@ -14,6 +13,8 @@ use super::{
     template::Key,
     upload::{Upload, Way},
 };
+
+use crate::digest::Hasher;
 
 /// Such a URL.
 pub(super) struct Put {
@@ -71,7 +72,7 @@ impl Backend for Put {
 
     /// Only reading tells: a presigned GET allows no HEAD.
     async fn size(&self, key: &Key) -> Result<Option<u64>, StoreError> {
-        let mut unused = digest::Context::new(&digest::SHA256);
+        let mut unused = Hasher::new();
         match self.read(key, &mut unused).await {
             Ok(length) => Ok(Some(length)),
             Err(StoreError::Missing) => Ok(None),
@@ -79,7 +80,7 @@ impl Backend for Put {
         }
     }
 
-    async fn read(&self, key: &Key, into: &mut digest::Context) -> Result<u64, StoreError> {
+    async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError> {
         let request = request(Method::GET, &filled(&self.read_url, key))?;
         self.http.digest(request, into).await.map_err(unread)
     }

@@ -20,10 +20,7 @@ mod tests {
     #[test]
     fn delays_double_to_an_hour_and_differ() {
         let full: Vec<u64> = (0..16).map(|attempt| delay(attempt, 0).as_secs()).collect();
-        assert_eq!(
-            full,
-            [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600, 3600]
-        );
+        assert_eq!(full, [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600, 3600]);
         for attempt in [1, 5, 20, u32::MAX] {
             let least = delay(attempt, 1023);
             assert!(least < delay(attempt, 0) && least >= delay(attempt, 0) * 3 / 4);

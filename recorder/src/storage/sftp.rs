@@ -3,7 +3,6 @@
 mod session;
 
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use russh::keys::PrivateKey;
 
@@ -16,6 +15,8 @@ use super::{
     template::Key,
     upload::{Upload, Way},
 };
+
+use crate::digest::Hasher;
 
 /// A server with SSH.
 pub(super) struct Sftp {
@@ -104,7 +105,7 @@ impl Backend for Sftp {
         self.open().await?.size(&self.path(key)).await
     }
 
-    async fn read(&self, key: &Key, into: &mut digest::Context) -> Result<u64, StoreError> {
+    async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError> {
         let session = self.open().await?;
         session.read(&self.path(key), into, &self.http.cap).await
     }

@@ -248,10 +248,9 @@ impl Target {
                 ("secret", Some(&s3.secret)),
                 ("session_token", s3.session_token.as_ref()),
             ]),
-            Self::Azure(azure) => given(vec![
-                ("access_key", azure.access_key.as_ref()),
-                ("sas", azure.sas.as_ref()),
-            ]),
+            Self::Azure(azure) => {
+                given(vec![("access_key", azure.access_key.as_ref()), ("sas", azure.sas.as_ref())])
+            }
             Self::Gcs(gcs) => vec![("service_account", &gcs.service_account)],
             Self::Sftp(sftp) => {
                 given(vec![("key", sftp.key.as_ref()), ("password", sftp.password.as_ref())])
@@ -269,7 +268,8 @@ impl Target {
         for (name, secret) in self.secrets() {
             let text = secret.expose();
             let lines = matches!(name, "service_account" | "key" | "password");
-            let fits = |b: u8| b.is_ascii_graphic() || (lines && (b >= b' ' || b"\r\n\t".contains(&b)));
+            let fits =
+                |b: u8| b.is_ascii_graphic() || (lines && (b >= b' ' || b"\r\n\t".contains(&b)));
             if text.is_empty() || text.len() > SECRET_BYTES_MAX || !text.bytes().all(fits) {
                 return Err(TargetError::Text(name));
             }
@@ -286,9 +286,7 @@ impl Target {
     }
 }
 
-fn given<'s>(
-    all: Vec<(&'static str, Option<&'s Secret>)>,
-) -> Vec<(&'static str, &'s Secret)> {
+fn given<'s>(all: Vec<(&'static str, Option<&'s Secret>)>) -> Vec<(&'static str, &'s Secret)> {
     all.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect()
 }
 

@@ -171,7 +171,13 @@ impl Template {
         if !has(Piece::Recording) || template.pieces.last() != Some(&Piece::Artifact) {
             return Err(TemplateError::Unique);
         }
-        template.key(&Values { project: "p", room: "r", recording: "c", artifact: "a", began_ms: 0 })?;
+        template.key(&Values {
+            project: "p",
+            room: "r",
+            recording: "c",
+            artifact: "a",
+            began_ms: 0,
+        })?;
         Ok(template)
     }
 
@@ -278,15 +284,21 @@ mod tests {
     fn templates_are_filled_with_ids() {
         let key = |text: &str| Template::parse(text).unwrap().key(&VALUES).unwrap().0;
         assert_eq!(key("{project}/{room}/{recording}/{artifact}"), "pj_1/rm_2/rc_3/tr_4.webm.age");
-        assert_eq!(key("in/day={date}/{recording}-{artifact}"), "in/day=2026-11-21/rc_3-tr_4.webm.age");
+        assert_eq!(
+            key("in/day={date}/{recording}-{artifact}"),
+            "in/day=2026-11-21/rc_3-tr_4.webm.age"
+        );
         assert_eq!(Template::parse(&Template::default().text).unwrap(), Template::default());
     }
 
     #[test]
     fn dates_are_civil() {
-        for (days, text) in
-            [(0, "1970-01-01"), (11_016, "2000-02-29"), (19_782, "2024-02-29"), (47_541, "2100-03-01")]
-        {
+        for (days, text) in [
+            (0, "1970-01-01"),
+            (11_016, "2000-02-29"),
+            (19_782, "2024-02-29"),
+            (47_541, "2100-03-01"),
+        ] {
             assert_eq!(date(days * 86_400_000), text);
         }
         date(u64::MAX);

@@ -1,14 +1,14 @@
 //! How far an upload is: plain data that the caller keeps after each part, so that a new process
 //! goes on where the old one stopped.
 
-use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use super::{error::StoreError, template::Key};
-use crate::limits::{PART_BYTES, PARTS_MAX};
-
-/// SHA-256.
-pub type Sha256 = [u8; 32];
+use crate::{
+    Digest,
+    digest::Hasher,
+    limits::{PART_BYTES, PARTS_MAX},
+};
 
 /// How a storage takes something that is larger than a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,7 @@ pub struct Part {
     /// What the storage calls it.
     pub(super) id: String,
     /// Of its bytes.
-    #[serde(with = "hex32")]
-    pub(super) sha256: Sha256,
+    pub(super) sha256: Digest,
 }
 
 /// An upload under way or done.
@@ -53,7 +52,7 @@ pub struct Upload {
     pub(super) is_done: bool,
     /// Digest of all bytes, while one process has seen them all.
     #[serde(skip)]
-    running: Option<digest::Context>,
+    running: Option<Hasher>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -77,7 +76,7 @@ impl Upload {
             parts: Vec::new(),
             offset: 0,
             is_done: false,
-            running: Some(digest::Context::new(&digest::SHA256)),
+            running: Some(Hasher::new()),
         })
     }
 
@@ -160,16 +159,16 @@ impl Upload {
         if let Some(running) = &mut self.running {
             running.update(data);
         }
-        self.parts.push(Part { id, sha256: sha256(data) });
+        self.parts.push(Part { id, sha256: Digest::of(data) });
         self.offset += data.len() as u64;
     }
 
     /// Digest of all that was handed over, if this process has seen it all.
-    pub(super) fn digest(&self) -> Option<Sha256> {
+    pub(super) fn digest(&self) -> Option<Digest> {
         if let (Way::Whole, [part]) = (self.way, &self.parts[..]) {
             return Some(part.sha256);
         }
-        self.running.clone().map(|running| array(&running.finish()))
+        self.running.clone().map(Hasher::finish)
     }
 }
 
@@ -182,37 +181,6 @@ fn part_bytes(bytes: u64) -> Result<u64, StoreError> {
         return Err(StoreError::Parts("the file is too large"));
     }
     Ok(part)
-}
-
-pub(super) fn sha256(data: &[u8]) -> Sha256 {
-    array(&digest::digest(&digest::SHA256, data))
-}
-
-pub(super) fn array(digest: &digest::Digest) -> Sha256 {
-    let mut array = [0; 32];
-    array.copy_from_slice(digest.as_ref());
-    array
-}
-
-mod hex32 {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        to.serialize_str(&hex)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
-        let text = String::deserialize(from)?;
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(D::Error::custom("64 hexadecimal digits"));
-        }
-        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(D::Error::custom)?;
-        }
-        Ok(bytes)
-    }
 }
 
 #[cfg(test)]
@@ -262,7 +230,7 @@ mod tests {
         let mut upload = upload(None);
         let part = vec![7; usize::try_from(PART_BYTES).unwrap()];
         upload.on_part(String::from("x"), &part);
-        assert_eq!(upload.digest(), Some(sha256(&part)));
+        assert_eq!(upload.digest(), Some(Digest::of(&part)));
         let text = serde_json::to_string(&upload).unwrap();
         let mut read: Upload = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), text);

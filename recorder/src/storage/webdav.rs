@@ -2,7 +2,6 @@
 //! be resumed, so that larger files stay in pieces.
 
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hyper::{
@@ -18,6 +17,8 @@ use super::{
     template::Key,
     upload::{Upload, Way},
 };
+
+use crate::digest::Hasher;
 
 /// A server with WebDAV.
 pub(super) struct Webdav {
@@ -140,7 +141,7 @@ impl Backend for Webdav {
         }
     }
 
-    async fn read(&self, key: &Key, into: &mut digest::Context) -> Result<u64, StoreError> {
+    async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError> {
         self.http.digest(self.request(Method::GET, key.as_str())?, into).await
     }
 

@@ -102,7 +102,8 @@ pub fn moto(strict: bool) -> Server {
 /// Azure Blob Storage.
 pub fn azurite() -> Server {
     let port = free_port();
-    let main = program(&root().join("recorder/tests/azurite/node_modules/azurite/dist/src/blob/main.js"));
+    let main =
+        program(&root().join("recorder/tests/azurite/node_modules/azurite/dist/src/blob/main.js"));
     let mut command = Command::new("node");
     command.arg(main).args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
     command.args(["--inMemoryPersistence", "--disableTelemetry", "--silent"]);
@@ -120,8 +121,9 @@ pub const AZURE_KEY: &str =
 fn make_container(port: u16) -> String {
     use aws_lc_rs::hmac;
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let date = Command::new("date").args(["-u", "+%a, %d %b %Y %H:%M:%S GMT"]);
-    let date = String::from_utf8(in_c_locale(date).output().unwrap().stdout).unwrap();
+    let mut date = Command::new("date");
+    date.env("LC_ALL", "C").args(["-u", "+%a, %d %b %Y %H:%M:%S GMT"]);
+    let date = String::from_utf8(date.output().unwrap().stdout).unwrap();
     let (date, account) = (date.trim(), "devstoreaccount1");
     let signed = format!(
         "PUT\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:2021-08-06\n\
@@ -133,11 +135,6 @@ fn make_container(port: u16) -> String {
     let headers =
         [("x-ms-date", date), ("x-ms-version", "2021-08-06"), ("authorization", &authorization)];
     http(port, "PUT", &format!("/{account}/container?restype=container"), &headers, b"")
-}
-
-fn in_c_locale(mut command: Command) -> Command {
-    command.env("LC_ALL", "C");
-    command
 }
 
 /// What a client of an SSH server needs to know.
@@ -210,13 +207,7 @@ pub fn wsgidav(port: u16, folder: &Path) -> Server {
 }
 
 /// A request of the test's own; the answer as text.
-pub fn http(
-    port: u16,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> String {
+pub fn http(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
     use std::io::Read as _;
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

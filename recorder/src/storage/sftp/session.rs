@@ -3,7 +3,6 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use russh::{
@@ -18,6 +17,7 @@ use tokio::time::timeout;
 
 use super::private_key;
 use crate::{
+    digest::Hasher,
     limits::{SFTP_BLOCK_BYTES, SFTP_BLOCKS_MAX, STALL},
     storage::{
         cap::Cap,
@@ -152,7 +152,7 @@ impl Session {
     pub(super) async fn read(
         &self,
         path: &str,
-        into: &mut digest::Context,
+        into: &mut Hasher,
         cap: &Cap,
     ) -> Result<u64, StoreError> {
         let size = self.size(path).await?.ok_or(StoreError::Missing)?;
