@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common {
-    pub mod servers;
+    pub(crate) mod servers;
 }
 
 use std::{
@@ -68,7 +68,8 @@ fn azure(port: u16) -> Value {
 /// Google's XML interface is S3's as far as uploads go: moto takes it, tokens aside.
 fn gcs(port: u16) -> Value {
     let account = json!({ "gcs_base_url": format!("http://127.0.0.1:{port}"),
-        "disable_oauth": true, "client_email": "CANARY", "private_key": "CANARY" });
+        "disable_oauth": true, "client_email": "CANARY", "private_key": "CANARY",
+        "private_key_id": "CANARY" });
     json!({ "type": "gcs", "bucket": "bucket", "prefix": "gcs",
         "service_account": account.to_string() })
 }
@@ -184,12 +185,13 @@ async fn what_was_pushed_is_there() {
         for (name, data) in [("a/large.age", &large), ("a/small.age", &small)] {
             let upload = sent(&store, name, data).await;
             let verified = store.verify(&upload, expected(data)).await;
-            let level = if kind == "s3" { Verified::ProviderChecksum } else { Verified::ReadBack };
+            // moto tells the checksum of a multipart upload, and not that of a single PUT.
+            let is_told = kind == "s3" && name == "a/large.age";
+            let level = if is_told { Verified::ProviderChecksum } else { Verified::ReadBack };
             assert_eq!(verified, Ok(level), "{kind} {name}");
             // A process that did not see the bytes go by reads them back.
             let verified = store.verify(&restored(&upload), expected(data)).await;
-            let level = if name == "a/small.age" { level } else { Verified::ReadBack };
-            assert_eq!(verified, Ok(level), "{kind} {name}");
+            assert_eq!(verified, Ok(Verified::ReadBack), "{kind} {name}");
             let folder = match kind {
                 "sftp" => WORLD.ssh_folder.0.join("in"),
                 "webdav" => WORLD.webdav_folder.0.join("files"),
@@ -257,15 +259,16 @@ async fn half_an_upload_is_taken_back() {
         store.abort(&upload).await.unwrap_or_else(|error| panic!("{kind}, again: {error}"));
         assert_eq!(store.head(&key("half.age")).await, Ok(None), "{kind}");
         // What goes on with it is told so, where anything was taken back.
-        let due = data.slice(16 * MIB..32 * MIB);
-        let next = store.put_part(&mut upload, due).await;
-        match kind {
-            "s3" | "gcs" | "sftp" | "local" => {
-                let error = next.unwrap_err();
-                assert!(error.is_restart() && !error.is_blocking(), "{kind}: {error}");
+        let error = match kind {
+            // moto breaks down at a part of an upload that it does not know.
+            "s3" | "gcs" => store.finish(&mut upload).await.unwrap_err(),
+            "sftp" | "local" => {
+                let due = data.slice(16 * MIB..32 * MIB);
+                store.put_part(&mut upload, due).await.unwrap_err()
             }
-            _ => next.unwrap(),
-        }
+            _ => continue,
+        };
+        assert!(error.is_restart() && !error.is_blocking(), "{kind}: {error}");
     }
     let uploads = servers::http(WORLD.moto.port, "GET", "/bucket?uploads", &[], b"");
     assert!(uploads.contains("ListMultipartUploadsResult"), "{uploads}");
@@ -366,9 +369,9 @@ async fn a_storage_that_was_down_gets_the_rest() {
     let folders = [Folder::new("down-ssh"), Folder::new("down-dav")];
     let ports = [free_port(), free_port()];
     let data = bytes(33 * MIB);
-    let mut ssh = Some(servers::sshd(ports[0], &folders[0].0));
-    let mut dav = Some(servers::wsgidav(ports[1], &folders[1].0));
-    let jsons = [sftp(ssh.as_ref().unwrap(), &folders[0].0), webdav(ports[1])];
+    let ssh = servers::sshd(ports[0], &folders[0].0);
+    let dav = servers::wsgidav(ports[1], &folders[1].0);
+    let jsons = [sftp(&ssh, &folders[0].0), webdav(ports[1])];
     let mut uploads = Vec::new();
     for json in &jsons {
         let store = open(json);
@@ -376,7 +379,7 @@ async fn a_storage_that_was_down_gets_the_rest() {
         send(&store, &mut upload, &data, 1).await;
         uploads.push(upload);
     }
-    (ssh, dav) = (None, None);
+    drop((ssh, dav));
     for (json, upload) in jsons.iter().zip(&mut uploads) {
         for _ in 0..2 {
             let due = data.slice(16 * MIB..32 * MIB);
@@ -384,8 +387,8 @@ async fn a_storage_that_was_down_gets_the_rest() {
             assert_eq!((error.word(), error.is_blocking()), ("unreachable", false));
         }
     }
-    ssh.replace(servers::sshd(ports[0], &folders[0].0));
-    dav.replace(servers::wsgidav(ports[1], &folders[1].0));
+    let _ssh = servers::sshd(ports[0], &folders[0].0);
+    let _dav = servers::wsgidav(ports[1], &folders[1].0);
     for (json, upload) in jsons.iter().zip(&mut uploads) {
         let store = open(json);
         send(&store, upload, &data, usize::MAX).await;

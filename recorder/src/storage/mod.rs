@@ -57,9 +57,9 @@ trait Backend: Send + Sync {
     async fn abort(&self, upload: &Upload) -> Result<(), StoreError>;
     /// Bytes of an object; `None` without it.
     async fn size(&self, key: &Key) -> Result<Option<u64>, StoreError>;
-    /// Whether the storage's own checksum is that of what was sent; `None` when it tells none.
-    async fn checksum(&self, _upload: &Upload) -> Result<Option<bool>, StoreError> {
-        Ok(None)
+    /// Whether the storage tells a checksum of its own, and it is that of what was sent.
+    async fn is_proven(&self, _upload: &Upload) -> Result<bool, StoreError> {
+        Ok(false)
     }
     /// Reads an object; its length.
     async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError>;
@@ -188,16 +188,13 @@ impl Store {
             return Err(StoreError::Parts("not the announced bytes"));
         }
         // The storage's checksum proves what was sent; that it was the artifact is known only to
-        // the process that has seen all of it go by.
-        if digest.is_some() {
-            let size = self.backend.size(upload.key());
-            match self.backend.checksum(upload).await? {
-                Some(true) if size.await? == Some(is.bytes) => {
-                    return Ok(Verified::ProviderChecksum);
-                }
-                Some(_) => return Err(StoreError::Checksum),
-                None => {}
-            }
+        // the process that has seen all of it go by. One that does not fit proves nothing: servers
+        // differ in what they call the checksum of parts.
+        if digest.is_some()
+            && self.backend.is_proven(upload).await?
+            && self.backend.size(upload.key()).await? == Some(is.bytes)
+        {
+            return Ok(Verified::ProviderChecksum);
         }
         self.read_back(upload, is).await
     }

@@ -192,12 +192,12 @@ impl Backend for Objects {
         }
     }
 
-    async fn checksum(&self, upload: &Upload) -> Result<Option<bool>, StoreError> {
-        let Some(asked) = &self.asked else { return Ok(None) };
+    async fn is_proven(&self, upload: &Upload) -> Result<bool, StoreError> {
+        let Some(asked) = &self.asked else { return Ok(false) };
         let name = upload.key().below(self.prefix.as_ref());
         let headers = asked.head(&name, &self.http).await?;
         let told = headers.get("x-amz-checksum-sha256").and_then(|told| told.to_str().ok());
-        Ok(told.and_then(|told| matches(told, upload)))
+        Ok(told.is_some_and(|told| proves(told, upload)))
     }
 
     async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError> {
@@ -238,18 +238,50 @@ impl Asked {
     }
 }
 
-/// Compares what S3 says: the digest of a whole object, or that of its parts' digests and their
-/// number. `None` when it says something else.
-fn matches(told: &str, upload: &Upload) -> Option<bool> {
-    let read =
-        |text: &str| -> Option<Digest> { STANDARD.decode(text).ok()?.try_into().ok().map(Digest) };
-    match (told.split_once('-'), &upload.parts[..]) {
-        (None, [part]) => Some(read(told)? == part.sha256),
-        (None, _) => Some(read(told)? == upload.digest()?),
-        (Some((told, count)), parts) => {
-            let all: Vec<u8> = parts.iter().flat_map(|part| part.sha256.0).collect();
-            let same = read(told)? == Digest::of(&all);
-            Some(same && count.parse() == Ok(parts.len()))
+/// Whether what S3 says is the digest of the whole object, or that of its parts' digests, with their
+/// number behind it or, as some do, without.
+fn proves(told: &str, upload: &Upload) -> bool {
+    let (told, count) = told.split_once('-').map_or((told, None), |(a, b)| (a, Some(b)));
+    let told: Option<[u8; 32]> = STANDARD.decode(told).ok().and_then(|told| told.try_into().ok());
+    let Some(told) = told.map(Digest) else { return false };
+    let all: Vec<u8> = upload.parts.iter().flat_map(|part| part.sha256.0).collect();
+    match count {
+        Some(count) => count.parse() == Ok(upload.parts.len()) && told == Digest::of(&all),
+        None => Some(told) == upload.digest() || told == Digest::of(&all),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn only_a_checksum_of_what_was_sent_proves_anything() {
+        let key = Key::parse("a").unwrap();
+        let mut upload = Upload::new(&key, None, Way::Multipart).unwrap();
+        let part = vec![7; 16 * 1024 * 1024];
+        upload.on_part(String::new(), &part);
+        upload.on_part(String::new(), b"end");
+        let whole = Digest::of(&[&part[..], b"end"].concat());
+        let parts = Digest::of(&[Digest::of(&part).0, Digest::of(b"end").0].concat());
+        let told = |digest: Digest, end: &str| STANDARD.encode(digest.0) + end;
+        for good in [told(whole, ""), told(parts, "-2"), told(parts, "")] {
+            assert!(proves(&good, &upload), "{good}");
+        }
+        let other = Digest::of(b"other");
+        for bad in [
+            told(other, ""),
+            told(other, "-2"),
+            told(parts, "-3"),
+            told(parts, "-"),
+            told(whole, "-2"),
+            String::new(),
+            String::from("AAAA"),
+            String::from("-"),
+        ] {
+            assert!(!proves(&bad, &upload), "{bad}");
         }
     }
 }

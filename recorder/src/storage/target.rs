@@ -330,7 +330,7 @@ impl Gcs {
             serde_json::from_str(self.service_account.expose());
         let account = account.map_err(|_| TargetError::ServiceAccount)?;
         let has = |name| account.get(name).is_some_and(serde_json::Value::is_string);
-        if !has("client_email") || !has("private_key") {
+        if !["client_email", "private_key", "private_key_id"].into_iter().all(has) {
             return Err(TargetError::ServiceAccount);
         }
         text("bucket", &self.bucket, is_name)
@@ -394,7 +394,7 @@ mod tests {
             r#"{"type":"s3","region":"eu-1","bucket":"b","prefix":"in/x","access_key":"CANARY1","secret":"CANARY2","session_token":"CANARY3"}"#,
             r#"{"type":"azure","account":"a","container":"c","access_key":"CANARY=="}"#,
             r#"{"type":"azure","account":"a","container":"c","sas":"sv=1&sig=CANARY"}"#,
-            r#"{"type":"gcs","bucket":"b","service_account":"{\"client_email\":\"CANARY\",\"private_key\":\"CANARY\"}"}"#,
+            r#"{"type":"gcs","bucket":"b","service_account":"{\"client_email\":\"CANARY\",\"private_key\":\"CANARY\",\"private_key_id\":\"CANARY\"}"}"#,
             r#"{"type":"sftp","host":"h.example.com","user":"u","password":"CANARY","host_key":"HOSTKEY","folder":"/in"}"#,
             r#"{"type":"webdav","url":"https://d.example.com/x","user":"u","password":"CANARY"}"#,
             r#"{"type":"put","url":"https://d.example.com/{key}?sig=CANARY","read_url":"https://e.example.com/{key}?sig=CANARY"}"#,

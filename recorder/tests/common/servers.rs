@@ -21,8 +21,8 @@ const KEEPER: &str = r#""$@" & pid=$!; read -r _; kill "$pid"; wait "$pid""#;
 const START: Duration = Duration::from_secs(120);
 
 /// A server, ended when it is dropped.
-pub struct Server {
-    pub port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     child: Child,
     stdin: Option<ChildStdin>,
 }
@@ -35,10 +35,10 @@ impl Drop for Server {
 }
 
 /// A folder that is removed with its owner.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Relaxed);
         let name = format!("conclave-{name}-{}-{number}", std::process::id());
@@ -64,7 +64,7 @@ fn program(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
@@ -86,7 +86,7 @@ fn start(port: u16, command: &mut Command) -> Server {
 }
 
 /// S3. `strict`: whether credentials are checked after the first request, which makes the bucket.
-pub fn moto(strict: bool) -> Server {
+pub(crate) fn moto(strict: bool) -> Server {
     let port = free_port();
     let mut command = Command::new(program(&root().join(".venv/bin/moto_server")));
     command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
@@ -100,7 +100,7 @@ pub fn moto(strict: bool) -> Server {
 }
 
 /// Azure Blob Storage.
-pub fn azurite() -> Server {
+pub(crate) fn azurite() -> Server {
     let port = free_port();
     let main =
         program(&root().join("recorder/tests/azurite/node_modules/azurite/dist/src/blob/main.js"));
@@ -115,7 +115,7 @@ pub fn azurite() -> Server {
 }
 
 /// The key that every Azurite has.
-pub const AZURE_KEY: &str =
+pub(crate) const AZURE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 fn make_container(port: u16) -> String {
@@ -138,15 +138,15 @@ fn make_container(port: u16) -> String {
 }
 
 /// What a client of an SSH server needs to know.
-pub struct Ssh {
-    pub server: Server,
+pub(crate) struct Ssh {
+    pub(crate) server: Server,
     /// Private key that may log in.
-    pub key: String,
+    pub(crate) key: String,
     /// Private key that may not.
-    pub other_key: String,
+    pub(crate) other_key: String,
     /// Public key of the server.
-    pub host_key: String,
-    pub user: String,
+    pub(crate) host_key: String,
+    pub(crate) user: String,
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
@@ -157,7 +157,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
 }
 
 /// OpenSSH with its own keys, as the user of the test, for `folder`.
-pub fn sshd(port: u16, folder: &Path) -> Ssh {
+pub(crate) fn sshd(port: u16, folder: &Path) -> Ssh {
     let keys = folder.join("keys");
     fs::create_dir_all(&keys).unwrap();
     let path = |name: &str| keys.join(name).to_str().unwrap().to_owned();
@@ -190,7 +190,7 @@ pub fn sshd(port: u16, folder: &Path) -> Ssh {
 }
 
 /// WebDAV for `folder`, for the user `partner` with the password `CANARY-password`.
-pub fn wsgidav(port: u16, folder: &Path) -> Server {
+pub(crate) fn wsgidav(port: u16, folder: &Path) -> Server {
     let (files, config) = (folder.join("files"), folder.join("wsgidav.json"));
     fs::create_dir_all(&files).unwrap();
     let users = serde_json::json!({ "partner": { "password": "CANARY-password" } });
@@ -207,7 +207,13 @@ pub fn wsgidav(port: u16, folder: &Path) -> Server {
 }
 
 /// A request of the test's own; the answer as text.
-pub fn http(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+pub(crate) fn http(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> String {
     use std::io::Read as _;
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
