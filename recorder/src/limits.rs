@@ -162,6 +162,7 @@ const _: () = {
     assert!(JOURNAL_FILE_BYTES_MAX > 4 * JOURNAL_CHUNK_BYTES_MAX as u64);
     assert!(JOURNAL_FLUSH.as_millis() < JOURNAL_CHECKPOINT.as_millis());
     assert!(KEYS_FILE_BYTES_MAX > 2 * PARTNER_WRAP_BYTES_MAX as u64);
+};
 
 // storage
 
