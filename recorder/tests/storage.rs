@@ -65,7 +65,7 @@ fn azure(port: u16) -> Value {
         "access_key": AZURE_KEY })
 }
 
-/// Google's XML interface is S3's as far as uploads go: moto takes it, tokens aside.
+/// No server of Google's kind runs here: only where it may connect to is tested.
 fn gcs(port: u16) -> Value {
     let account = json!({ "gcs_base_url": format!("http://127.0.0.1:{port}"),
         "disable_oauth": true, "client_email": "CANARY", "private_key": "CANARY",
@@ -99,7 +99,6 @@ fn all() -> Vec<Value> {
     vec![
         s3(world.moto.port),
         azure(world.azurite.port),
-        gcs(world.moto.port),
         sftp(&world.ssh, &world.ssh_folder.0),
         webdav(world.webdav.port),
         put(world.moto.port),
@@ -260,8 +259,12 @@ async fn half_an_upload_is_taken_back() {
         assert_eq!(store.head(&key("half.age")).await, Ok(None), "{kind}");
         // What goes on with it is told so, where anything was taken back.
         let error = match kind {
-            // moto breaks down at a part of an upload that it does not know.
-            "s3" | "gcs" => store.finish(&mut upload).await.unwrap_err(),
+            // moto answers 500 where Amazon says NoSuchUpload.
+            "s3" => {
+                let error = store.finish(&mut upload).await.unwrap_err();
+                assert!(!upload.is_done() && !error.is_blocking(), "{error}");
+                continue;
+            }
             "sftp" | "local" => {
                 let due = data.slice(16 * MIB..32 * MIB);
                 store.put_part(&mut upload, due).await.unwrap_err()
@@ -401,7 +404,7 @@ async fn a_storage_that_was_down_gets_the_rest() {
 async fn inner_addresses_are_refused_unless_the_operator_allows_them() {
     let mut errors = Vec::new();
     let strict = storages(&Rules::default());
-    for json in all() {
+    for json in all().into_iter().chain([gcs(WORLD.moto.port)]) {
         if json["type"] == "local" {
             let dialer = Dialer::new(Arc::new(Guard::new(&loopback()).unwrap()), None).unwrap();
             let none = Storages::new(dialer, Cap::new(None), Vec::<PathBuf>::new());
