@@ -95,6 +95,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// SHA-256 in steps.
+#[derive(Clone)]
 pub(crate) struct Hasher(digest::Context);
 
 impl Hasher {

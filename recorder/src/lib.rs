@@ -5,7 +5,7 @@
 //! tap ─▶ journal ─▶ finalize ─▶ seal ─▶ push ─▶ verify ─▶ purge ─▶ receipt
 //! ```
 //!
-//! It may use `sfu-proto` and `bus`, never `sfu-core`, `sfu` or `signaling`.
+//! It may use `sfu-proto`, `bus` and `egress`, never `sfu-core`, `sfu` or `signaling`.
 
 mod align;
 mod depacketize;
@@ -18,5 +18,6 @@ pub mod limits;
 mod mux;
 pub mod recorded;
 pub mod seal;
+pub mod storage;
 
 pub use digest::{Digest, DigestError};

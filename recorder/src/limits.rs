@@ -1,6 +1,6 @@
 //! Every limit of the recorder: its name, unit and reason.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 // seal
 
@@ -162,4 +162,50 @@ const _: () = {
     assert!(JOURNAL_FILE_BYTES_MAX > 4 * JOURNAL_CHUNK_BYTES_MAX as u64);
     assert!(JOURNAL_FLUSH.as_millis() < JOURNAL_CHECKPOINT.as_millis());
     assert!(KEYS_FILE_BYTES_MAX > 2 * PARTNER_WRAP_BYTES_MAX as u64);
+};
+
+// storage
+
+/// Bytes of a part: above the 5 MiB that S3 asks for, small enough to be held and sent again.
+pub const PART_BYTES: u64 = 16 * 1024 * 1024;
+/// Parts of an object, as many as S3 takes. Parts grow when there would be more.
+pub const PARTS_MAX: usize = 10_000;
+/// Bytes that parts may grow to: they are held in memory. A file may so have 1.25 TiB.
+pub const PART_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Characters of the name of an object, below the storage's own 1024.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Characters between two slashes: what file systems take, with room for `.part` and numbers.
+pub const KEY_SEGMENT_BYTES_MAX: usize = 200;
+/// Characters of a path template.
+pub const TEMPLATE_BYTES_MAX: usize = 256;
+/// Characters of a credential; the JSON key of a service account has about 2400.
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+/// Characters of another setting of a storage.
+pub const TARGET_TEXT_BYTES_MAX: usize = 1024;
+/// Bytes that go out in one piece under the bandwidth cap.
+pub const PUSH_SLICE_BYTES: usize = 64 * 1024;
+/// What may go out at once after a pause, as time at the capped rate.
+pub const PUSH_BURST: Duration = Duration::from_millis(200);
+/// Bytes per second below which a cap makes no sense: a slice would take longer than a receiver waits.
+pub const PUSH_RATE_MIN: NonZeroU64 = NonZeroU64::new(256 * 1024).unwrap();
+/// First delay before a push is tried again; doubled from then on.
+pub const PUSH_DELAY_FIRST: Duration = Duration::from_secs(1);
+/// Longest delay before a push is tried again: what a storage that comes back waits for us.
+pub const PUSH_DELAY_MAX: Duration = Duration::from_secs(3600);
+/// How long a storage may do nothing. Amazon takes a minute to put large objects together.
+pub const STALL: Duration = Duration::from_secs(120);
+/// Bytes of the head of an answer.
+pub const ANSWER_HEAD_BYTES: usize = 32 * 1024;
+/// Headers of an answer.
+pub const ANSWER_HEADERS_MAX: usize = 100;
+/// Bytes of an answer that says why something was refused.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one read or write of SFTP: what every server takes.
+pub const SFTP_BLOCK_BYTES: usize = 32 * 1024;
+/// Of them, how many are under way: 2 MiB, enough for 20 MB/s at 100 ms.
+pub const SFTP_BLOCKS_MAX: usize = 64;
+
+const _: () = {
+    assert!(PART_BYTES >= 5 * 1024 * 1024 && PART_BYTES <= PART_BYTES_MAX);
+    assert!(KEY_SEGMENT_BYTES_MAX + ".00000.part".len() <= 255);
 };
