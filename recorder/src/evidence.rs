@@ -28,7 +28,9 @@ pub use export::{Bundle, Draft, EvidenceFile, ExportError, export};
 pub use keys::{Jwk, Jwks, KeyId, KeySet, KeySetError, PublishedKey, Role};
 pub use manifest::{Artifact, ArtifactKind, MANIFEST_FILE, MANIFEST_SIGNATURE_FILE, Manifest};
 pub use name::{ArtifactName, ArtifactNameError};
-pub use receipt::{Delivery, KeyFate, PurgeReason, Receipt, ReceiptError, SignedReceipt, Verified};
+pub use receipt::{
+    Delivery, KeyFate, PurgeReason, Receipt, ReceiptArtifact, ReceiptError, SignedReceipt, Verified,
+};
 pub use signer::{SignerError, Signers, SigningKey};
 pub use software::Software;
 pub use sums::SUMS_FILE;

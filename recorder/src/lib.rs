@@ -18,6 +18,7 @@ pub mod limits;
 mod mux;
 pub mod recorded;
 pub mod seal;
+pub mod service;
 pub mod storage;
 
 pub use digest::{Digest, DigestError};

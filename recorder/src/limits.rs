@@ -209,3 +209,31 @@ const _: () = {
     assert!(PART_BYTES >= 5 * 1024 * 1024 && PART_BYTES <= PART_BYTES_MAX);
     assert!(KEY_SEGMENT_BYTES_MAX + ".00000.part".len() <= 255);
 };
+
+// service
+
+/// Recordings whose batches are known to be refused: those of the last hours, far more than run.
+pub const LIVE_REFUSED_MAX: usize = 10_000;
+/// Time between two looks at the free space of the spool.
+pub const SPACE_LOOK: Duration = Duration::from_secs(10);
+/// Longest sleep of the capture thread: so late it hears an order.
+pub const TAP_WAIT: Duration = Duration::from_millis(50);
+/// Time after which a row is written again when the store stood still.
+pub const LEDGER_AGAIN: Duration = Duration::from_secs(1);
+/// Time between two notes of progress: one small transaction each.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+/// Time from a recording's end to the closing of its journal: media workers hand over what they have
+/// within 20 ms, a room hears of the end before them.
+pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
+/// Time between two looks for operator's keys that nobody needs; an hour's key lives so much longer
+/// than its hour, so that every wrap is on disk when keys are counted.
+pub const EPOCHS_LOOK: Duration = Duration::from_secs(300);
+/// Recordings that are finished or pushed at once. Pushing waits for networks; making files is bounded
+/// by the disk and by Tokio's blocking threads.
+pub const JOBS_MAX: usize = 16;
+/// Time between two looks at all rows when nobody says that one changed.
+pub const LOOK: Duration = Duration::from_secs(1);
+/// Percents of its largest age at which an undelivered recording is warned of.
+pub const WARN_PERCENTS: [u32; 3] = [50, 75, 90];
+/// Times that the push of a file begins anew before somebody must look at the storage.
+pub const PUSH_RESTARTS_MAX: u32 = 3;

@@ -487,7 +487,8 @@ async fn all_pushes_together_keep_to_the_cap() {
     });
     let [one, two] = pushes;
     let (one, two) = tokio::join!(one, two);
-    (one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     let took = began.elapsed();
     assert!(took > Duration::from_millis(3500), "4 MiB at 1 MiB/s in {took:?}");
 }

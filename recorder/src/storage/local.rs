@@ -203,7 +203,7 @@ mod tests {
             assert!(local.put_part(&upload, Bytes::from("x")).await.is_err(), "{name}");
         }
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-        assert!(Local::new(&inside, &[outside.clone()], Cap::new(None)).is_err());
+        assert!(Local::new(&inside, std::slice::from_ref(&outside), Cap::new(None)).is_err());
         assert!(Local::new(&root.with_extension("x"), &allowed, Cap::new(None)).is_err());
         std::fs::remove_dir_all(&root).unwrap();
     }

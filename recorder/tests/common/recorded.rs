@@ -1,6 +1,5 @@
 //! A recording with its evidence in a folder, as a partner gets it, and stock tools to check it.
 #![allow(dead_code, reason = "each test program uses its part")]
-#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::{
     fs,
