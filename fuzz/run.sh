@@ -14,7 +14,7 @@ cd "$(dirname "$0")"
 seconds=${1:-5}
 case $seconds in '' | *[!0-9]*) echo "usage: $0 [SECONDS_EACH] [TARGET…]" >&2; exit 2 ;; esac
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- rtp rtcp stun demux sdp client_message
+[ $# -gt 0 ] || set -- rtp rtcp stun demux sdp tap client_message journal finalize
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With --target these reach our code and libraries, but not build scripts and macros.
@@ -35,7 +35,7 @@ for target in "$@"; do
     log=target/$target.log
     mkdir -p "$found" "artifacts/$target"
     # Session descriptions may be long; 64 KiB hold every real one. Others are datagrams.
-    case $target in sdp | client_message) len=65536 ;; *) len=3000 ;; esac
+    case $target in sdp | client_message | finalize) len=65536 ;; *) len=3000 ;; esac
     if "target/$host/release/$target" "$found" "corpus/$target" \
         -max_total_time="$seconds" -max_len="$len" -timeout=5 -rss_limit_mb=1024 \
         -print_final_stats=1 -artifact_prefix="artifacts/$target/" >"$log" 2>&1; then

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{audit::AuditCommand, config::Overrides};
+use crate::{audit::AuditCommand, config::Overrides, recording::RecordingCommand};
 
 /// Conclave: real-time audio and video rooms that an organisation runs itself.
 ///
@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Export and verify audit logs: who changed what.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Look into recordings on a disk, and verify those that were delivered.
+    #[command(subcommand)]
+    Recording(RecordingCommand),
     /// Check usage against the event log.
     #[command(subcommand)]
     Usage(UsageCommand),

@@ -11,6 +11,7 @@ mod data;
 mod demo;
 mod doctor;
 mod log;
+mod recording;
 mod serve;
 mod usage;
 
@@ -41,10 +42,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Audit(AuditCommand::Verify { file, project, key }) = &cli.command {
         return audit::verify(file, project, key);
     }
+    if let Command::Recording(command) = &cli.command {
+        return recording::run(command, cli.overrides.data_dir.as_deref());
+    }
     let config = Config::load(cli.overrides)?;
     let storage = &config.storage;
     match cli.command {
-        Command::Config(_) => {}
+        Command::Config(_) | Command::Recording(_) => {}
         Command::Doctor if doctor::run(&config) => {}
         Command::Doctor => return Ok(ExitCode::FAILURE),
         Command::Partner(command) => runtime()?.block_on(admin::partner(storage, command))?,

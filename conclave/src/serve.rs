@@ -32,7 +32,7 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
     let _alone = data::alone(&config.storage)?;
     let store = data::open(&config.storage).await?;
     let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
-    let node = Node::start(config.media.node(demo_dir.is_some()), &*bus).await?;
+    let node = Node::start(config.media.node(demo_dir.is_some()), &*bus, None).await?;
     warn_about_buffers(&node, config.media.socket_buffer_bytes);
     let registry = Registry::new();
     registry.register(Box::new(node.metrics()))?;

@@ -30,7 +30,7 @@ async fn every_case_holds(place: Place) {
         cache_packets: 1024,
         ..sfu::Config::default()
     };
-    let node = sfu::Node::start(media, &*bus).await.unwrap();
+    let node = sfu::Node::start(media, &*bus, None).await.unwrap();
     let config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
     let server = signaling::serve(config, store, bus, Registry::new(), None).await.unwrap();
     let options = Options {

@@ -5,5 +5,20 @@
 //! tap ─▶ journal ─▶ finalize ─▶ seal ─▶ push ─▶ verify ─▶ purge ─▶ receipt
 //! ```
 //!
-//! Empty on purpose until recording has its own issue: the package holds its place in the
-//! dependency table (it may use `sfu-proto` and `bus`, never `sfu-core` or `signaling`).
+//! It may use `sfu-proto`, `bus` and `egress`, never `sfu-core`, `sfu` or `signaling`.
+
+mod align;
+mod depacketize;
+mod digest;
+pub mod evidence;
+pub mod finalize;
+pub mod journal;
+pub mod key;
+pub mod limits;
+mod mux;
+pub mod recorded;
+pub mod seal;
+pub mod service;
+pub mod storage;
+
+pub use digest::{Digest, DigestError};

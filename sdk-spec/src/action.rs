@@ -192,4 +192,6 @@ pub enum ActionRefusal {
     VersionMismatch,
     /// It cannot be stored now; nothing was changed.
     Unavailable,
+    /// The project has as many open rooms as it may; no breakout room was created.
+    QuotaExceeded,
 }

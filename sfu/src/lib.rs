@@ -4,6 +4,7 @@
 //!  bus ─▶ dispatch ─▶ mailbox ─▶ ┌ worker ────────────────────────┐
 //!                                │ io::udp ─▶ sfu_core::Shard ─▶ io │  one thread, one port,
 //!  bus ◀───────────── outbox ◀── └────────────────────────────────┘  nothing shared
+//!  recorder ◀── bus::tap ◀──────────── what is recorded
 //! ```
 //!
 //! [`Node::start`] is the way in. What is forwarded to whom is decided in `sfu_core`; here are

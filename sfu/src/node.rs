@@ -8,7 +8,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use bus::{Bus, Membership, RegisterError, Registration};
+use bus::{Bus, Membership, RegisterError, Registration, tap::TapSender};
 use mio::{Interest, Poll, Waker};
 use sfu_core::{
     config::ShardConfig,
@@ -90,11 +90,15 @@ pub enum Node {}
 
 impl Node {
     /// Starts a node: sockets, certificate, place on the bus, one thread per worker. When it
-    /// returns, clients can be sent to it.
+    /// returns, clients can be sent to it. `tap`: takes what is recorded; without one, nothing is.
     ///
     /// # Errors
     /// [`StartError`]; nothing stays behind then.
-    pub async fn start(config: Config, bus: &dyn Bus) -> Result<NodeHandle, StartError> {
+    pub async fn start(
+        config: Config,
+        bus: &dyn Bus,
+        tap: Option<TapSender>,
+    ) -> Result<NodeHandle, StartError> {
         config.validate().map_err(StartError::Config)?;
         let parts = Parts::open_all(&config)?;
         let identity = Arc::new(Identity::generate()?);
@@ -112,7 +116,8 @@ impl Node {
         };
         let epoch = (Instant::now(), SystemTime::now());
         for (index, part) in parts.into_iter().enumerate() {
-            let shared = Shared { config: &config, identity: &identity, membership: &membership };
+            let (config, identity) = (&config, &identity);
+            let shared = Shared { config, identity, membership: &membership, tap: tap.as_ref() };
             let worker = part.build(index, shared, &dispatcher, epoch)?;
             let exit =
                 Exit { index, dispatcher: dispatcher.clone(), membership: membership.clone() };
@@ -214,6 +219,7 @@ struct Shared<'a> {
     config: &'a Config,
     identity: &'a Arc<Identity>,
     membership: &'a Arc<dyn Membership>,
+    tap: Option<&'a TapSender>,
 }
 
 /// What a worker is built from: everything that can fail is done before the node registers.
@@ -302,7 +308,7 @@ impl Parts {
             shard: shard(shared, self.info.candidates, self.shard_stats, epoch)?,
             outbox: Outbox::new(Arc::clone(shared.membership), stats()),
             stats: stats(),
-            output: Output { udp: self.sender, tcp: self.tcp },
+            output: Output { udp: self.sender, tcp: self.tcp, tap: shared.tap.cloned() },
             dispatcher: Arc::clone(dispatcher),
             pending: Pending::default(),
             frames: Frames::default(),
@@ -322,6 +328,7 @@ fn shard(
         rooms_max: shared.config.rooms_max,
         sessions_max: shared.config.sessions_max,
         cache_packets: shared.config.cache_packets,
+        taps: shared.tap.is_some(),
         ..ShardConfig::new(candidates, epoch)
     };
     let identity = Arc::clone(shared.identity);
@@ -375,7 +382,7 @@ mod tests {
         let bind = Some(Ipv4Addr::LOCALHOST.into());
         let config = Config { bind, port: 0, workers: 2, ..Config::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let node = runtime.block_on(Node::start(config, &bus)).unwrap();
+        let node = runtime.block_on(Node::start(config, &bus, None)).unwrap();
         let (to, room) = (node.registration(), RoomId::from_bits(1));
         bus.send(to, Command::OpenRoom { room, sessions_max: 4 }).unwrap();
         let open = |session| Command::OpenSession {

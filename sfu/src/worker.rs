@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bus::tap::TapSender;
 use mio::{Events, Poll, Token, event::Event as Ready};
 use sfu_core::{path::Carrier, shard::Shard, transport::outbound::TxBatch};
 use sfu_proto::control::{Command, EndReason, Event};
@@ -62,6 +63,8 @@ pub(crate) struct Worker {
 pub(crate) struct Output {
     pub(crate) udp: Sender,
     pub(crate) tcp: Option<Tcp>,
+    /// To the recorder, if there is one.
+    pub(crate) tap: Option<TapSender>,
 }
 
 /// What is left to do: after a turn, `udp` and `commands` mean that a limit cut it short, and the
@@ -244,6 +247,8 @@ impl Worker {
 impl Output {
     /// Sends everything that the shard wants to send.
     fn flush(&mut self, shard: &mut Guard<Shard>, now: Instant) {
+        // Before the packets: what is refused may ask for key frames.
+        self.record(shard, now);
         let mut more = true;
         while more {
             let step = |shard: &mut Shard| match shard.poll_transmit(now) {
@@ -254,6 +259,16 @@ impl Output {
                 None => false,
             };
             more = shard.run(now, step) == Some(true);
+        }
+    }
+
+    /// Hands the recorder what there is for it; it never waits for the recorder.
+    fn record(&self, shard: &mut Guard<Shard>, now: Instant) {
+        let Some(tap) = &self.tap else { return };
+        while let Some(Some(batch)) = shard.run(now, Shard::poll_tap) {
+            if let Err(batch) = tap.send(batch) {
+                shard.run(now, |shard| shard.tap_refused(&batch, now));
+            }
         }
     }
 

@@ -35,7 +35,7 @@ fn config(workers: usize) -> Config {
 }
 
 fn start(config: Config, bus: &InProcessBus) -> NodeHandle {
-    block_on(Node::start(config, bus)).unwrap()
+    block_on(Node::start(config, bus, None)).unwrap()
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -91,11 +91,11 @@ fn configured_ports_count_up_and_a_taken_one_refuses_the_start() {
     let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
     let base = free.min(u16::MAX - 8);
     let fixed = Config { port: base, ..config(2) };
-    let Ok(node) = block_on(Node::start(fixed.clone(), &bus)) else {
+    let Ok(node) = block_on(Node::start(fixed.clone(), &bus, None)) else {
         return; // Another process took one of the two ports in between.
     };
     assert_eq!(node.workers().iter().map(|w| w.port).collect::<Vec<_>>(), [base, base + 1]);
-    let refused = block_on(Node::start(fixed, &bus));
+    let refused = block_on(Node::start(fixed, &bus, None));
     assert!(matches!(refused, Err(StartError::Port { .. })));
     assert_eq!(bus.nodes().len(), 1, "the node that did not start is not on the bus");
 }
@@ -104,7 +104,7 @@ fn configured_ports_count_up_and_a_taken_one_refuses_the_start() {
 fn bad_settings_are_refused() {
     let _alone = alone();
     let bad = Config { rooms_max: 0, ..config(1) };
-    let refused = block_on(Node::start(bad, &InProcessBus::new()));
+    let refused = block_on(Node::start(bad, &InProcessBus::new(), None));
     assert!(matches!(refused, Err(StartError::Config(errors)) if errors.len() == 1));
 }
 

@@ -35,6 +35,9 @@ pub const ROOM_QUEUE_MAX: usize = 1024;
 /// seconds of news for a client that cannot follow anyway. A join or resume may send as many as
 /// [`public::MESSAGES_RESUMABLE_MAX`] at once.
 pub const SOCKET_QUEUE_MAX: usize = public::MESSAGES_RESUMABLE_MAX + 64;
+/// Bytes of such messages: what a resume may send at once, and news meanwhile. What many hear is in memory
+/// once.
+pub const SOCKET_QUEUE_BYTES_MAX: usize = public::BYTES_RESUMABLE_MAX + 256 * 1024;
 /// Bytes of a WebSocket message that count as one message of its rate. A browser's offer of a few
 /// sections has about this; the largest message counts for 33, so a client can have 1.5 of them
 /// parsed per second, about 10 ms of work.
@@ -185,6 +188,9 @@ pub const STORAGE_TESTS_MAX: usize = 16;
 pub const STORAGE_PROJECT_TESTS_MAX: usize = 2;
 /// How long a test of a storage target may take. Shorter than [`REQUEST`], which waits for it.
 pub const STORAGE_TEST: Duration = Duration::from_secs(12);
+/// Projects whose participants' places are remembered, above which those without an open room are
+/// forgotten: 150 bytes each.
+pub const SEATED_PROJECTS_MAX: usize = 10_000;
 /// Projects whose rate is remembered; as [`RATED_KEYS_MAX`].
 pub const RATED_PROJECTS_MAX: usize = 10_000;
 /// Connections to the database that read at the same time; SQLite has one writer beside them.

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) journal_depth: IntGauge,
     pub(crate) journal_seconds: Histogram,
     pub(crate) journal_failures: IntCounter,
+    pub(crate) usage_behind: IntGauge,
 }
 
 impl Metrics {
@@ -104,6 +105,10 @@ impl Metrics {
             journal_failures: counter(
                 "conclave_journal_failures_total",
                 "Transactions with changes of rooms that failed and are tried again",
+            )?,
+            usage_behind: gauge(
+                "conclave_usage_events_behind",
+                "Events that are not counted in the usage yet, after each count",
             )?,
         })
     }

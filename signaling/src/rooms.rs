@@ -15,6 +15,7 @@ mod journal;
 mod owed;
 mod policy;
 mod recovery;
+mod socket;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     clock,
     domain::{
-        Admission, Ask, Ban, ClientInput, Close, ConnectionId, Policy, Proof, Refusal, Reply, Room,
+        Admission, Ask, Ban, ClientInput, ConnectionId, Policy, Proof, Refusal, Reply, Room, Seats,
     },
     limits,
     media::Media,
@@ -51,11 +52,12 @@ use crate::{
 use commits::Commits;
 use journal::Pending;
 pub(crate) use recovery::watch;
+pub(crate) use socket::{Outgoing, Outgoings, Socket, socket};
 
 /// What a room's task is told.
 pub(crate) enum Input {
     /// A WebSocket says hello; what is for it goes to `socket`.
-    Hello { connection: ConnectionId, hello: Hello, socket: mpsc::Sender<Outgoing> },
+    Hello { connection: ConnectionId, hello: Hello, socket: Socket },
     /// A WebSocket says something.
     Client { connection: ConnectionId, input: ClientInput },
     /// A WebSocket is closed.
@@ -101,14 +103,9 @@ pub(crate) enum Hello {
     Resume { proof: Proof, received: u64 },
 }
 
-/// What a socket is told. A closed channel means: too slow, close.
-pub(crate) enum Outgoing {
-    Text(String),
-    Close(Close),
-}
-
 struct Entry {
     project: Arc<str>,
+    seats: Seats,
     inputs: mpsc::Sender<Input>,
     counts: Arc<Counts>,
     /// When it opens, on the wall clock; 0 is at once.
@@ -126,6 +123,8 @@ struct Counts {
 /// All open rooms.
 pub(crate) struct Rooms {
     entries: DashMap<RoomId, Entry>,
+    /// The places of each project's participants.
+    seats: DashMap<Arc<str>, Seats>,
     /// Rooms that are over and wait for the last traffic of their sessions.
     lingering: DashMap<RoomId, mpsc::Sender<Event>>,
     media: Media,
@@ -151,6 +150,7 @@ impl Rooms {
         tokio::spawn(journal::write(store.clone(), Arc::clone(&metrics), queue));
         Arc::new(Self {
             entries: DashMap::new(),
+            seats: DashMap::new(),
             lingering: DashMap::new(),
             media,
             store,
@@ -174,8 +174,10 @@ impl Rooms {
         let counts = Arc::new(Counts::default());
         let early = u64::from(OPENS_EARLY_SECONDS) * 1000;
         let opens_at_ms = row.charter.starts_at_ms.map_or(0, |at| at.saturating_sub(early));
+        let seats = self.seats_of(&project);
         let entry = Entry {
             project: Arc::clone(&project),
+            seats: seats.clone(),
             inputs,
             counts: Arc::clone(&counts),
             opens_at_ms,
@@ -188,9 +190,25 @@ impl Rooms {
             Commits::new(self.journal.clone(), Arc::clone(&self.metrics), place, row.commits);
         let parent = row.charter.parent;
         let now = (Instant::now(), clock::now_ms());
-        let room = Room::new(id, row.charter, bans, Box::new(secret::random), now);
+        let room =
+            Room::new(id, row.charter, bans, Box::new(secret::random), now).with_seats(seats);
         let rooms = Arc::clone(self);
         tokio::spawn(task::run(rooms, (id, parent), room, commits, queue, counts));
+    }
+
+    /// The places of a project's participants, as many as can be counted until [`Self::seat`].
+    fn seats_of(&self, project: &Arc<str>) -> Seats {
+        if self.seats.len() >= limits::SEATED_PROJECTS_MAX && !self.seats.contains_key(project) {
+            self.seats.retain(|_, seats| !seats.is_unused());
+        }
+        self.seats.entry(Arc::clone(project)).or_default().clone()
+    }
+
+    /// Says how many participants a project may have from now on: before anybody is let in.
+    pub(crate) fn seat(&self, project: &str, participants_max: u32) {
+        if let Some(seats) = self.seats.get(project) {
+            seats.resize(participants_max);
+        }
     }
 
     /// Participants in a room now, and those who wait to be let in.
@@ -204,7 +222,8 @@ impl Rooms {
     /// used up. The room itself decides again.
     ///
     /// # Errors
-    /// [`Refusal::RoomNotOpen`], [`Refusal::RoomFull`], [`Refusal::NoMediaNode`].
+    /// [`Refusal::RoomNotOpen`], [`Refusal::RoomFull`], [`Refusal::QuotaExceeded`],
+    /// [`Refusal::NoMediaNode`].
     pub(crate) async fn check_vacancy(
         &self,
         project: &str,
@@ -219,6 +238,7 @@ impl Rooms {
                 }
                 let Counts { participants, participants_max, .. } = &*entry.counts;
                 participants.load(Relaxed) >= participants_max.load(Relaxed)
+                    || entry.seats.is_full()
             }
             // A room that is gone is the token's fault, which the store tells.
             _ => return Ok(()),

@@ -212,7 +212,7 @@ fn start_background(app: &Arc<App>) -> JoinSet<()> {
     background.spawn(media::pump(Arc::clone(&app.rooms), notices));
     background.spawn(rooms::watch(Arc::clone(&app.rooms)));
     background.spawn(audit::keeper::run(app.store.clone()));
-    background.spawn(usage::keep_folded(app.store.clone()));
+    background.spawn(usage::keep_folded(app.store.clone(), Arc::clone(&app.metrics)));
     let app = Arc::clone(app);
     background.spawn(async move {
         let mut ticks = tokio::time::interval(limits::PURGE_EVERY);

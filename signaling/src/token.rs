@@ -36,9 +36,6 @@ pub(crate) enum TokenError {
     /// Peer: the token is right, its bearer is banned.
     #[error("the handle is banned")]
     Banned,
-    /// Caller: the token is right, the project has as many participants as it may.
-    #[error("the project's quota of participants is used up")]
-    Full,
     /// Environment.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -57,7 +54,6 @@ impl TokenError {
         match self {
             Self::Refused(reason) => reason,
             Self::Banned => "banned",
-            Self::Full => "quota",
             Self::Store(_) => "store",
         }
     }
@@ -83,6 +79,14 @@ pub(crate) struct Verified {
     pub(crate) project: String,
     forget_at_ms: u64,
     now_ms: u64,
+}
+
+/// A token that was used up: who may be let in where.
+pub(crate) struct Redeemed {
+    pub(crate) room: RoomId,
+    pub(crate) admission: Admission,
+    /// How many participants its project may have.
+    pub(crate) participants_max: u32,
 }
 
 #[derive(Deserialize)]
@@ -145,17 +149,18 @@ impl Verified {
     }
 
     /// Uses the token up, durably. Only then its bearer may be let in.
-    pub(crate) async fn redeem(self, store: &Store) -> Result<(RoomId, Admission), TokenError> {
+    pub(crate) async fn redeem(self, store: &Store) -> Result<Redeemed, TokenError> {
         let refused = |reason| Err(TokenError::Refused(reason));
         match store.use_token(&self.use_up()).await? {
-            Admitted::Yes => Ok((self.room, self.admission)),
+            Admitted::Yes { participants_max } => {
+                Ok(Redeemed { room: self.room, admission: self.admission, participants_max })
+            }
             Admitted::Replayed => refused("replayed"),
             Admitted::Revoked => refused("revoked"),
             Admitted::KeyRevoked => refused("revoked_key"),
             Admitted::NoRoom => refused("room"),
             Admitted::Suspended => refused("suspended"),
             Admitted::Banned => Err(TokenError::Banned),
-            Admitted::Full => Err(TokenError::Full),
         }
     }
 

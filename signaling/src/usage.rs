@@ -15,17 +15,24 @@ mod verify;
 
 pub use verify::{UsageCheck, verify_usage};
 
+use std::sync::Arc;
+
 use crate::{
     limits,
+    metrics::Metrics,
     store::{Store, StoreError},
 };
 
 /// Counts the events of every project, soon after they come. Ends with its task.
-pub(crate) async fn keep_folded(store: Store) {
+pub(crate) async fn keep_folded(store: Store, metrics: Arc<Metrics>) {
     let mut news = store.news();
     loop {
         if let Err(error) = fold_all(&store).await {
             tracing::error!(%error, "usage could not be counted");
+        }
+        // What fails stays behind, and shows.
+        if let Ok(behind) = store.uncounted().await {
+            metrics.usage_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
         }
         tokio::time::sleep(limits::FOLD_EVERY).await;
         // Events of other nodes are theirs to count; whoever reads usage counts them first.

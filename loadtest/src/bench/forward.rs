@@ -2,7 +2,8 @@
 //! real sockets, beside the floor of the same run.
 //!
 //! Every case runs once per round, one after the other in one thread, so that all see the same
-//! machine. Cost is CPU time of that thread per forwarded packet.
+//! machine. Cost is CPU time of that thread per forwarded packet; for the tap, which takes each
+//! packet once however many subscribers there are, per received packet.
 
 use std::{
     fmt::Write as _,
@@ -52,15 +53,19 @@ enum Case {
     Core,
     WholePlain,
     WholeSegmented,
+    Receive,
+    ReceiveTapped,
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 8] = [
     Case::Seal,
     Case::SendPlain,
     Case::SendSegmented,
     Case::Core,
     Case::WholePlain,
     Case::WholeSegmented,
+    Case::Receive,
+    Case::ReceiveTapped,
 ];
 
 /// Runs the benchmark; returns the report.
@@ -75,7 +80,6 @@ pub fn run(options: &Options) -> Result<String> {
     for _ in 0..options.rounds {
         bench.round(Some(&mut rounds))?;
     }
-    bench.room.verify(bench.packets, bench.payload_len)?;
     bench.report(&rounds)
 }
 
@@ -92,6 +96,14 @@ struct Bench {
     /// Packets forwarded and messages sent by the shard in the socket cases.
     shard_packets: u64,
     shard_sends: u64,
+    /// Bytes of records that the tap gave.
+    tapped: usize,
+}
+
+impl Case {
+    fn is_receive(self) -> bool {
+        matches!(self, Self::Receive | Self::ReceiveTapped)
+    }
 }
 
 impl Bench {
@@ -113,17 +125,22 @@ impl Bench {
             arrived: 0,
             shard_packets: 0,
             shard_sends: 0,
+            tapped: 0,
         })
     }
 
     fn round(&mut self, mut rounds: Option<&mut Vec<Rounds>>) -> Result<()> {
-        let packets = self.frames * self.packets * self.subscribers;
         for (place, case) in CASES.into_iter().enumerate() {
+            let each = if case.is_receive() { 1 } else { self.subscribers };
+            let packets = self.frames * self.packets * each;
+            self.room.set_tap(case == Case::ReceiveTapped);
             let mut cpu = Duration::ZERO;
             for _ in 0..self.frames {
                 cpu += self.frame(case)?;
             }
             self.room.maintain()?;
+            // Receivers that saw nothing for 32,768 packets would lose count (RFC 3711 section 3.3.1).
+            self.room.verify(self.packets, self.payload_len)?;
             if let Some(rounds) = rounds.as_deref_mut().and_then(|rounds| rounds.get_mut(place)) {
                 rounds.add(cpu, packets);
             }
@@ -138,7 +155,28 @@ impl Bench {
             Case::SendPlain | Case::SendSegmented => self.send(case == Case::SendSegmented),
             Case::Core => self.core(),
             Case::WholePlain | Case::WholeSegmented => self.whole(case == Case::WholeSegmented),
+            Case::Receive | Case::ReceiveTapped => self.receive(case == Case::ReceiveTapped),
         }
+    }
+
+    /// The first half of the way of a packet: opened and cached, and recorded if that is wanted.
+    fn receive(&mut self, tapped: bool) -> Result<Duration> {
+        let frame = self.room.next_frame(self.packets, self.payload_len)?;
+        let (path, now) = (Path::udp(self.room.publisher), self.room.now);
+        let shard = &mut self.room.shard;
+        let mut bytes = 0;
+        let before = thread_cpu()?;
+        frame.iter().for_each(|packet| shard.handle_datagram(path, packet, now));
+        shard.cut_taps(now);
+        while let Some(batch) = shard.poll_tap() {
+            bytes += batch.bytes.len();
+        }
+        let cpu = thread_cpu()? - before;
+        drain(shard, now, |_| {});
+        let wanted = if tapped { self.packets * self.payload_len } else { 0 };
+        ensure!(bytes >= wanted && (bytes > 0) == tapped, "the tap gave {bytes} bytes of {wanted}");
+        self.tapped += bytes;
+        Ok(cpu)
     }
 
     fn seal(&mut self) -> Result<Duration> {
@@ -252,8 +290,31 @@ impl Bench {
             let Cost { median, least } = cost;
             writeln!(text, "{name:<40} {median:>8.0} {:>8} {ratio:>9}", format!("({least:.0})"))?;
         }
+        let (receive, tapped) = (cost(Case::Receive)?, cost(Case::ReceiveTapped)?);
+        let whole = cost(Case::WholeSegmented)?.median * self.subscribers as f64;
+        self.tap_rows(&mut text, receive, tapped, whole)?;
         self.notes(&mut text)?;
         Ok(text)
+    }
+
+    /// `whole`: what a received packet costs in all, to every subscriber, without a tap.
+    fn tap_rows(&self, text: &mut String, receive: Cost, tapped: Cost, whole: f64) -> Result<()> {
+        writeln!(text, "\nns of thread CPU per received packet       median    (min)")?;
+        for (name, Cost { median, least }) in
+            [("receive: open, cache", receive), ("receive and tap", tapped)]
+        {
+            writeln!(text, "{name:<40} {median:>8.0} {:>8}", format!("({least:.0})"))?;
+        }
+        let (median, least) = (tapped.median - receive.median, tapped.least - receive.least);
+        writeln!(
+            text,
+            "{:<40} {median:>8.0} {:>8}   {:.2} % of forwarding it to {}",
+            "tap: the difference",
+            format!("({least:.0})"),
+            100.0 * median / whole,
+            self.subscribers,
+        )?;
+        Ok(())
     }
 
     fn notes(&self, text: &mut String) -> Result<()> {
@@ -316,8 +377,11 @@ mod tests {
         // Two sending floors and two whole paths, two frames each.
         assert_eq!(bench.sent, 4 * 2 * 4 * 3);
         assert_eq!(bench.arrived, bench.sent);
+        assert!(bench.tapped > 2 * 4 * 300);
         let report = run(&options).unwrap();
-        for name in ["seal", "sendmmsg", "GSO", "shard in memory", "Left out"] {
+        for name in
+            ["seal", "sendmmsg", "GSO", "shard in memory", "tap: the difference", "Left out"]
+        {
             assert!(report.contains(name), "{report}");
         }
     }

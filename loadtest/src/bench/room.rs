@@ -20,7 +20,8 @@ use sfu_core::{
     transport::{dtls::Identity, outbound::TxBatch},
 };
 use sfu_proto::{
-    id::{ParticipantId, RoomId, SessionId, TrackId},
+    control::Tap,
+    id::{ParticipantId, RecordingId, RoomId, SessionId, TrackId},
     sdp::{
         Codec, Direction, Extension, ExtensionMap, IceCredentials, Kind, Offer, OfferedMedia,
         PayloadFormat, SsrcPair,
@@ -61,7 +62,8 @@ impl Room {
     pub(super) fn new(publisher: SocketAddr, subscribers: &[SocketAddr]) -> Result<Self> {
         let now = Instant::now();
         let stats = Arc::<Stats>::default();
-        let config = ShardConfig::new(Vec::new(), (now, SystemTime::now()));
+        let config =
+            ShardConfig { taps: true, ..ShardConfig::new(Vec::new(), (now, SystemTime::now())) };
         let identity = Arc::new(Identity::generate()?);
         let shard = Shard::new(config, identity, Arc::clone(&stats), random(), now);
         let clients = HashMap::new();
@@ -89,6 +91,14 @@ impl Room {
             client.seal_rtp(&header, SeqNo(index), &payload(index, payload_len))
         });
         Ok(frame.collect())
+    }
+
+    /// Records the publisher's track, or stops it.
+    pub(super) fn set_tap(&mut self, on: bool) {
+        let tap = Tap { recording: RecordingId::from_bits(1), tracks: vec![TrackId::from_bits(1)] };
+        self.command(Command::SetTap { room: RoomId::from_bits(1), tap: on.then_some(tap) });
+        // What the change itself is told by.
+        while self.shard.poll_tap().is_some() {}
     }
 
     /// Everything but media: timers, ICE checks, RTCP. To be called between rounds.

@@ -384,7 +384,7 @@ pub struct ProjectInfo {
 /// How much a project has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Used {
-    /// Open rooms.
+    /// Open rooms, breakout rooms among them.
     pub rooms: u32,
     /// Participants in rooms now.
     pub participants: u32,

@@ -9,7 +9,7 @@ use crate::{limits, problem::FieldError};
 /// How much a project may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Quotas {
-    /// Open rooms.
+    /// Open rooms, breakout rooms among them.
     pub rooms: u32,
     /// Participants in all rooms at once.
     pub participants: u32,

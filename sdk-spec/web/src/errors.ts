@@ -19,6 +19,7 @@ export type ClientErrorCode =
   | 'already_published'
   | 'unpublished'
   | 'not_supported'
+  | 'token_missing'
   | 'left';
 
 /** Any error code. */
@@ -83,9 +84,18 @@ export class ConnectionError extends ConclaveError {
   }
 }
 
-/** The server refused to let the client in. */
+/** The server refused to let the client in, or a new token of it; or there is no token to show. */
 export class JoinRefusedError extends ConclaveError {
   override name = 'JoinRefusedError';
+
+  /** @internal */
+  static noToken(): JoinRefusedError {
+    return new JoinRefusedError(
+      'token_missing',
+      'there is no token to renew with',
+      'Pass a token, or `refreshToken` in the join options.',
+    );
+  }
 }
 
 /** A message or an offer was refused by the server, or the server broke the protocol. */
@@ -249,6 +259,10 @@ const REFUSALS: Record<ActionRefusal, [string, string]> = {
   ],
   version_mismatch: ['the room was changed meanwhile', 'Look at it again and repeat the action.'],
   unavailable: ['it cannot be stored now', 'Nothing was changed; try again in a moment.'],
+  quota_exceeded: [
+    'the project has as many open rooms as it may',
+    'Create fewer breakout rooms, or end other rooms first.',
+  ],
 };
 
 type CaptureEntry = [ClientErrorCode, string, string];
@@ -289,8 +303,13 @@ const JOIN_CODES: readonly ConclaveErrorCode[] = [
   'no_media_node',
 ];
 
-/** @internal Turns an error report of the server into a typed error. */
-export function fromServer(info: ErrorInfo): ConclaveError {
-  const Type = JOIN_CODES.includes(info.code) ? JoinRefusedError : ProtocolError;
+/**
+ * @internal Turns an error report of the server into a typed error.
+ *
+ * @param joins - whether it answers a join; `no_capacity` is about an offer otherwise
+ */
+export function fromServer(info: ErrorInfo, joins = false): ConclaveError {
+  const refuses = JOIN_CODES.includes(info.code) || (joins && info.code === 'no_capacity');
+  const Type = refuses ? JoinRefusedError : ProtocolError;
   return new Type(info.code, info.message, info.remedy);
 }

@@ -163,7 +163,7 @@ export class Link {
     if (message.type === 'waiting') return this.#waits(message.ticket, message.reason);
     if (message.type === 'pong' || !isKnown(message)) return;
     if (message.type === 'error' && (message.fatal || this.#phase !== 'open')) {
-      return this.#fail(fromServer(message.error));
+      return this.#fail(fromServer(message.error, this.#joining !== null));
     }
     if (this.#phase !== 'open') return;
     if (message.type === 'left') {

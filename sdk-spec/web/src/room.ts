@@ -5,7 +5,7 @@
  */
 
 import { details, type RoomDetails } from './details.js';
-import { type ConclaveError, ConnectionError, LeftError } from './errors.js';
+import { type ConclaveError, ConnectionError, JoinRefusedError, LeftError } from './errors.js';
 import { Floor } from './floor.js';
 import { TRACKS_WANTED_MAX } from './limits.js';
 import { Moderation, type Who } from './moderation.js';
@@ -268,11 +268,11 @@ export class Room extends Recorded {
    * Takes role and grants of a new token of the same room and handle over, without leaving.
    *
    * @param token - fetched with `refreshToken` when it is not given
-   * @throws {@link JoinRefusedError} when the token is refused; nothing changes
+   * @throws {@link JoinRefusedError} when it is refused or missing; nothing changes
    */
   async renew(token?: string): Promise<void> {
     const fresh = token ?? (await this.#options.refreshToken?.(this.id));
-    if (!fresh) throw new TypeError('renew needs a token, or `refreshToken` in the join options');
+    if (!fresh) throw JoinRefusedError.noToken();
     await this.#open().requests.renew(fresh);
   }
 

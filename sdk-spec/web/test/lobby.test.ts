@@ -82,7 +82,8 @@ describe('who knocks', () => {
 });
 
 describe('refusals', () => {
-  it.each(['room_locked', 'room_not_open', 'banned', 'duplicate_handle'])('%s', async (code) => {
+  const codes = ['room_locked', 'room_not_open', 'banned', 'duplicate_handle', 'no_capacity'];
+  it.each(codes)('%s', async (code) => {
     const joining = Room.join('wss://x', 'token');
     FakeSocket.last.onopen?.();
     new FakeServer(FakeSocket.last).refuse(code);

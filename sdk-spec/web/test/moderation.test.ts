@@ -120,6 +120,7 @@ describe('an action', () => {
     'not_configured',
     'version_mismatch',
     'unavailable',
+    'quota_exceeded',
   ])('refused as %s fails with the code and a remedy', async (refused) => {
     const { room, server } = await join();
     const acting = room.moderate.extend(60);

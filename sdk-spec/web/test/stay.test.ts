@@ -132,6 +132,23 @@ describe('muting of everybody', () => {
   });
 });
 
+describe('a room in which something is muted of everybody', () => {
+  it('is joined with that known, for oneself, the others and own tracks', async () => {
+    const { room, server } = await join({ room: { id: 'rm_1', muted: ['camera'] } });
+    expect(room.info.muted).toEqual(['camera']);
+    expect(room.localParticipant.mutedByServer.has('camera')).toBe(true);
+    expect(room.participants.get('pa_2')?.mutedByServer.has('camera')).toBe(true);
+    await soon();
+    server.answer();
+    await soon();
+    const publishing = room.publishTrack(fakeMedia('video'), 'camera');
+    await soon();
+    expect(server.heard('offer')).toMatchObject({ tracks: [{ source: 'camera', muted: true }] });
+    server.answer();
+    expect((await publishing).muted).toBe(true);
+  });
+});
+
 describe('the floor', () => {
   it('is asked for and given back', async () => {
     const { room, server } = await join();
@@ -279,6 +296,7 @@ describe('renewal', () => {
     await expect(renewing).rejects.toMatchObject({ code: 'token_refused' });
     expect(errors).toEqual([]);
     expect(room.grants.publish).toEqual(['camera', 'microphone']);
-    await expect(room.renew()).rejects.toThrow('renew needs a token');
+    const nothing = { name: 'JoinRefusedError', code: 'token_missing' };
+    await expect(room.renew()).rejects.toMatchObject(nothing);
   });
 });

@@ -22,6 +22,8 @@ pub struct ShardConfig {
     /// The same moment on the monotonic and on the wall clock. `abs-send-time` counts from it, and
     /// sender reports tell it.
     pub epoch: (Instant, SystemTime),
+    /// Whether rooms can be recorded: somebody polls the taps.
+    pub taps: bool,
 }
 
 impl ShardConfig {
@@ -33,6 +35,7 @@ impl ShardConfig {
             sessions_max: limits::SESSIONS_PER_SHARD_DEFAULT,
             cache_packets: limits::CACHE_PACKETS_DEFAULT,
             epoch,
+            taps: false,
         }
     }
 }

@@ -161,5 +161,27 @@ const _: () = assert!(
     REPORT_SLOTS_PER_PACKET * (28 + 28) + 31 * 24 <= crate::transport::limits::RTCP_COMPOUND_MAX
 );
 
+/// Bytes of one batch for the recorder: a few frames of video, and small beside the ring to it.
+pub const TAP_BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of memory taken for a batch at least: 20 ms of audio of several tracks.
+pub const TAP_BATCH_BYTES_MIN: usize = 1_024;
+/// Age at which a batch goes to the recorder: what a crash of this process takes with it.
+pub const TAP_BATCH_AGE_MAX: Duration = Duration::from_millis(20);
+/// Bytes of batches that wait to be polled, of all rooms; newer ones are dropped and counted. They
+/// are polled every turn: 30 ms at 1 Gbit/s.
+pub const TAP_READY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Tracks of a room that can be recorded at once: four of each of 1,024 participants.
+pub const TAP_TRACKS_MAX: usize = 4_096;
+/// Tracks of one recording, those that ended included: an index has 16 bits.
+pub const TAP_INDEXES_MAX: usize = 1 << 16;
+/// Bytes of a record at most: length, kind and time, the fields of a packet, and what one datagram
+/// can hold of descriptor and payload.
+pub const TAP_RECORD_BYTES: usize = 4 + 1 + 8 + 18 + PACKET_BYTES_MAX;
+
+const _: () = assert!(TAP_RECORD_BYTES - 4 <= sfu_proto::limits::TAP_RECORD_BYTES_MAX);
+const _: () = assert!(4 + 1 + 8 + 2 * SPEAKERS_MAX <= TAP_RECORD_BYTES);
+const _: () = assert!(TAP_RECORD_BYTES < TAP_BATCH_BYTES_MAX);
+const _: () = assert!(TAP_INDEXES_MAX == u16::MAX as usize + 1);
+
 /// Least sleep of a session's timer after it fired: a deadline that stays due must not spin.
 pub const TIMER_REST: Duration = Duration::from_millis(1);

@@ -7,6 +7,7 @@
 //! handle_timeout ──▶ report (RTCP out), transport timers, speakers
 //! poll_transmit ◀── transmit: transport output, retransmissions, fresh packets by subscriber
 //! poll_event ◀───── queue
+//! poll_tap ◀─────── tap: batches of records of what is recorded
 //! ```
 
 mod assign;
@@ -16,6 +17,7 @@ mod offer;
 mod peer;
 mod receive;
 mod report;
+mod tap;
 mod transmit;
 
 use std::{collections::HashMap, collections::VecDeque, sync::Arc, time::Instant};
@@ -25,7 +27,10 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use sfu_proto::id::{RoomId, SessionId, TrackId};
 
 pub(crate) use self::peer::Peer;
-use self::transmit::{Cursor, Resend};
+use self::{
+    tap::Taps,
+    transmit::{Cursor, Resend},
+};
 use crate::{
     config::ShardConfig,
     event::{Command, EndReason, Event},
@@ -91,6 +96,7 @@ pub struct Shard {
     cursor: Cursor,
     batch: TxBatch,
     events: VecDeque<Event>,
+    taps: Taps,
     /// The session that is being worked for: the one to end if that panics.
     current: Option<Key<Peer>>,
     #[cfg(any(test, feature = "test-support"))]
@@ -117,8 +123,9 @@ impl Shard {
                 peers: Map::with_hasher(hasher.clone()),
                 tracks: Map::with_hasher(hasher.clone()),
                 paths: Map::with_hasher(hasher.clone()),
-                ufrags: Map::with_hasher(hasher),
+                ufrags: Map::with_hasher(hasher.clone()),
             },
+            taps: Taps::new(Map::with_hasher(hasher)),
             config,
             identity,
             stats,
@@ -192,11 +199,13 @@ impl Shard {
                 self.on_room_timeout(key, now);
             }
         }
+        self.cut_due_taps(now);
     }
 
     /// When [`Self::handle_timeout`] has something to do. `None`: nothing is due, sleep.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.peer_timers.next(), self.room_timers.next()].into_iter().flatten().min()
+        let due = [self.peer_timers.next(), self.room_timers.next(), self.taps.poll_timeout()];
+        due.into_iter().flatten().min()
     }
 
     /// The next batch to send. To be called until `None` after every batch of input.

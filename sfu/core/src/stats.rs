@@ -123,6 +123,12 @@ stats! {
     Counter pli_in;
     /// Key frame requests to publishers.
     Counter pli_out;
+    /// RTP packets handed to the recorder.
+    Counter tap_packets;
+    /// Bytes handed to the recorder.
+    Counter tap_bytes;
+    /// Records that the recorder did not get because it was too slow.
+    Counter tap_lost_records;
     /// Offers answered.
     Counter offers_answered;
     /// Offers refused.

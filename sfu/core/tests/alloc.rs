@@ -8,9 +8,16 @@ mod world;
 use std::time::Duration;
 
 use allocation_counter::AllocationInfo;
-use sfu_core::{event::Source, path::Path};
-use sfu_proto::unit::{SeqNo, Ssrc};
-use world::World;
+use sfu_core::{
+    event::{Command, Source},
+    path::Path,
+};
+use sfu_proto::{
+    control::Tap,
+    id::RecordingId,
+    unit::{SeqNo, Ssrc},
+};
+use world::{ROOM, World, track};
 
 const SUBSCRIBERS: usize = 50;
 const PACKETS: usize = 400;
@@ -70,6 +77,33 @@ fn forwarding_and_repeating_allocate_nothing() {
     assert_eq!(world.stats.nack_in.value() - requested, 10 * SUBSCRIBERS as u64);
     assert!(world.stats.rtx_out.value() - repeated > SUBSCRIBERS as u64);
     assert_eq!(info.count_total, 0, "{info:?}");
+}
+
+#[test]
+fn a_recorded_track_allocates_by_the_batch() {
+    let mut world = World::with(2, |config| config.taps = true);
+    let a = world.join_connected(&[Source::Camera], (0, 0));
+    let b = world.join_connected(&[], (0, 1));
+    world.peers[b].nacks = false;
+    let tap = Tap { recording: RecordingId::from_bits(1), tracks: vec![track(a, Source::Camera)] };
+    world.command(Command::SetTap { room: ROOM, tap: Some(tap) });
+    let from = Path::udp(world.peers[a].address);
+    let warm_up = datagrams(&mut world, a, 30);
+    forward(&mut world, from, &warm_up);
+    let mut batches: Vec<_> = std::iter::from_fn(|| world.shard.poll_tap()).collect();
+    batches.clear();
+
+    let measured = datagrams(&mut world, a, PACKETS / 10);
+    let info = allocation_counter::measure(|| {
+        for datagram in &measured {
+            forward(&mut world, from, std::slice::from_ref(datagram));
+            batches.extend(world.shard.poll_tap());
+        }
+    });
+    assert_eq!(world.stats.tap_packets.value(), PACKETS as u64 + 300);
+    let bytes: usize = batches.iter().map(|batch| batch.bytes.len()).sum();
+    assert!(bytes > PACKETS * 1100 * 8 / 10, "{bytes} bytes");
+    assert!(info.count_total <= PACKETS as u64 / 20, "{info:?}");
 }
 
 /// Each subscriber asks for ten packets that it never got.

@@ -6,7 +6,7 @@
 mod world;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     time::Duration,
 };
@@ -16,7 +16,12 @@ use sfu_core::{
     event::{Command, Event, Permissions, Source},
     test_support::Link,
 };
-use sfu_proto::{id::TrackId, unit::Ssrc};
+use sfu_proto::{
+    control::Tap,
+    id::{RecordingId, TrackId},
+    tap::{Batch, Body, records},
+    unit::Ssrc,
+};
 use world::{ROOM, World, track};
 
 const STEPS: usize = 250;
@@ -31,7 +36,7 @@ struct Chaos {
 
 impl Chaos {
     fn new(seed: u64) -> Self {
-        let world = World::new(seed);
+        let world = World::with(seed, |config| config.taps = true);
         let cache = world.shard.cache_available();
         Self { world, rng: StdRng::seed_from_u64(seed), alive: Vec::new(), cache }
     }
@@ -72,6 +77,7 @@ impl Chaos {
                 let from = self.world.peers[peer].address;
                 self.guarded(|world| world.inject(from, &junk));
             }
+            15 => self.record(),
             _ => self.send(),
         }
         let time = Duration::from_millis(self.rng.random_range(0..40));
@@ -122,6 +128,47 @@ impl Chaos {
             // A session that a panic ended refuses by name.
             let _ = world.offer(peer);
         });
+    }
+
+    fn record(&mut self) {
+        let tracks = (0..self.rng.random_range(0..20)).map(|_| self.any_track()).collect();
+        let recording = RecordingId::from_bits(self.rng.random_range(0..3));
+        let tap = self.rng.random_bool(0.8).then_some(Tap { recording, tracks });
+        self.world.command(Command::SetTap { room: ROOM, tap });
+        if self.rng.random_bool(0.2) {
+            let refused = Batch { recording, bytes: Vec::new() };
+            self.world.shard.tap_refused(&refused, self.world.now);
+        }
+    }
+
+    /// Records are whole; a packet belongs to a track that was announced and has not ended, and
+    /// was sent by it.
+    fn check_recordings(&self) {
+        let mut tracks = HashMap::new();
+        for batch in &self.world.taps {
+            for record in records(&batch.bytes) {
+                match record.unwrap().body {
+                    Body::Track { index, track, .. } => {
+                        tracks.insert((batch.recording, index), track);
+                    }
+                    Body::Ended { index } => {
+                        assert!(tracks.remove(&(batch.recording, index)).is_some());
+                    }
+                    Body::Packet(packet) => {
+                        let of = tracks.get(&(batch.recording, packet.index)).unwrap();
+                        let (from, stream) =
+                            (usize::from(packet.payload[8]), usize::from(packet.payload[9]));
+                        let stream = &self.world.peers[from].streams[stream];
+                        assert_eq!(*of, track(from, stream.source));
+                        let count = u64::from_be_bytes(*packet.payload.first_chunk().unwrap());
+                        let original = stream.sent.iter().find(|(index, ..)| *index == count);
+                        assert_eq!(original.unwrap().1.payload, packet.payload);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert!(tracks.is_empty(), "a track did not end");
     }
 
     fn request(&mut self, peer: usize) {
@@ -198,7 +245,7 @@ fn nothing_leaks_and_nothing_goes_astray() {
         }
     }));
     let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(6);
-    let (mut forwarded, mut panics) = (0, 0);
+    let (mut forwarded, mut recorded, mut panics) = (0, 0, 0);
     for seed in 0..seeds {
         let mut chaos = Chaos::new(seed);
         (0..STEPS).for_each(|_| chaos.step());
@@ -206,6 +253,8 @@ fn nothing_leaks_and_nothing_goes_astray() {
         let stats = std::sync::Arc::clone(&chaos.world.stats);
         assert!(stats.sessions.value() as usize <= chaos.alive.len());
         chaos.guarded(|world| world.command(Command::CloseRoom { room: ROOM }));
+        chaos.check_recordings();
+        recorded += stats.tap_packets.value();
         let left = (stats.sessions.value(), stats.tracks.value(), stats.rooms.value());
         assert_eq!(left, (0, 0, 0), "seed {seed}");
         assert_eq!(chaos.world.shard.cache_available(), chaos.cache, "seed {seed}");
@@ -214,4 +263,5 @@ fn nothing_leaks_and_nothing_goes_astray() {
         panics += stats.panics.value();
     }
     assert!(forwarded > 1_000 && panics > 0, "{forwarded} forwarded, {panics} panics");
+    assert!(recorded > 1_000, "{recorded}");
 }

@@ -314,7 +314,7 @@ fn parse_body<'a>(kind: u8, fields: &mut Fields<'a>) -> Option<Body<'a>> {
         LOST => Body::Lost { records: fields.u32()? },
         SPEAKERS => {
             let indexes = fields.rest();
-            (indexes.len() % 2 == 0).then_some(Body::Speakers(Indexes(indexes)))?
+            indexes.len().is_multiple_of(2).then_some(Body::Speakers(Indexes(indexes)))?
         }
         _ => return None,
     })

@@ -194,6 +194,19 @@ pub fn run_until(
     }
 }
 
+/// Turns everybody until both ends know that all are connected: a client may know it before the
+/// node, and would then send what the node cannot forward to others yet.
+pub fn connect_all(control: &mut Control, peers: &mut [&mut Peer]) {
+    run_until(peers, "all connect", |peers| peers.iter().all(|peer| peer.is_connected()));
+    // What completed the handshakes.
+    peers.iter_mut().for_each(|peer| peer.turn());
+    let mut sessions = peers.len();
+    control.wait(|event| {
+        sessions -= usize::from(matches!(event, Event::Connected { .. }));
+        (sessions == 0).then_some(())
+    });
+}
+
 pub fn payload(number: u16) -> [u8; 32] {
     let mut payload = [0x90; 32];
     payload[30..].copy_from_slice(&number.to_be_bytes());

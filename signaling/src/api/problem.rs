@@ -24,6 +24,7 @@ use crate::{
     token::{MintError, TokenError},
 };
 
+const ROOMS_QUOTA: &str = "The quota `rooms` is used up.";
 const PARTICIPANTS_QUOTA: &str = "The quota `participants` is used up.";
 
 /// A problem and the headers that go with it.
@@ -120,7 +121,6 @@ impl From<TokenError> for Failure {
         match error {
             TokenError::Refused(_) => Self::new(Code::TokenRefused),
             TokenError::Banned => Self::new(Code::Banned),
-            TokenError::Full => Self::new(Code::QuotaExceeded).detail(PARTICIPANTS_QUOTA),
             TokenError::Store(error) => error.into(),
         }
     }
@@ -144,6 +144,7 @@ impl From<ActionRefusal> for Failure {
             }
             ActionRefusal::VersionMismatch => Self::new(Code::VersionMismatch),
             ActionRefusal::Unavailable => Self::new(Code::Unavailable),
+            ActionRefusal::QuotaExceeded => Self::new(Code::QuotaExceeded).detail(ROOMS_QUOTA),
         }
     }
 }
@@ -152,6 +153,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::RoomFull => Self::new(Code::RoomFull),
+            Refusal::QuotaExceeded => Self::new(Code::QuotaExceeded).detail(PARTICIPANTS_QUOTA),
             Refusal::RoomLocked => Self::new(Code::RoomLocked),
             Refusal::RoomNotOpen => Self::new(Code::RoomNotOpen),
             Refusal::Banned => Self::new(Code::Banned),

@@ -21,7 +21,7 @@ use crate::{
     domain::{Ask, Proof, Refusal, Reply, Standard, Tag},
     limits,
     secret::Capability,
-    token::{self, TokenError, TokenId},
+    token::{self, Redeemed, TokenError, TokenId},
 };
 
 const SDP: &str = "application/sdp";
@@ -93,7 +93,10 @@ async fn open(
     app.metrics.offers.with_label_values(&["http"]).inc();
     // A token must not be used up by a room that would take nobody.
     app.rooms.check_vacancy(&verified.project, verified.room, &verified.admission).await?;
-    let (room, admission) = verified.redeem(&app.store).await.map_err(count)?;
+    let project = verified.project.clone();
+    let Redeemed { room, admission, participants_max } =
+        verified.redeem(&app.store).await.map_err(count)?;
+    app.rooms.seat(&project, participants_max);
     let ask = Ask::Open { kind, admission, offer };
     match app.rooms.ask(room, ask).await {
         Ok(Reply::Opened { answer, resource, generation }) => {

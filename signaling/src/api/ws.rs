@@ -24,11 +24,7 @@ use sdk_spec::{
 };
 use serde::Deserialize;
 use sfu_proto::{id::RoomId, sdp::Offer};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_tungstenite::tungstenite;
 
 use super::{
@@ -39,7 +35,7 @@ use crate::{
     clock,
     domain::{self, Body, ClientInput, Close, ConnectionId, Fault, Proof},
     limits::{self, MESSAGE_BYTES_PER_TOKEN, SOCKET_READ_BUFFER},
-    rooms::{Hello, Input, Outgoing},
+    rooms::{self, Hello, Input, Outgoing, Outgoings},
     secret::Capability,
     token::{self, TokenError},
 };
@@ -121,7 +117,7 @@ async fn session(app: &Shared, peer: Peer, socket: &mut WebSocket) -> u16 {
         Err(fault) => return refuse(socket, fault, code::REFUSED).await,
     };
     let connection = app.rooms.connection();
-    let (sender, outgoing) = mpsc::channel(limits::SOCKET_QUEUE_MAX);
+    let (sender, outgoing) = rooms::socket();
     let fault = match &hello {
         Hello::Join(_) => domain::TOKEN_REFUSED,
         Hello::Resume { .. } => domain::RESUME_REFUSED,
@@ -172,7 +168,10 @@ async fn admit(app: &App, peer: Peer, text: &str) -> Result<(RoomId, domain::Adm
     // A token must not be used up by a room that would take nobody.
     let vacancy = app.rooms.check_vacancy(&verified.project, verified.room, &verified.admission);
     vacancy.await.map_err(domain::fault)?;
-    verified.redeem(&app.store).await.map_err(fault)
+    let project = verified.project.clone();
+    let redeemed = verified.redeem(&app.store).await.map_err(fault)?;
+    app.rooms.seat(&project, redeemed.participants_max);
+    Ok((redeemed.room, redeemed.admission))
 }
 
 /// Who a new token of an open session admits: to the room where it is, and used up like any other.
@@ -188,7 +187,7 @@ async fn admit_again(
         return Err(count_refusal(app, peer, &TokenError::Refused("room")));
     }
     // Only a room of the token's project is found: it is the session's project too.
-    Ok(verified.redeem(&app.store).await.map_err(fault)?.1)
+    Ok(verified.redeem(&app.store).await.map_err(fault)?.admission)
 }
 
 fn count_refusal(app: &App, peer: Peer, error: &TokenError) -> Fault {
@@ -205,7 +204,6 @@ fn count_refusal(app: &App, peer: Peer, error: &TokenError) -> Fault {
     app.metrics.tokens_refused.with_label_values(&[error.reason()]).inc();
     match error {
         TokenError::Banned => BANNED,
-        TokenError::Full => domain::ROOM_FULL,
         TokenError::Refused(_) | TokenError::Store(_) => domain::TOKEN_REFUSED,
     }
 }
@@ -254,7 +252,7 @@ struct Session<'a> {
     peer: Peer,
     room: RoomId,
     connection: ConnectionId,
-    outgoing: mpsc::Receiver<Outgoing>,
+    outgoing: Outgoings,
     /// The check of a new token.
     renewal: Option<JoinHandle<()>>,
 }
@@ -267,10 +265,12 @@ impl Session<'_> {
         let mut close = None;
         loop {
             tokio::select! {
-                outgoing = self.outgoing.recv() => match outgoing {
-                    Some(Outgoing::Text(text)) => if let Err(code) = write(socket, text).await {
-                        return code;
-                    },
+                outgoing = self.outgoing.next() => match outgoing {
+                    Some(Outgoing::Message(message)) => {
+                        if let Err(code) = write(socket, message.text()).await {
+                            return code;
+                        }
+                    }
                     Some(Outgoing::Close(reason)) => return close.unwrap_or(close_code(reason)),
                     None => return code::SLOW_OR_SILENT,
                 },

@@ -217,6 +217,7 @@ impl Room {
         let version = self.charter.version;
         self.happened(What::RoomUpdated { changed, version }, now);
         self.stale.info = true;
+        self.stale.door = true;
         self.on_mode(mode, now);
         Ok(self.participants())
     }

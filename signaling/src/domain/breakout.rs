@@ -201,8 +201,18 @@ impl Room {
     }
 
     pub(super) fn on_breakout_ended(&mut self, room: RoomId, now: Instant) {
+        self.forget_breakouts(&[room], now);
+    }
+
+    /// They were never there: whoever created them learns it, and those in the room.
+    pub(super) fn on_breakouts_refused(&mut self, rooms: &[RoomId], now: Instant) {
+        self.refuse_created(rooms);
+        self.forget_breakouts(rooms, now);
+    }
+
+    fn forget_breakouts(&mut self, rooms: &[RoomId], now: Instant) {
         let before = self.charter.breakouts.len();
-        self.charter.breakouts.retain(|breakout| breakout.id != room);
+        self.charter.breakouts.retain(|breakout| !rooms.contains(&breakout.id));
         if self.charter.breakouts.len() == before {
             return;
         }

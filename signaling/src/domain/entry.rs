@@ -25,6 +25,7 @@ use super::{
     Admission, Ban, Client, Effect, Refusal, Room,
     grants::{effective, moderates},
     member::{Link, Member, Sdk},
+    seats::Seat,
 };
 use crate::limits::{BANS_KEPT_MAX, EXPECTED_MAX};
 
@@ -56,8 +57,25 @@ impl Room {
         match waits {
             true if self.lobby.len() >= LOBBY_MAX => Err(Refusal::RoomFull),
             false if !self.has_place(who.role, older) => Err(Refusal::RoomFull),
+            false if !older.is_some_and(|id| self.members.contains_key(&id)) => {
+                if self.seats.is_full() { Err(Refusal::QuotaExceeded) } else { Ok(older) }
+            }
             _ => Ok(older),
         }
+    }
+
+    /// The place of a newcomer among the project's participants: that of who gives way to it, or a free
+    /// one. None for who has to wait. To be asked last: another room may have taken the last one.
+    pub(super) fn seat(
+        &mut self,
+        who: &Admission,
+        older: Option<ParticipantId>,
+    ) -> Result<Option<Seat>, Refusal> {
+        let inherited = older.and_then(|id| self.members.get_mut(&id)?.seat.take());
+        if inherited.is_some() || self.must_wait(who).is_some() {
+            return Ok(inherited);
+        }
+        self.seats.take().map(Some).ok_or(Refusal::QuotaExceeded)
     }
 
     /// Who has the handle already and gives way.
@@ -145,6 +163,7 @@ impl Room {
 
     /// Somebody who was sent to another room by us and may come back past lock and lobby.
     pub(super) fn expect(&mut self, who: Admission) {
+        self.stale.door = true;
         self.expect_no_more(&who.handle);
         if self.expected.len() >= EXPECTED_MAX {
             self.expected.remove(0);
@@ -187,12 +206,13 @@ impl Room {
         Ok(Admission { role, grants, ..who })
     }
 
-    /// A new participant: told to the others. The caller has checked that it may.
+    /// A new participant: told to the others. The caller has checked that it may, and has its seat.
     pub(super) fn admit(
         &mut self,
         participant: ParticipantId,
         who: Admission,
         client: Client,
+        seat: Option<Seat>,
         now: Instant,
     ) {
         let session = SessionId::from_bits(self.draw_bits());
@@ -204,7 +224,7 @@ impl Room {
             self.record_by_rule();
         }
         self.expect_no_more(&who.handle);
-        let member = self.newcomer(participant, session, who, client);
+        let member = self.newcomer(participant, session, who, (client, seat));
         let (info, is_hidden) = (member.info.clone(), member.hidden());
         self.stale.roster |= member.grants.moderate;
         let what = What::ParticipantJoined {
@@ -229,7 +249,7 @@ impl Room {
         participant: ParticipantId,
         session: SessionId,
         who: Admission,
-        client: Client,
+        (client, seat): (Client, Option<Seat>),
     ) -> Member {
         self.arrivals += 1;
         let info = Participant {
@@ -241,6 +261,7 @@ impl Room {
         };
         Member {
             info,
+            seat,
             arrival: self.arrivals,
             grants: effective(&who.grants, who.role, self.mode(), false),
             granted: who.grants.clone(),

@@ -104,6 +104,7 @@ impl Room {
         if !has_role && !has_grants {
             return false;
         }
+        self.stale.door |= has_role; // There may be place for a viewer.
         if role == Role::Viewer || moderates(role, &granted) {
             self.drop_floor(id, now);
         }

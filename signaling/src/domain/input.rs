@@ -158,6 +158,9 @@ pub(crate) enum Command {
     Recall { parent_ended: bool },
     /// A breakout room of this room is over.
     BreakoutEnded(RoomId),
+    /// Breakout rooms of a commit that is stored were not: the project has as many rooms as it may. Said
+    /// before [`Command::Committed`] of that commit.
+    BreakoutsRefused(Vec<RoomId>),
     /// A new token of a client that is in: replaces role and grants if it is of the same handle.
     Renew { connection: ConnectionId, admission: Admission },
     /// A new token was refused: the client is told, nothing changes.
@@ -268,7 +271,8 @@ pub(crate) enum Ask {
     },
     /// Who is here.
     Participants,
-    /// Whether there is a place for a newcomer: refused only with [`Refusal::RoomFull`].
+    /// Whether there is a place for a newcomer: refused only with [`Refusal::RoomFull`] or
+    /// [`Refusal::QuotaExceeded`].
     Vacancy {
         who: Admission,
     },
@@ -320,6 +324,8 @@ pub(crate) enum Reply {
 pub(crate) enum Refusal {
     Action(ActionRefusal),
     RoomFull,
+    /// The project has as many participants as it may.
+    QuotaExceeded,
     RoomLocked,
     RoomNotOpen,
     Banned,

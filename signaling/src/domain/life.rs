@@ -17,12 +17,43 @@ use sdk_spec::{
     ws::LeaveReason,
 };
 
-use super::{Client, Effect, Room, link_deadline};
+use super::{Body, Client, Command, ConnectionId, Effect, Member, Room, link_deadline};
 
 /// A breakout room calls its participants back to its parent.
 pub(super) struct Recalled {
     pub(super) until: Instant,
     pub(super) end: RoomEnd,
+}
+
+/// Whose deadlines a command may bring nearer.
+pub(super) enum Whose {
+    Nobodys,
+    Of(ConnectionId),
+    Anybodys,
+}
+
+impl Whose {
+    pub(super) fn of(command: &Command) -> Self {
+        match command {
+            Command::Client { input, .. } if matches!(input.body, Body::Act { .. }) => {
+                Self::Anybodys
+            }
+            Command::Client { connection, .. } => Self::Of(*connection),
+            Command::Media(_) | Command::Committed(_) => Self::Nobodys,
+            _ => Self::Anybodys,
+        }
+    }
+}
+
+/// When something is due of a member: its connection, its move or its offer.
+fn member_due(member: &Member) -> Option<Instant> {
+    let link = match &member.client {
+        Client::Sdk(sdk) => Some(link_deadline(&sdk.link)),
+        Client::Standard(_) => None,
+    };
+    let moving = member.moving.as_ref().map(|moving| moving.until);
+    let pending = member.pending.as_ref().map(|pending| pending.deadline);
+    [link, moving, pending].into_iter().flatten().min()
 }
 
 impl Room {
@@ -78,25 +109,40 @@ impl Room {
         self.unattended_since.map(|since| since + Duration::from_secs(seconds.into()))
     }
 
-    /// When [`super::Command::Tick`] is due.
+    /// When [`super::Command::Tick`] is due, at the latest: it may come for nothing.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.over {
             return None;
         }
-        let guests = self.lobby.iter().map(|guest| link_deadline(&guest.sdk.link));
-        let members = self.members.values().flat_map(|member| {
-            let link = match &member.client {
-                Client::Sdk(sdk) => Some(link_deadline(&sdk.link)),
-                Client::Standard(_) => None,
-            };
-            let moving = member.moving.as_ref().map(|moving| moving.until);
-            let pending = member.pending.as_ref().map(|pending| pending.deadline);
-            link.into_iter().chain(moving).chain(pending)
-        });
         let recalled = self.recalled.as_ref().map(|recalled| recalled.until);
         let recording = self.recording_due();
         let rooms = [self.empty_due(), self.unattended_due(), self.end_due(), recalled, recording];
-        members.chain(guests).chain(rooms.into_iter().flatten()).min()
+        rooms.into_iter().chain([self.people_due]).flatten().min()
+    }
+
+    /// Keeps the earliest deadline of people, after a command. It looks at all of them only for commands
+    /// that are rare; a deadline that moved away is found out at the next tick.
+    pub(super) fn watch(&mut self, whose: Whose) {
+        let due = match whose {
+            _ if self.members.is_empty() && self.lobby.is_empty() => None,
+            Whose::Nobodys => return,
+            Whose::Of(connection) => {
+                let id = self.connections.get(&connection);
+                let member = id.and_then(|id| self.members.get(id));
+                let guest = id.and_then(|id| self.guest(*id));
+                let theirs = member.and_then(member_due).into_iter();
+                let theirs = theirs.chain(guest.map(|guest| link_deadline(&guest.sdk.link)));
+                theirs.chain(self.people_due).min()
+            }
+            Whose::Anybodys => self.people_due_now(),
+        };
+        self.people_due = due;
+    }
+
+    /// The earliest deadline of a member or guest.
+    pub(super) fn people_due_now(&self) -> Option<Instant> {
+        let guests = self.lobby.iter().map(|guest| link_deadline(&guest.sdk.link));
+        self.members.values().filter_map(member_due).chain(guests).min()
     }
 
     pub(super) fn on_tick(&mut self, now: Instant) {

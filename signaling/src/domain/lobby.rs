@@ -57,9 +57,10 @@ impl Room {
     /// Lets somebody in who waits; `false` when there is no place.
     fn let_in(&mut self, id: ParticipantId, now: Instant) -> bool {
         let fits = self.guest(id).is_some_and(|guest| self.has_place(guest.who.role, None));
-        let Some(mut guest) = fits.then(|| self.take_guest(id)).flatten() else { return false };
+        let Some(seat) = fits.then(|| self.seats.take()).flatten() else { return false };
+        let Some(mut guest) = self.take_guest(id) else { return false };
         guest.sdk.joined = Some((guest.sdk.outbox.next(), guest.ticket.clone()));
-        self.admit(id, guest.who, Client::Sdk(guest.sdk), now);
+        self.admit(id, guest.who, Client::Sdk(guest.sdk), Some(seat), now);
         self.welcome(id, guest.ticket);
         true
     }
@@ -132,16 +133,25 @@ impl Room {
         Ok(self.lobby.iter().map(|guest| guest.id).filter(is_named).collect())
     }
 
-    /// Lets those in who need not wait any more, as far as there is place.
-    pub(super) fn open_lobby(&mut self, now: Instant) {
+    /// Lets those in who need not wait any more, as far as there is place. `false` when it has to be tried
+    /// again though nothing else changes here: somebody came in, the store is behind, or other rooms have
+    /// the project's places.
+    pub(super) fn open_lobby(&mut self, now: Instant) -> bool {
+        if self.lobby.is_empty() {
+            return true;
+        }
         let is_locked = self.charter.settings.locked.unwrap_or_default();
         if is_locked || self.recalled.is_some() || self.record.is_behind() {
-            return;
+            return !self.record.is_behind();
         }
         let free = self.lobby.iter().filter(|guest| self.must_wait(&guest.who).is_none());
-        for id in free.map(|guest| guest.id).collect::<Vec<_>>() {
-            self.let_in(id, now);
+        let free: Vec<_> = free.map(|guest| guest.id).collect();
+        let mut is_settled = true;
+        for id in free {
+            // Who comes in may be whom the others wait for.
+            is_settled &= !self.let_in(id, now) && !self.seats.is_full();
         }
+        is_settled
     }
 
     /// Tells moderators the lobby, if it changed.

@@ -12,6 +12,7 @@ use sfu_proto::{
 use super::{
     input::{Admission, ConnectionId, RequestId, Standard},
     outbox::Outbox,
+    seats::Seat,
     shown::Rule,
 };
 use crate::secret::SecretHash;
@@ -19,6 +20,8 @@ use crate::secret::SecretHash;
 /// A participant, from join to leave.
 pub(crate) struct Member {
     pub(crate) info: Participant,
+    /// Its place among the project's participants, until it hands it to who replaces it.
+    pub(super) seat: Option<Seat>,
     /// Counts those who came in: the order of arrival.
     pub(crate) arrival: u64,
     /// Of its token.

@@ -34,6 +34,7 @@ mod outbox;
 mod record;
 mod recording;
 mod sdk;
+mod seats;
 mod shown;
 mod standard;
 #[cfg(test)]
@@ -62,7 +63,7 @@ pub(crate) use input::{
     Admission, Ask, Ban, Body, BreakoutRoom, Charter, ClientInput, Close, Command, Commit,
     ConnectionId, Effect, Policy, Proof, RecordingChange, Refusal, Reply, RequestId, Standard, Tag,
 };
-use life::Recalled;
+use life::{Recalled, Whose};
 use lobby::Guest;
 use member::{Asker, Client, Link, Member, Sdk};
 use record::Record;
@@ -70,9 +71,10 @@ use recording::Recorder;
 use sdk::encode;
 pub(crate) use sdk::{
     BEHIND, Fault, INTERNAL, MALFORMED, NO_FIRST_MESSAGE, NO_MEDIA_NODE, NOT_FIRST, RESUME_REFUSED,
-    ROOM_FULL, TOKEN_REFUSED, TOO_LARGE, error, fault, refusal,
+    TOKEN_REFUSED, TOO_LARGE, error, fault, refusal,
 };
 use sdk_spec::room::Kind;
+pub(crate) use seats::Seats;
 
 use crate::{limits, secret::SecretHash};
 
@@ -84,6 +86,8 @@ pub(crate) struct Room {
     id: RoomId,
     charter: Charter,
     bans: Vec<Ban>,
+    /// Of the project's participants.
+    seats: Seats,
     /// The same moment on both clocks: of deadlines, and of the wall in milliseconds since 1970.
     epoch: (Instant, u64),
     /// Those who wait to be let in, in order of arrival.
@@ -92,6 +96,8 @@ pub(crate) struct Room {
     connections: BTreeMap<ConnectionId, ParticipantId>,
     sessions: BTreeMap<SessionId, ParticipantId>,
     tracks: BTreeMap<TrackId, ParticipantId>,
+    /// No member and no guest has a deadline before this one.
+    people_due: Option<Instant>,
     /// Since when nobody is here; `None` while somebody is.
     empty_since: Option<Instant>,
     /// Since when somebody is here, but nobody who may moderate.
@@ -126,6 +132,8 @@ pub(crate) struct Room {
 struct Stale {
     /// Who waits.
     lobby: bool,
+    /// What those who wait wait for: settings, who may moderate, places, who is expected.
+    door: bool,
     /// Who may moderate.
     roster: bool,
     /// What [`sdk_spec::ws::RoomInfo`] tells.
@@ -151,12 +159,14 @@ impl Room {
             id,
             charter,
             bans,
+            seats: Seats::default(),
             epoch: (now, now_ms),
             members: BTreeMap::new(),
             connections: BTreeMap::new(),
             sessions: BTreeMap::new(),
             tracks: BTreeMap::new(),
             lobby: Vec::new(),
+            people_due: None,
             empty_since: Some(now),
             unattended_since: None,
             floor: Floor::default(),
@@ -179,6 +189,11 @@ impl Room {
         }
     }
 
+    /// The same room, whose participants take their places from these.
+    pub(crate) fn with_seats(self, seats: Seats) -> Self {
+        Self { seats, ..self }
+    }
+
     /// Participants in the room.
     pub(crate) fn participants(&self) -> u32 {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
@@ -190,7 +205,9 @@ impl Room {
         if self.over {
             self.on_late(command, now);
         } else {
+            let whose = Whose::of(&command);
             self.on_command(command, now);
+            self.watch(whose);
         }
         if !self.over {
             self.settle(now);
@@ -227,6 +244,7 @@ impl Room {
             }
             Command::Recall { parent_ended } => self.on_recall(parent_ended, now),
             Command::BreakoutEnded(room) => self.on_breakout_ended(room, now),
+            Command::BreakoutsRefused(rooms) => self.on_breakouts_refused(&rooms, now),
             Command::Renew { connection, admission } => self.on_renew(connection, admission, now),
             Command::RenewRefused { connection } => self.on_renew_refused(connection),
             Command::Policy(policy) => self.on_policy(policy, now),
@@ -242,8 +260,8 @@ impl Room {
         if self.recalled.is_some() && self.members.is_empty() {
             return self.end_recalled(now);
         }
-        if !self.lobby.is_empty() {
-            self.open_lobby(now);
+        if self.stale.door || self.stale.roster || self.stale.lobby {
+            self.stale.door = !self.open_lobby(now);
         }
         if std::mem::take(&mut self.stale.roster) {
             let is_unattended = !self.members.is_empty() && !self.has_moderator();
@@ -302,6 +320,7 @@ impl Room {
         now: Instant,
     ) -> Option<Member> {
         let member = self.members.remove(&participant)?;
+        self.stale.door = true;
         self.drop_floor(participant, now);
         self.sessions.remove(&member.session);
         for track in &member.tracks {
@@ -460,6 +479,7 @@ impl Room {
     fn on_late(&mut self, command: Command, now: Instant) {
         match command {
             Command::Committed(number) => self.on_committed(number),
+            Command::BreakoutsRefused(rooms) => self.refuse_created(&rooms),
             Command::Media(control::Event::Traffic { session, received, sent }) => {
                 self.on_traffic(session, (received, sent), now);
             }

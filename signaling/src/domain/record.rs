@@ -8,9 +8,9 @@ use sdk_spec::{
     event::What,
     ws::ServerMessage,
 };
-use sfu_proto::id::ParticipantId;
+use sfu_proto::id::{ParticipantId, RoomId};
 
-use super::{Actor, Commit, Effect, Reply, RequestId, Room};
+use super::{Actor, Commit, Effect, Refusal, Reply, RequestId, Room};
 use crate::limits::COMMITS_PENDING_MAX;
 
 /// Commits of a room and the answers that wait for them.
@@ -21,16 +21,14 @@ pub(super) struct Record {
     /// The charter changed.
     pub(super) has_charter: bool,
     answers: Vec<Answer>,
+    /// Answers and the commit that each waits for.
     held: VecDeque<(u64, Answer)>,
     last: u64,
     stored: u64,
 }
 
-/// An accepted action's answer.
-enum Answer {
-    Request(RequestId, ActionResult),
-    Client(ParticipantId, u64, ActionResult),
-}
+/// The answer to an action: accepted ones may be refused by the store yet.
+type Answer = (Asked, Result<ActionResult, ActionRefusal>);
 
 /// Who waits for the answer to an action.
 #[derive(Clone, Copy)]
@@ -81,18 +79,35 @@ impl Room {
 
     /// Answers an action: a refusal at once, else when what was done is stored.
     pub(super) fn answer(&mut self, to: Asked, result: Result<ActionResult, ActionRefusal>) {
-        match (to, result) {
-            (Asked::Request(to), Ok(result)) => {
-                self.record.answers.push(Answer::Request(to, result));
+        match result {
+            Ok(_) => self.record.answers.push((to, result)),
+            Err(_) => self.give(to, result),
+        }
+    }
+
+    fn give(&mut self, to: Asked, result: Result<ActionResult, ActionRefusal>) {
+        match to {
+            Asked::Request(to) => {
+                self.reply(to, result.map(Reply::Acted).map_err(Refusal::Action));
             }
-            (Asked::Client(to, id), Ok(result)) => {
-                self.record.answers.push(Answer::Client(to, id, result));
+            Asked::Client(to, id) => {
+                let (result, refused) = match result {
+                    Ok(result) => (Some(result), None),
+                    Err(refused) => (None, Some(refused)),
+                };
+                self.tell(to, &ServerMessage::Acted { id, result, refused });
             }
-            (Asked::Request(to), Err(refused)) => {
-                self.reply(to, Err(super::Refusal::Action(refused)));
-            }
-            (Asked::Client(to, id), Err(refused)) => {
-                self.tell(to, &ServerMessage::Acted { id, result: None, refused: Some(refused) });
+        }
+    }
+
+    /// The store did not take these breakout rooms: whoever created them is told so.
+    pub(super) fn refuse_created(&mut self, rooms: &[RoomId]) {
+        let rooms: Vec<_> = rooms.iter().map(RoomId::to_string).collect();
+        for (_, (_, result)) in &mut self.record.held {
+            let is_of =
+                |done: &ActionResult| done.breakouts.iter().any(|b| rooms.contains(&b.room));
+            if result.as_ref().is_ok_and(is_of) {
+                *result = Err(ActionRefusal::QuotaExceeded);
             }
         }
     }
@@ -126,16 +141,10 @@ impl Room {
     }
 
     fn give_answers(&mut self) {
-        while let Some((_, answer)) =
+        while let Some((_, (to, result))) =
             self.record.held.pop_front_if(|(number, _)| *number <= self.record.stored)
         {
-            match answer {
-                Answer::Request(to, result) => self.reply(to, Ok(Reply::Acted(result))),
-                Answer::Client(to, id, result) => {
-                    let acted = ServerMessage::Acted { id, result: Some(result), refused: None };
-                    self.tell(to, &acted);
-                }
-            }
+            self.give(to, result);
         }
     }
 }

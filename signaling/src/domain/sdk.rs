@@ -30,10 +30,15 @@ pub(crate) const TOKEN_REFUSED: Fault =
 pub(crate) const ROOM_GONE: Fault = TOKEN_REFUSED;
 pub(crate) const RESUME_REFUSED: Fault =
     (ErrorCode::ResumeRefused, "the session cannot be resumed", NEW_TOKEN);
-pub(crate) const ROOM_FULL: Fault = (
+const ROOM_FULL: Fault = (
     ErrorCode::RoomFull,
     "the room has as many participants as it may",
     "Wait until somebody leaves, or raise participants_max of the next room; come with a new token.",
+);
+const PROJECT_FULL: Fault = (
+    ErrorCode::RoomFull,
+    "the project has as many participants as it may",
+    "Wait until somebody leaves one of its rooms, or have the quota raised; come with a new token.",
 );
 pub(crate) const NO_MEDIA_NODE: Fault = (
     ErrorCode::NoMediaNode,
@@ -112,6 +117,7 @@ pub(crate) fn error(fault: Fault, offer: Option<u64>, fatal: bool) -> ServerMess
 pub(crate) fn fault(refused: Refusal) -> Fault {
     match refused {
         Refusal::RoomFull => ROOM_FULL,
+        Refusal::QuotaExceeded => PROJECT_FULL,
         Refusal::RoomLocked => ROOM_LOCKED,
         Refusal::RoomNotOpen => ROOM_NOT_OPEN,
         Refusal::Banned => BANNED,
@@ -171,8 +177,10 @@ impl Room {
     }
 
     pub(super) fn on_join(&mut self, connection: ConnectionId, who: Admission, now: Instant) {
-        let older = match self.check_entry(&who, now) {
-            Ok(older) => older,
+        let checked = self.check_entry(&who, now);
+        let seated = checked.and_then(|older| Ok((older, self.seat(&who, older)?)));
+        let (older, seat) = match seated {
+            Ok(seated) => seated,
             Err(refused) => {
                 self.effects.extend(refusal(connection, fault(refused)));
                 return;
@@ -191,7 +199,7 @@ impl Room {
         match self.must_wait(&who) {
             Some(reason) => self.wait(Guest { id: participant, who, sdk, ticket }, reason, now),
             None => {
-                self.admit(participant, who, Client::Sdk(sdk), now);
+                self.admit(participant, who, Client::Sdk(sdk), seat, now);
                 self.welcome(participant, ticket);
             }
         }

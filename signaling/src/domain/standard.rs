@@ -29,7 +29,7 @@ impl Room {
                 Ok(())
             }
             Ask::Vacancy { who } => match self.check_entry(&who, now) {
-                Err(Refusal::RoomFull) => Err(Refusal::RoomFull),
+                Err(full @ (Refusal::RoomFull | Refusal::QuotaExceeded)) => Err(full),
                 _ => {
                     self.reply(request, Ok(Reply::Accepted));
                     Ok(())
@@ -77,6 +77,7 @@ impl Room {
         if kind == Standard::Whip && !self.has_publishing_place(older) {
             return Err(Refusal::RoomFull);
         }
+        let seat = self.seat(&who, older)?;
         if let Some(older) = older {
             self.end(older, LeaveReason::Replaced, now);
         }
@@ -85,7 +86,7 @@ impl Room {
         let (_, secret) = self.draw_secret();
         let client = StandardClient { kind, secret, offer: offer.clone(), generation: 0 };
         let id = ParticipantId::from_bits(self.draw_bits());
-        self.admit(id, who, Client::Standard(client), now);
+        self.admit(id, who, Client::Standard(client), seat, now);
         self.send_offer(id, offer, tracks, Asker::Open(request), now);
         Ok(())
     }

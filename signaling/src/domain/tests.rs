@@ -420,6 +420,8 @@ impl Scene {
         let with_media = room.members.values().filter(|m| m.has_media).map(|m| m.session);
         assert_eq!(self.sessions, with_media.collect());
         assert_eq!(room.empty_since.is_some(), room.members.is_empty());
+        let due = room.people_due_now();
+        assert!(room.over || due.is_none_or(|due| room.people_due.is_some_and(|at| at <= due)));
         assert_eq!(self.room_open, !room.members.is_empty());
         let tracks: usize = room.members.values().map(|m| m.tracks.len()).sum();
         assert_eq!(tracks, room.tracks.len());
@@ -526,6 +528,7 @@ impl Scene {
         while let Some(deadline) = self.room.deadline().filter(|d| *d <= end) {
             self.now = self.now.max(deadline);
             self.apply(Command::Tick);
+            assert!(self.room.over || self.room.people_due == self.room.people_due_now());
             assert!(
                 self.room.deadline().is_none_or(|d| d > self.now),
                 "a tick settles what is due"

@@ -32,6 +32,8 @@ pub(super) enum News {
     Do(After),
     /// The commit of this number, as the room counts, is stored.
     Committed(u64),
+    /// These breakout rooms were not created: the project has as many rooms as it may.
+    Refused(Vec<RoomId>),
     /// A commit can never be stored.
     Broken,
 }
@@ -61,7 +63,7 @@ impl Commits {
         (project, room, node): (Arc<str>, RoomId, Arc<str>),
         base: u64,
     ) -> Self {
-        let (stored, news) = watch::channel(Stored { number: base, is_broken: false });
+        let (stored, news) = watch::channel(Stored { number: base, ..Stored::default() });
         Self {
             journal,
             metrics,
@@ -158,19 +160,52 @@ impl Commits {
 
     /// The next news, in order, if there is any.
     pub(super) fn take(&mut self) -> Option<News> {
-        let stored = *self.stored.borrow();
-        if stored.is_broken && !self.is_broken {
+        let (number, is_broken) = {
+            let stored = self.stored.borrow();
+            (stored.number, stored.is_broken)
+        };
+        if is_broken && !self.is_broken {
             self.is_broken = true;
             return Some(News::Broken);
         }
-        let due = self.after.front().is_some_and(|(number, _)| *number <= stored.number);
+        let refused = self.refused();
+        if !refused.is_empty() {
+            self.drop_after(&refused);
+            return Some(News::Refused(refused));
+        }
+        let due = self.after.front().is_some_and(|(after, _)| *after <= number);
         // Rooms are open before anybody is told of them.
-        if due && self.after.front().is_some_and(|(number, _)| *number <= self.told + 1) {
+        if due && self.after.front().is_some_and(|(after, _)| *after <= self.told + 1) {
             return self.after.pop_front().map(|(_, after)| News::Do(after));
         }
-        (self.told < stored.number).then(|| {
+        (self.told < number).then(|| {
             self.told += 1;
             News::Committed(self.told - self.base)
         })
+    }
+
+    /// Breakout rooms that the store refused since this was asked.
+    fn refused(&self) -> Vec<RoomId> {
+        let mut refused = Vec::new();
+        self.stored.send_if_modified(|stored| {
+            refused = std::mem::take(&mut stored.refused);
+            false
+        });
+        refused
+    }
+
+    /// Nobody opens rooms that were refused, or sends anybody there.
+    fn drop_after(&mut self, refused: &[RoomId]) {
+        self.after.retain_mut(|(_, after)| match after {
+            After::Open(rooms) => {
+                rooms.retain(|(id, _)| !refused.contains(id));
+                !rooms.is_empty()
+            }
+            After::Transfer { room, .. } => !refused.contains(room),
+            After::Ban { rooms, .. } | After::Recall { rooms, .. } => {
+                rooms.retain(|id| !refused.contains(id));
+                !rooms.is_empty()
+            }
+        });
     }
 }

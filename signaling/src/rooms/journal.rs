@@ -9,6 +9,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use sfu_proto::id::RoomId;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -18,12 +19,15 @@ use crate::{
 };
 
 /// How far a room's commits are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Stored {
     /// Number of the last one.
     pub(super) number: u64,
     /// A commit of the room cannot be stored, ever: a defect of ours. The room must end.
     pub(super) is_broken: bool,
+    /// Breakout rooms of stored commits that were not created, until the room takes note. Bounded by
+    /// what it creates in an hour.
+    pub(super) refused: Vec<RoomId>,
 }
 
 /// A commit and who waits for it.
@@ -39,29 +43,33 @@ pub(super) async fn write(store: Store, metrics: Arc<Metrics>, mut queue: mpsc::
         let (commits, waiting): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|p| (p.commit, p.stored)).unzip();
         let began = Instant::now();
-        match store_again(&store, &metrics, &commits).await {
-            Ok(()) => {}
+        let refused = match store_again(&store, &metrics, &commits).await {
+            Ok(refused) => refused,
             Err(error) if error.is_closed() => return,
             Err(_) => store_singly(&store, &metrics, &commits, &waiting).await,
-        }
+        };
         metrics.journal_seconds.observe(began.elapsed().as_secs_f64());
-        for (commit, stored) in commits.iter().zip(waiting) {
-            stored.send_modify(|s| s.number = commit.number);
+        for (all, stored) in commits.iter().zip(waiting) {
+            let created = all.commit.breakouts.iter().map(|(id, _)| *id);
+            stored.send_modify(|s| {
+                s.number = all.number;
+                s.refused.extend(created.filter(|id| refused.contains(id)));
+            });
             metrics.journal_depth.dec();
         }
     }
 }
 
-/// Tries until it is stored, or cannot be.
+/// Tries until it is stored, or cannot be. Gives the breakout rooms that were refused, as the next one.
 async fn store_again(
     store: &Store,
     metrics: &Metrics,
     commits: &[RoomCommit],
-) -> Result<(), StoreError> {
+) -> Result<Vec<RoomId>, StoreError> {
     let mut pause = limits::JOURNAL_AGAIN;
     loop {
         let error = match store.store_commits(commits).await {
-            Ok(()) => return Ok(()),
+            Ok(refused) => return Ok(refused),
             Err(error) if error.is_final() || error.is_closed() => return Err(error),
             Err(error) => error,
         };
@@ -78,12 +86,17 @@ async fn store_singly(
     metrics: &Metrics,
     commits: &[RoomCommit],
     waiting: &[Arc<watch::Sender<Stored>>],
-) {
+) -> Vec<RoomId> {
+    let mut all_refused = Vec::new();
     for (commit, stored) in commits.iter().zip(waiting) {
-        if let Err(error) = store_again(store, metrics, std::slice::from_ref(commit)).await {
-            metrics.journal_failures.inc();
-            tracing::error!(room = %commit.room, %error, "a change of a room cannot be stored");
-            stored.send_modify(|s| s.is_broken = true);
+        match store_again(store, metrics, std::slice::from_ref(commit)).await {
+            Ok(refused) => all_refused.extend(refused),
+            Err(error) => {
+                metrics.journal_failures.inc();
+                tracing::error!(room = %commit.room, %error, "a change of a room cannot be stored");
+                stored.send_modify(|s| s.is_broken = true);
+            }
         }
     }
+    all_refused
 }

@@ -12,16 +12,14 @@ use sfu_proto::{
     control,
     id::{RoomId, SessionId},
 };
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    oneshot,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Counts, Hello, Input, Outgoing, Rooms,
+    Counts, Hello, Input, Rooms,
     commits::{After, Commits, News},
     owed::Owed,
     policy,
+    socket::{Message, Socket},
     transfer::{Target, transfer},
 };
 use crate::{
@@ -46,7 +44,7 @@ struct Task {
     request: Option<IdempotentRequest>,
     /// The request for a recording that waits for the project's policy.
     starting: Option<IdempotentRequest>,
-    sockets: HashMap<ConnectionId, mpsc::Sender<Outgoing>>,
+    sockets: HashMap<ConnectionId, Socket>,
     replies: HashMap<RequestId, oneshot::Sender<Result<Reply, Refusal>>>,
     requests: u64,
     /// The node that carries the room while somebody is in it.
@@ -201,6 +199,7 @@ impl Task {
             match news {
                 News::Committed(number) => self.apply(Command::Committed(number)),
                 News::Do(after) => self.follow(after),
+                News::Refused(rooms) => self.apply(Command::BreakoutsRefused(rooms)),
                 News::Broken => self.give_up(),
             }
         }
@@ -288,7 +287,7 @@ impl Task {
         }
     }
 
-    fn on_hello(&mut self, connection: ConnectionId, hello: Hello, socket: mpsc::Sender<Outgoing>) {
+    fn on_hello(&mut self, connection: ConnectionId, hello: Hello, socket: Socket) {
         self.sockets.insert(connection, socket);
         match hello {
             Hello::Join(_) if !self.place() => {
@@ -371,13 +370,13 @@ impl Task {
         while let Some(effect) = queue.pop_front() {
             match effect {
                 Effect::Send { to, seq, ack, body } => {
-                    if !self.send(to, seq, ack, &body) {
+                    if !self.send(to, Message { seq, ack, body }) {
                         queue.extend(self.detach(to));
                     }
                 }
                 Effect::Disconnect { connection, close } => {
                     if let Some(socket) = self.sockets.remove(&connection) {
-                        let _ = socket.try_send(Outgoing::Close(close)); // Full: closes as too slow.
+                        socket.close(close);
                     }
                 }
                 Effect::Media(command) => queue.extend(self.command(command)),
@@ -440,18 +439,13 @@ impl Task {
         self.room.handle(Command::Detach { connection }, Instant::now())
     }
 
-    /// `false` when the socket is gone or its queue is full.
-    fn send(&self, to: ConnectionId, seq: u64, ack: u64, body: &str) -> bool {
-        let Some(socket) = self.sockets.get(&to) else { return true };
-        // The body is a JSON object of its own; the envelope's fields go in front of its first.
-        let text = format!("{{\"seq\":{seq},\"ack\":{ack},{}", body.get(1..).unwrap_or("}"));
-        match socket.try_send(Outgoing::Text(text)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
-                self.rooms.metrics.slow_sockets.inc();
-                false
-            }
+    /// `false` when the socket is gone or too much waits for it.
+    fn send(&self, to: ConnectionId, message: Message) -> bool {
+        let is_taken = self.sockets.get(&to).is_none_or(|socket| socket.send(message));
+        if !is_taken {
+            self.rooms.metrics.slow_sockets.inc();
         }
+        is_taken
     }
 
     fn command(&mut self, command: control::Command) -> Vec<Effect> {

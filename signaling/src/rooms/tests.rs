@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bus::InProcessBus;
 use prometheus::Registry;
 use sdk_spec::{
-    action::Action,
+    action::{Action, ActionRefusal},
     event::What,
     room::{BreakoutSpec, Kind, RoomSettings},
     token::Claims,
@@ -27,7 +27,7 @@ use crate::{
     vault::Vault,
 };
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 /// An open room in a store of its own, without its task.
 struct Stored {
@@ -129,6 +129,7 @@ async fn a_room_that_panics_is_forgotten_and_stored_as_closed() {
     let counts = Arc::new(Counts::default());
     let entry = Entry {
         project: Arc::clone(&project),
+        seats: Seats::default(),
         inputs,
         counts: Arc::clone(&counts),
         opens_at_ms: 0,
@@ -140,7 +141,7 @@ async fn a_room_that_panics_is_forgotten_and_stored_as_closed() {
     let task = tokio::spawn(task::run(rooms, (stored.row.id, None), room, commits, queue, counts));
     let proof = Proof { participant: ParticipantId::from_bits(1), secret: [0; 32] };
     let hello = Hello::Resume { proof, received: 0 };
-    let (socket, _outgoing) = mpsc::channel(1);
+    let (socket, _outgoing) = socket();
     let connection = ConnectionId(1);
     stored.rooms.send(stored.row.id, Input::Hello { connection, hello, socket }).await;
     assert!(task.await.unwrap_err().is_panic());
@@ -176,6 +177,7 @@ async fn all_told(commits: &mut Commits) -> Vec<u64> {
                 News::Committed(number) => told.push(number),
                 News::Broken => return told,
                 News::Do(_) => told.push(0),
+                News::Refused(_) => {}
             }
         }
     }
@@ -202,11 +204,11 @@ async fn commits_wait_for_a_store_that_stands_still_and_none_is_lost_or_doubled(
     }
     assert!(full_at.is_some_and(|at| at >= limits::ROOM_COMMITS_MAX as u64), "stands still");
     assert!(stored.rooms.metrics.journal_depth.get() >= limits::ROOM_COMMITS_MAX as i64);
-    // Longer than a statement waits for the lock: the first try fails.
-    tokio::time::sleep(limits::STORE_WAIT + Duration::from_millis(500)).await;
+    // As long as a statement waits for the lock, and as the machine takes.
+    let failures = || stored.rooms.metrics.journal_failures.get();
+    stored.until("the first try fails", async || failures() >= 1).await;
     lock.execute("ROLLBACK").await.unwrap();
     assert_eq!(all_told(&mut commits).await, (1..=count).collect::<Vec<_>>());
-    assert!(stored.rooms.metrics.journal_failures.get() >= 1);
     assert_eq!(stored.rooms.metrics.journal_depth.get(), 0);
     let row = stored.store.room(&stored.row.project, stored.row.id).await.unwrap().unwrap();
     assert_eq!(row.commits, count);
@@ -284,7 +286,8 @@ async fn a_breakouts_moderator_gets_no_moderators_token_for_the_parent() {
     let (inputs, mut queue) = mpsc::channel(1);
     let child = RoomId::from_bits(secret::random_bits());
     let counts = Arc::new(Counts::default());
-    let entry = Entry { project: Arc::clone(&project), inputs, counts, opens_at_ms: 0 };
+    let seats = Seats::default();
+    let entry = Entry { project: Arc::clone(&project), seats, inputs, counts, opens_at_ms: 0 };
     stored.rooms.entries.insert(child, entry);
     let handle = Handle::parse("ann-1").unwrap();
     let grants = Grants { moderate: true, ..Grants::default() };
@@ -297,4 +300,52 @@ async fn a_breakouts_moderator_gets_no_moderators_token_for_the_parent() {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     let claims: Claims = serde_json::from_slice(&claims).unwrap();
     assert!(claims.role == Role::Participant && !claims.grants.moderate);
+}
+
+#[tokio::test]
+async fn refused_breakouts_are_neither_opened_nor_moved_to_and_the_asker_knows() {
+    let stored = Stored::new("quota").await;
+    let mut row = stored.row.clone();
+    row.charter.settings.empty_timeout_seconds = Some(3600);
+    let url = format!("sqlite://{}/test.db", stored.folder.display());
+    let mut other = sqlx::AnyConnection::connect(&url).await.unwrap();
+    other.execute("UPDATE projects SET rooms_max = 2").await.unwrap();
+    stored.rooms.open(row, Vec::new());
+    let act = async |action| {
+        let ask = Ask::Act { actor: Actor::System, action: Box::new(action), version: None };
+        stored.rooms.ask(stored.row.id, ask).await
+    };
+    let create = |count| {
+        let spec = BreakoutSpec { reference: None, participants: Vec::new() };
+        Action::CreateBreakouts { rooms: vec![spec; count], duration_seconds: None }
+    };
+    let refused = act(create(2)).await.err();
+    assert_eq!(refused, Some(Refusal::Action(ActionRefusal::QuotaExceeded)));
+    let none = act(Action::CloseBreakouts {}).await.err();
+    assert_eq!(none, Some(Refusal::Action(ActionRefusal::WrongState)), "it has none");
+    assert_eq!(stored.rooms.entries.len(), 1, "no task without a row");
+    assert!(act(create(1)).await.is_ok());
+    stored.until("opened", async || stored.rooms.entries.len() == 2).await;
+
+    // What was to follow does not.
+    let (mut commits, queue) = commits_of(&stored, 16);
+    let child = RoomId::from_bits(secret::random_bits());
+    let mut first = coming(10, 1);
+    first.breakouts.push((child, stored.row.charter.clone()));
+    commits.put(first, None);
+    commits.then(After::Transfer { participants: Vec::new(), room: child, invited: false });
+    commits.then(After::Recall { rooms: vec![child], parent_ended: false });
+    let pending = {
+        let mut queue = queue;
+        queue.recv().await.unwrap()
+    };
+    pending.stored.send_modify(|s| {
+        s.number = 10;
+        s.refused.push(child);
+    });
+    assert!(matches!(commits.take(), Some(News::Refused(rooms)) if rooms == [child]));
+    while let Some(news) = commits.take() {
+        assert!(matches!(news, News::Committed(_)), "nothing follows");
+    }
+    assert!(commits.is_done());
 }

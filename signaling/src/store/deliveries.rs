@@ -143,8 +143,36 @@ impl Store {
         tx.commit().await
     }
 
+    /// Whether nobody owns an endpoint that has something to send and no open breaker.
+    pub(crate) async fn has_waiting_webhooks(&self, now_ms: u64) -> Result<bool, StoreError> {
+        let found = sqlx::query(
+            "SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project \
+             WHERE w.state = 'enabled' AND (w.owner IS NULL OR w.owner_until <= $1) \
+             AND (w.open_until IS NULL OR w.open_until <= $1) \
+             AND (w.after_seq < p.event_seq OR w.next_at <= $1) LIMIT 1",
+        );
+        Ok(found.bind(int(now_ms)).fetch_optional(&self.readers).await?.is_some())
+    }
+
+    /// Gives up some of them.
+    pub(crate) async fn release_some_webhooks(
+        &self,
+        owner: &str,
+        ids: &[String],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for id in ids {
+            sqlx::query("UPDATE webhooks SET owner = NULL WHERE id = $1 AND owner = $2")
+                .bind(id)
+                .bind(owner)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await
+    }
+
     /// Makes `owner` the owner, until `until_ms`, of up to `limit` endpoints that nobody owns and
-    /// that have something to send. Returns how many there were.
+    /// that have something to send, those with an open breaker last. Returns how many there were.
     pub(crate) async fn claim_webhooks(
         &self,
         owner: &str,
@@ -154,7 +182,7 @@ impl Store {
     ) -> Result<u64, StoreError> {
         const FREE: &str = "SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project \
             WHERE w.state = 'enabled' AND (w.owner IS NULL OR w.owner_until <= $1) \
-            AND (w.after_seq < p.event_seq OR w.next_at <= $1) ORDER BY w.owner_until LIMIT $2";
+            AND (w.after_seq < p.event_seq OR w.next_at <= $1) LIMIT $2";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = sqlx::query(FREE).bind(int(now_ms)).bind(limit);
         if found.fetch_optional(&self.readers).await?.is_none() {
@@ -311,12 +339,14 @@ impl Store {
 const CLAIM_SQLITE: &str = "UPDATE webhooks SET owner = $3, owner_until = $4 WHERE id IN (\
     SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project \
     WHERE w.state = 'enabled' AND (w.owner IS NULL OR w.owner_until <= $1) \
-    AND (w.after_seq < p.event_seq OR w.next_at <= $1) ORDER BY w.owner_until LIMIT $2)";
+    AND (w.after_seq < p.event_seq OR w.next_at <= $1) \
+    ORDER BY CASE WHEN w.open_until > $1 THEN 1 ELSE 0 END, w.owner_until LIMIT $2)";
 /// Without `SKIP LOCKED` two processes would claim the same rows.
 const CLAIM_POSTGRES: &str = "UPDATE webhooks SET owner = $3, owner_until = $4 WHERE id IN (\
     SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project \
     WHERE w.state = 'enabled' AND (w.owner IS NULL OR w.owner_until <= $1) \
-    AND (w.after_seq < p.event_seq OR w.next_at <= $1) ORDER BY w.owner_until LIMIT $2 \
+    AND (w.after_seq < p.event_seq OR w.next_at <= $1) \
+    ORDER BY CASE WHEN w.open_until > $1 THEN 1 ELSE 0 END, w.owner_until LIMIT $2 \
     FOR UPDATE OF w SKIP LOCKED)";
 
 /// `false` when others changed the endpoint, or own it.

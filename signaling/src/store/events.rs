@@ -143,7 +143,8 @@ impl Store {
     }
 
     /// Deletes events from before `before_ms`, oldest first and without gaps, once they are counted
-    /// in the usage. An event with an older time that came later stays until its turn.
+    /// in the usage. An event with an older time that came later stays until its turn. A project that
+    /// fails does not stop the others.
     pub(super) async fn purge_events(&self, before_ms: u64) -> Result<u64, StoreError> {
         let mut gone = 0;
         let projects = sqlx::query(
@@ -152,23 +153,35 @@ impl Store {
         );
         for row in projects.fetch_all(&self.readers).await? {
             let (project, counted): (String, i64) = (row.try_get("project")?, row.try_get("seq")?);
-            let mut tx = self.write().await?;
-            gone += sqlx::query(
-                "DELETE FROM events WHERE project = $1 AND seq <= $2 \
-                 AND seq < (SELECT MIN(seq) FROM events WHERE project = $1) + $4 \
-                 AND seq < COALESCE((SELECT seq FROM events WHERE project = $1 AND time >= $3 \
-                 ORDER BY seq LIMIT 1), $2 + 1)",
-            )
-            .bind(project)
-            .bind(counted)
-            .bind(int(before_ms))
-            .bind(int(limits::EVENTS_PURGED_MAX))
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
-            tx.commit().await?;
+            match self.purge_project(&project, counted, before_ms).await {
+                Ok(rows) => gone += rows,
+                Err(error) => tracing::error!(%error, project, "old events are not deleted"),
+            }
         }
         Ok(gone)
+    }
+
+    async fn purge_project(
+        &self,
+        project: &str,
+        counted: i64,
+        before_ms: u64,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let done = sqlx::query(
+            "DELETE FROM events WHERE project = $1 AND seq <= $2 \
+             AND seq < (SELECT MIN(seq) FROM events WHERE project = $1) + $4 \
+             AND seq < COALESCE((SELECT seq FROM events WHERE project = $1 AND time >= $3 \
+             ORDER BY seq LIMIT 1), $2 + 1)",
+        )
+        .bind(project)
+        .bind(counted)
+        .bind(int(before_ms))
+        .bind(int(limits::EVENTS_PURGED_MAX))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
     }
 }
 
@@ -199,13 +212,23 @@ async fn read(
     rows.iter().map(event).collect()
 }
 
+/// A part of a project's log for who counts it.
+pub(super) struct Following {
+    /// Without those of types that this version does not know: nothing is counted for them.
+    pub(super) events: Vec<Event>,
+    /// Number of the last one, of whatever type.
+    pub(super) last: Option<i64>,
+    /// How many there were, of whatever type.
+    pub(super) rows: usize,
+}
+
 /// Events of a project after `after`, in the transaction of who counts them.
 pub(super) async fn following(
     tx: &mut AnyConnection,
     project: &str,
     after: i64,
     limit: u32,
-) -> Result<Vec<Event>, StoreError> {
+) -> Result<Following, StoreError> {
     let rows = sqlx::query(
         "SELECT seq, id, time, room, room_seq, type, data FROM events \
          WHERE project = $1 AND seq > $2 ORDER BY seq LIMIT $3",
@@ -215,7 +238,19 @@ pub(super) async fn following(
     .bind(i64::from(limit))
     .fetch_all(tx)
     .await?;
-    rows.iter().map(event).collect()
+    let mut events = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let kind: String = row.try_get("type")?;
+        if What::TYPES.contains(&kind.as_str()) {
+            events.push(event(row)?);
+        }
+    }
+    let (unknown, last) = (rows.len() - events.len(), rows.last());
+    if unknown > 0 {
+        tracing::warn!(unknown, project, "events of unknown types are not counted");
+    }
+    let last = last.map(|row| row.try_get("seq")).transpose()?;
+    Ok(Following { events, last, rows: rows.len() })
 }
 
 /// Reads the columns seq, id, time, room, room_seq, type, data.

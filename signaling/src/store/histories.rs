@@ -1,6 +1,6 @@
 //! Histories: who was in which room, folded from the events; and their erasure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use sdk_spec::{
     event::{ERASED_HANDLE, Event, What},
@@ -10,7 +10,7 @@ use sdk_spec::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use sfu_proto::id::RoomId;
-use sqlx::{AnyConnection, Row as _, any::AnyRow};
+use sqlx::{AnyConnection, Connection as _, Row as _, any::AnyRow};
 
 use super::{Change, Dialect, Store, StoreError, int, unsigned, usage};
 use crate::{domain::Actor, usage::fold::TrackMs};
@@ -151,17 +151,31 @@ impl Store {
         })
         .await?;
         tx.commit().await?;
+        // The erasure is made whatever becomes of this; the purge tries again.
+        self.log_is_stale.store(true, Relaxed);
         self.forget_log().await?;
         Ok(Some(erased))
     }
 
-    /// What was overwritten goes from the write-ahead log too, unless somebody reads it right now;
-    /// then with the next checkpoint.
-    async fn forget_log(&self) -> Result<(), StoreError> {
-        if self.dialect == Dialect::Sqlite {
-            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await?;
+    /// What was overwritten goes from the write-ahead log too, unless somebody reads it right now, a
+    /// backup for example: nobody may write while this waits, so it does not wait, and is called
+    /// again by the purge.
+    pub(super) async fn forget_log(&self) -> Result<(), StoreError> {
+        if self.dialect != Dialect::Sqlite || !self.log_is_stale.load(Relaxed) {
+            return Ok(());
         }
-        Ok(())
+        // A connection of its own, closed in the end: none of the pool keeps the other time-out.
+        let mut connection = self.readers.acquire().await?.detach();
+        sqlx::query("PRAGMA busy_timeout = 0").execute(&mut connection).await?;
+        // Cleared before: an erasure meanwhile wants another turn.
+        self.log_is_stale.store(false, Relaxed);
+        let done = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await;
+        let is_busy = match &done {
+            Ok(row) => row.try_get::<i64, _>(0).unwrap_or(1) != 0,
+            Err(_) => true,
+        };
+        self.log_is_stale.fetch_or(is_busy, Relaxed);
+        Ok(connection.close().await?)
     }
 }
 

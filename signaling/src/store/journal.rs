@@ -31,31 +31,38 @@ pub(crate) struct RoomCommit {
 
 impl Store {
     /// Stores commits, all or none; those of one room must be in order. What is stored already, or
-    /// comes after the end of its room, is passed over.
+    /// comes after the end of its room, is passed over. Gives the breakout rooms among them that were not
+    /// created: a commit's all, when the project's quota has no place for all of them.
     ///
     /// # Errors
     /// [`StoreError`]; then it is not known whether they are stored.
-    pub(crate) async fn store_commits(&self, commits: &[RoomCommit]) -> Result<(), StoreError> {
+    pub(crate) async fn store_commits(
+        &self,
+        commits: &[RoomCommit],
+    ) -> Result<Vec<RoomId>, StoreError> {
         // By project, so that two nodes lock projects in the same order.
         let mut by_project: BTreeMap<&str, Vec<&RoomCommit>> = BTreeMap::new();
         for commit in commits {
             by_project.entry(&commit.project).or_default().push(commit);
         }
         let mut tx = self.write().await?;
+        let mut refused = Vec::new();
         for (project, commits) in by_project {
             tx.hold(project).await?;
             for commit in commits {
-                tx.store_commit(commit).await?;
+                refused.extend(tx.store_commit(commit).await?);
             }
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(refused)
     }
 }
 
 impl Tx<'_> {
-    async fn store_commit(&mut self, all: &RoomCommit) -> Result<(), StoreError> {
+    /// Gives the breakout rooms that were refused.
+    async fn store_commit(&mut self, all: &RoomCommit) -> Result<Vec<RoomId>, StoreError> {
         if !self.claim(all).await? {
-            return Ok(());
+            return self.missing_breakouts(all).await;
         }
         let commit = &all.commit;
         let before = match (&commit.charter, commit.audits.is_empty()) {
@@ -65,9 +72,7 @@ impl Tx<'_> {
         if let Some(charter) = &commit.charter {
             self.store_charter(all, charter).await?;
         }
-        for (id, charter) in &commit.breakouts {
-            self.store_breakout(all, *id, charter).await?;
-        }
+        let refused = self.store_breakouts(all).await?;
         // What is recorded ends before the room does, and begins after its first participant came in.
         if commit.ended {
             self.store_recordings(all).await?;
@@ -80,14 +85,14 @@ impl Tx<'_> {
             self.store_recordings(all).await?;
         }
         self.store_bans(all).await?;
-        if let Some(request) = &all.request {
+        if let Some(request) = all.request.as_ref().filter(|_| refused.is_empty()) {
             idempotency::remember(self, request).await?;
         }
-        self.store_audits(all, before.as_deref()).await?;
+        self.store_audits(all, before.as_deref(), &refused).await?;
         if commit.ended {
             rooms::close(self, (&all.project, all.room), all.now_ms).await?;
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Whether the commit is new and its room open; traffic is counted after its end too. From here
@@ -157,6 +162,40 @@ impl Tx<'_> {
         .execute(&mut **self)
         .await?;
         Ok(())
+    }
+
+    /// Creates all of a commit's breakout rooms, or none when the quota has no place for all.
+    async fn store_breakouts(&mut self, all: &RoomCommit) -> Result<Vec<RoomId>, StoreError> {
+        let breakouts = &all.commit.breakouts;
+        if breakouts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let quotas = self.quotas(&all.project).await?;
+        let rooms_max = quotas.map_or(0, |quotas| u64::from(quotas.rooms));
+        let open = rooms::open_count(self, &all.project).await?;
+        if open + breakouts.len() as u64 > rooms_max {
+            return Ok(breakouts.iter().map(|(id, _)| *id).collect());
+        }
+        for (id, charter) in breakouts {
+            self.store_breakout(all, *id, charter).await?;
+        }
+        Ok(Vec::new())
+    }
+
+    /// Of a commit that is passed over: those that were refused when it was stored, whose answer was lost.
+    async fn missing_breakouts(&mut self, all: &RoomCommit) -> Result<Vec<RoomId>, StoreError> {
+        let mut missing = Vec::new();
+        for (id, _) in &all.commit.breakouts {
+            let row = sqlx::query("SELECT COUNT(*) AS n FROM rooms WHERE id = $1 AND project = $2")
+                .bind(id.to_string())
+                .bind(&*all.project)
+                .fetch_one(&mut **self)
+                .await?;
+            if count(&row, "n")? == 0 {
+                missing.push(*id);
+            }
+        }
+        Ok(missing)
     }
 
     async fn store_breakout(
@@ -251,10 +290,13 @@ impl Tx<'_> {
         &mut self,
         all: &RoomCommit,
         before: Option<&str>,
+        refused: &[RoomId],
     ) -> Result<(), StoreError> {
         let charter = all.commit.charter.as_ref();
         let after = charter.map(|c| serde_json::to_string(&c.settings).unwrap_or_default());
-        for (actor, action, object) in &all.commit.audits {
+        let refused: Vec<_> = refused.iter().map(RoomId::to_string).collect();
+        let made = all.commit.audits.iter().filter(|(_, _, object)| !refused.contains(object));
+        for (actor, action, object) in made {
             self.audit(&Change {
                 tree: &all.project,
                 actor,

@@ -32,7 +32,7 @@ mod tokens;
 mod usage;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use sqlx::{AnyPool, Connection as _};
 use tokio::sync::watch;
@@ -85,6 +85,8 @@ pub struct Store {
     vault: Arc<Vault>,
     /// Counts commits of this process that brought events.
     news: Arc<watch::Sender<u64>>,
+    /// What was erased may still stand in SQLite's write-ahead log.
+    log_is_stale: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -103,7 +105,9 @@ impl Store {
         alone.close().await?;
         let (writer, readers) = target.pools().await?;
         let news = Arc::new(watch::Sender::new(0));
-        let store = Self { dialect, writer, readers, vault: Arc::new(vault), news };
+        // It may have been killed before it came to that.
+        let log_is_stale = Arc::new(AtomicBool::new(true));
+        let store = Self { dialect, writer, readers, vault: Arc::new(vault), news, log_is_stale };
         store.key_old_hashes().await?;
         store.seal_old_keys().await?;
         Ok(store)

@@ -29,6 +29,7 @@ impl Store {
         ] {
             gone += self.sweep(table, condition, value).await?;
         }
+        self.forget_log().await?;
         Ok(gone)
     }
 

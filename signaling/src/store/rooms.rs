@@ -248,7 +248,8 @@ pub(super) async fn close(
     Ok(done.rows_affected() == 1)
 }
 
-async fn open_count(tx: &mut AnyConnection, project: &str) -> Result<u64, StoreError> {
+/// Open rooms of a project.
+pub(super) async fn open_count(tx: &mut AnyConnection, project: &str) -> Result<u64, StoreError> {
     let row =
         sqlx::query("SELECT COUNT(*) AS n FROM rooms WHERE project = $1 AND closed_at IS NULL")
             .bind(project)

@@ -9,8 +9,8 @@ use super::{Author, Store, StoreError, int, partners::count, partners::quotas};
 /// What became of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admitted {
-    /// It is used up now and its room is open.
-    Yes,
+    /// It is used up now and its room is open. `participants_max`: the project's quota.
+    Yes { participants_max: u32 },
     /// It was used before.
     Replayed,
     /// It was revoked.
@@ -23,8 +23,6 @@ pub(crate) enum Admitted {
     Suspended,
     /// Its bearer's handle is banned.
     Banned,
-    /// The project has as many participants as it may.
-    Full,
 }
 
 /// A token with a right signature, to be used up.
@@ -40,7 +38,8 @@ pub(crate) struct Use<'a> {
 }
 
 impl Store {
-    /// Uses a token up, durably, before its bearer is let in.
+    /// Uses a token up, durably, before its bearer is let in. A ban of a room holds in its breakout rooms.
+    /// The quota of participants is for the rooms to keep: who came in last is not stored yet.
     pub(crate) async fn use_token(&self, token: &Use<'_>) -> Result<Admitted, StoreError> {
         let mut tx = self.write().await?;
         let state = sqlx::query(
@@ -51,9 +50,8 @@ impl Store {
              (SELECT COUNT(*) FROM signing_keys k WHERE k.id = $3 AND k.project = $2 \
              AND k.revoked_at IS NULL) AS keys, \
              (SELECT COUNT(*) FROM bans b WHERE b.project = $2 AND b.handle = $4 \
-             AND b.room IN ('', $1) AND (b.until IS NULL OR b.until > $5)) AS bans, \
-             (SELECT COUNT(*) FROM stays s WHERE s.project = $2 \
-             AND NOT (s.room = $1 AND s.handle = $4) AND s.waiting = 0) AS stays \
+             AND (b.room IN ('', $1) OR b.room = (SELECT r.parent FROM rooms r WHERE r.id = $1 \
+             AND r.project = $2)) AND (b.until IS NULL OR b.until > $5)) AS bans \
              FROM projects p WHERE p.id = $2",
         )
         .bind(token.room.to_string())
@@ -75,9 +73,6 @@ impl Store {
         if count(&state, "bans")? > 0 {
             return Ok(Admitted::Banned);
         }
-        if count(&state, "stays")? >= quotas(&state)?.participants {
-            return Ok(Admitted::Full);
-        }
         let used = sqlx::query(
             "INSERT INTO used_tokens (signing_key, jti, expires_at) VALUES ($1, $2, $3) \
              ON CONFLICT (signing_key, jti) DO NOTHING",
@@ -88,8 +83,9 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if used.rows_affected() == 1 {
+            let participants_max = quotas(&state)?.participants;
             tx.commit().await?;
-            return Ok(Admitted::Yes);
+            return Ok(Admitted::Yes { participants_max });
         }
         let before = sqlx::query(
             "SELECT COUNT(*) AS n FROM used_tokens WHERE signing_key = $1 AND jti = $2 \

@@ -9,7 +9,11 @@ use sdk_spec::{
 use sfu_proto::id::RoomId;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row as _, any::AnyRow, query::Query};
 
-use super::{Store, StoreError, Tx, events, histories, int, unsigned};
+use super::{
+    Dialect, Store, StoreError, Tx,
+    events::{self, Following},
+    histories, int, unsigned,
+};
 use crate::usage::fold::{Amounts, Fold, Run, Stay, TrackMs, Usage};
 
 /// Which usage of a project.
@@ -34,6 +38,18 @@ impl Store {
         rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
+    /// Events of all projects that are not counted.
+    pub(crate) async fn uncounted(&self) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT CAST(COALESCE(SUM(event_seq - COALESCE(seq, 0)), 0) AS BIGINT) AS n \
+             FROM projects LEFT JOIN usage_checkpoints ON project = id \
+             WHERE event_seq > COALESCE(seq, 0)",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        unsigned(row.try_get("n")?, "projects.event_seq")
+    }
+
     /// Counts the next events of a project, `limit` at most. Returns how many there were.
     pub(crate) async fn fold(&self, project: &str, limit: u32) -> Result<u32, StoreError> {
         let (tx, count) = self.fold_open(project, limit).await?;
@@ -49,8 +65,9 @@ impl Store {
     ) -> Result<(Tx<'_>, u32), StoreError> {
         let mut tx = self.write().await?;
         let (seq, time) = lock(&mut tx, project).await?;
-        let events = events::following(&mut tx, project, seq, limit).await?;
-        if let Some(last) = events.last() {
+        let Following { events, last, rows } =
+            events::following(&mut tx, project, seq, limit).await?;
+        if let Some(last) = last {
             let stays = load(&mut tx, project, &events).await?;
             let recordings = load_recordings(&mut tx, project, &events).await?;
             let mut fold = Fold { stays, recordings, ..Fold::default() };
@@ -59,79 +76,39 @@ impl Store {
             histories::write(&mut tx, project, &events, &fold.tracks).await?;
             let newest = events.iter().map(|event| int(event.time.0)).max().unwrap_or(0);
             sqlx::query("UPDATE usage_checkpoints SET seq = $1, time = $2 WHERE project = $3")
-                .bind(int(last.seq))
+                .bind(last)
                 .bind(time.max(newest))
                 .bind(project)
                 .execute(&mut *tx)
                 .await?;
         }
-        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        Ok((tx, count))
+        Ok((tx, u32::try_from(rows).unwrap_or(u32::MAX)))
     }
 
     /// Up to which event a project's usage is counted.
     pub(crate) async fn folded(&self, project: &str) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT seq FROM usage_checkpoints WHERE project = $1")
-            .bind(project)
-            .fetch_optional(&self.readers)
-            .await?;
-        row.map_or(Ok(0), |row| unsigned(row.try_get("seq")?, "usage_checkpoints.seq"))
+        let mut connection = self.readers.acquire().await?;
+        folded(&mut connection, project).await
     }
 
-    /// Usage of a project in groups, in their order. A group without rooms has the room ``, one
-    /// without days the first day.
-    pub(crate) async fn usage(
+    /// Up to which event a project's usage is counted, its usage and, if `running`, the stays that
+    /// go on, of one moment: a stay that ends is in one of the two.
+    pub(crate) async fn usage_at_once(
         &self,
         project: &str,
         wanted: &UsageWanted,
-    ) -> Result<Usage, StoreError> {
-        let (room, day) = match wanted.group {
-            UsageGroup::Project => ("CAST('' AS TEXT)", "CAST(0 AS BIGINT)"),
-            UsageGroup::Day => ("CAST('' AS TEXT)", "day"),
-            UsageGroup::Room => ("room", "CAST(0 AS BIGINT)"),
-            UsageGroup::RoomDay => ("room", "day"),
+        running: bool,
+    ) -> Result<(u64, Usage, Option<Fold>), StoreError> {
+        let begin = match self.dialect {
+            Dialect::Sqlite => "BEGIN",
+            Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
-        let sums = COLUMNS.map(|name| format!("CAST(SUM({name}) AS BIGINT) AS {name}")).join(", ");
-        let sql = format!(
-            "SELECT * FROM (SELECT {room} AS g_room, {day} AS g_day, {sums} FROM usage_days \
-             WHERE project = $1 AND day >= $2 AND day <= $3 AND ($4 = '' OR room = $4) \
-             GROUP BY 1, 2) AS g WHERE g_room > $5 OR (g_room = $5 AND g_day > $6) \
-             ORDER BY g_room, g_day LIMIT $7",
-        );
-        let (room, day) = wanted
-            .after
-            .clone()
-            .map_or((String::new(), -1), |(room, day)| (room, i64::from(day.0)));
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(project)
-            .bind(i64::from(wanted.days.0.0))
-            .bind(i64::from(wanted.days.1.0))
-            .bind(wanted.room.map(|room| room.to_string()).unwrap_or_default())
-            .bind(room)
-            .bind(day)
-            .bind(i64::from(wanted.limit))
-            .fetch_all(&self.readers)
-            .await?;
-        rows.iter().map(amounts).collect()
-    }
-
-    /// The stays and recordings of a project that go on.
-    pub(crate) async fn running(&self, project: &str) -> Result<Fold, StoreError> {
-        let rows = sqlx::query(
-            "SELECT participant, room, hidden, joined_at, left_at, tracks FROM usage_stays \
-             WHERE project = $1 AND left_at IS NULL",
-        )
-        .bind(project)
-        .fetch_all(&self.readers)
-        .await?;
-        let stays: Result<_, StoreError> = rows.iter().map(stay).collect();
-        let rows =
-            sqlx::query("SELECT recording, room, since FROM usage_recordings WHERE project = $1")
-                .bind(project)
-                .fetch_all(&self.readers)
-                .await?;
-        let recordings: Result<_, StoreError> = rows.iter().map(run).collect();
-        Ok(Fold { stays: stays?, recordings: recordings?, ..Fold::default() })
+        let mut tx = self.readers.begin_with(begin).await?;
+        let seq = folded(&mut tx, project).await?;
+        let usage = usage(&mut tx, project, wanted).await?;
+        let open = if running { Some(going_on(&mut tx, project).await?) } else { None };
+        tx.rollback().await?;
+        Ok((seq, usage, open))
     }
 
     /// Everything that is counted, and up to which event, at one moment.
@@ -147,6 +124,68 @@ impl Store {
         let usage: Result<_, StoreError> = rows.iter().map(amounts).collect();
         Ok((usage?, unsigned(seq, "usage_checkpoints.seq")?))
     }
+}
+
+async fn folded(connection: &mut AnyConnection, project: &str) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT seq FROM usage_checkpoints WHERE project = $1")
+        .bind(project)
+        .fetch_optional(connection)
+        .await?;
+    row.map_or(Ok(0), |row| unsigned(row.try_get("seq")?, "usage_checkpoints.seq"))
+}
+
+/// Usage of a project in groups, in their order. A group without rooms has the room ``, one
+/// without days the first day.
+async fn usage(
+    connection: &mut AnyConnection,
+    project: &str,
+    wanted: &UsageWanted,
+) -> Result<Usage, StoreError> {
+    let (room, day) = match wanted.group {
+        UsageGroup::Project => ("CAST('' AS TEXT)", "CAST(0 AS BIGINT)"),
+        UsageGroup::Day => ("CAST('' AS TEXT)", "day"),
+        UsageGroup::Room => ("room", "CAST(0 AS BIGINT)"),
+        UsageGroup::RoomDay => ("room", "day"),
+    };
+    let sums = COLUMNS.map(|name| format!("CAST(SUM({name}) AS BIGINT) AS {name}")).join(", ");
+    let sql = format!(
+        "SELECT * FROM (SELECT {room} AS g_room, {day} AS g_day, {sums} FROM usage_days \
+         WHERE project = $1 AND day >= $2 AND day <= $3 AND ($4 = '' OR room = $4) \
+         GROUP BY 1, 2) AS g WHERE g_room > $5 OR (g_room = $5 AND g_day > $6) \
+         ORDER BY g_room, g_day LIMIT $7",
+    );
+    let (room, day) =
+        wanted.after.clone().map_or((String::new(), -1), |(room, day)| (room, i64::from(day.0)));
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(project)
+        .bind(i64::from(wanted.days.0.0))
+        .bind(i64::from(wanted.days.1.0))
+        .bind(wanted.room.map(|room| room.to_string()).unwrap_or_default())
+        .bind(room)
+        .bind(day)
+        .bind(i64::from(wanted.limit))
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(amounts).collect()
+}
+
+/// The stays and recordings of a project that go on.
+async fn going_on(connection: &mut AnyConnection, project: &str) -> Result<Fold, StoreError> {
+    let rows = sqlx::query(
+        "SELECT participant, room, hidden, joined_at, left_at, tracks FROM usage_stays \
+         WHERE project = $1 AND left_at IS NULL",
+    )
+    .bind(project)
+    .fetch_all(&mut *connection)
+    .await?;
+    let stays: Result<_, StoreError> = rows.iter().map(stay).collect();
+    let rows =
+        sqlx::query("SELECT recording, room, since FROM usage_recordings WHERE project = $1")
+            .bind(project)
+            .fetch_all(connection)
+            .await?;
+    let recordings: Result<_, StoreError> = rows.iter().map(run).collect();
+    Ok(Fold { stays: stays?, recordings: recordings?, ..Fold::default() })
 }
 
 const COLUMNS: [&str; 9] = [

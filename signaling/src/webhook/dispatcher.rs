@@ -75,6 +75,8 @@ pub(crate) struct Dispatcher<C> {
     first: usize,
     /// Endpoints that were complained of.
     unreadable: HashSet<String>,
+    /// [`limits::WEBHOOK_OWNED_MAX`], but for tests.
+    owned_max: usize,
 }
 
 impl<C: Carrier> Dispatcher<C> {
@@ -91,6 +93,7 @@ impl<C: Carrier> Dispatcher<C> {
             ticket: 0,
             first: 0,
             unreadable: HashSet::new(),
+            owned_max: limits::WEBHOOK_OWNED_MAX,
         }
     }
 
@@ -117,7 +120,10 @@ impl<C: Carrier> Dispatcher<C> {
 
     /// Claims free endpoints with work, and looks at all that are ours.
     async fn survey(&mut self, now_ms: u64) -> Result<Vec<Owned>, StoreError> {
-        let room = limits::WEBHOOK_OWNED_MAX.saturating_sub(self.endpoints.len());
+        let mut room = self.owned_max.saturating_sub(self.endpoints.len());
+        if room == 0 && self.store.has_waiting_webhooks(now_ms).await? {
+            room = self.stand_back(now_ms).await?;
+        }
         if room > 0 {
             let until_ms = now_ms + limits::WEBHOOK_LEASE_MS;
             self.store.claim_webhooks(&self.me, until_ms, room, now_ms).await?;
@@ -129,6 +135,18 @@ impl<C: Carrier> Dispatcher<C> {
             }
         }
         Ok(owned)
+    }
+
+    /// Gives up endpoints that nothing can be sent to for a while, for the sake of those that nobody
+    /// owns. Returns how many.
+    async fn stand_back(&mut self, now_ms: u64) -> Result<usize, StoreError> {
+        let waiting = self.endpoints.iter().filter(|(_, endpoint)| endpoint.can_wait(now_ms));
+        let ids: Vec<_> = waiting.map(|(id, _)| id.clone()).collect();
+        if !ids.is_empty() {
+            self.store.release_some_webhooks(&self.me, &ids).await?;
+            self.endpoints.retain(|id, _| !ids.contains(id));
+        }
+        Ok(ids.len())
     }
 
     /// The next events of endpoints that have room for them.

@@ -49,6 +49,13 @@ pub struct Packet {
     pub late: bool,
 }
 
+impl Packet {
+    /// Its payload, in the bytes of its slot.
+    pub fn payload_of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(HEADROOM..HEADROOM + usize::from(self.len)).unwrap_or_default()
+    }
+}
+
 impl Entry {
     /// The slot that holds the packet's bytes.
     pub fn slot(&self) -> &SlotId {

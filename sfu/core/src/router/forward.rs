@@ -153,7 +153,7 @@ struct Body<'a> {
 }
 
 /// The dependency descriptor behind the payload; empty if the packet had none.
-fn descriptor_of<'a>(packet: &Packet, bytes: &'a [u8]) -> &'a [u8] {
+pub(crate) fn descriptor_of<'a>(packet: &Packet, bytes: &'a [u8]) -> &'a [u8] {
     let at = HEADROOM + usize::from(packet.len);
     bytes.get(at..at + usize::from(packet.descriptor_len)).unwrap_or_default()
 }

@@ -9,4 +9,5 @@ pub mod permission;
 pub mod room;
 pub mod speaker;
 pub mod subscription;
+pub mod tap;
 pub mod track;

@@ -4,7 +4,11 @@ use std::time::Instant;
 
 use sfu_proto::id::{RoomId, TrackId};
 
-use crate::{router::track::Track, shard::Peer, table::Key};
+use crate::{
+    router::{tap::Tap, track::Track},
+    shard::Peer,
+    table::Key,
+};
 
 /// Which slots have to be allocated anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub struct Room {
     pub speakers: Vec<TrackId>,
     /// When speakers are looked at next, if anything was heard.
     pub speakers_due: Option<Instant>,
+    /// What of it is recorded.
+    pub tap: Option<Box<Tap>>,
 }
 
 impl Room {
@@ -47,6 +53,7 @@ impl Room {
             audio_contended: false,
             speakers: Vec::new(),
             speakers_due: None,
+            tap: None,
         }
     }
 }

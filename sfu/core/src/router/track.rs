@@ -13,7 +13,7 @@ use sfu_proto::{
 use crate::{
     limits::{FORMATS_MAX, FRESH_MAX},
     media::{keyframe::KeyFrames, layer::Layer, level::Level},
-    router::room::Room,
+    router::{room::Room, tap::Tapped},
     shard::Peer,
     table::Key,
 };
@@ -93,6 +93,8 @@ pub struct Track {
     pub fresh: ArrayVec<SeqNo, FRESH_MAX>,
     /// Slots that show the track: subscriber and slot number.
     pub subscribers: Vec<(Key<Peer>, u16)>,
+    /// Whether it is recorded, and as what.
+    pub tap: Option<Tapped>,
 }
 
 impl Track {

@@ -340,6 +340,7 @@ impl Shard {
             room.speakers.clone_from(&speakers);
             let event = Event::SpeakersChanged { room: room.id, tracks: speakers };
             self.push_event(event);
+            self.tap_speakers(key, now);
             if contends {
                 self.mark(key, Stale::Audio);
             }

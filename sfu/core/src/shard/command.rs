@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sfu_proto::id::{RoomId, SessionId, TrackId};
+use sfu_proto::{
+    id::{RoomId, SessionId, TrackId},
+    tap::Body,
+};
 
 use super::{
     Peer, Shard,
@@ -37,7 +40,7 @@ impl Shard {
             Command::SetAudience { session, audience } => {
                 self.set_audience(session, audience.into(), now);
             }
-            Command::SetTap { .. } => self.unknown(),
+            Command::SetTap { room, tap } => self.set_tap(room, tap, now),
             Command::Sync { sessions } => self.sync(&sessions, now),
         }
     }
@@ -62,6 +65,7 @@ impl Shard {
         for peer in sessions {
             self.end_peer(peer, EndReason::Closed, true, now);
         }
+        self.end_tap(key, now);
         self.rooms.remove(key);
         self.room_timers.set(key.index(), None);
         self.stats.rooms.sub(1);
@@ -115,7 +119,9 @@ impl Shard {
         track.layer.resume();
         if muted {
             track.level = Default::default();
-        } else {
+        }
+        self.tap_event(key, |index| Body::Muted { index, muted }, now);
+        if !muted {
             self.request_key_frame(key, Want::Begin, now);
         }
     }
@@ -146,7 +152,7 @@ impl Shard {
             })
             .collect();
         for track in forbidden {
-            self.end_track(track);
+            self.end_track(track, now);
         }
         self.allocate_peer(key, now);
     }
@@ -190,7 +196,7 @@ impl Shard {
     ) {
         let tracks = self.peers.get(key).map(|peer| peer.tracks.clone()).unwrap_or_default();
         for track in tracks {
-            self.end_track(track);
+            self.end_track(track, now);
         }
         let Some(mut peer) = self.peers.remove(key) else { return };
         self.peer_timers.set(key.index(), None);
@@ -224,7 +230,8 @@ impl Shard {
     }
 
     /// Ends a track: its slots become empty, its memory is given back.
-    pub(super) fn end_track(&mut self, key: Key<Track>) {
+    pub(super) fn end_track(&mut self, key: Key<Track>, now: Instant) {
+        self.tap_out(key, now);
         let Some(track) = self.tracks.remove(key) else { return };
         if self.index.tracks.get(&track.id) == Some(&key) {
             self.index.tracks.remove(&track.id);

@@ -78,17 +78,19 @@ impl Shard {
         let arrived = self.config.ntp_at(now);
         let Some(peer) = self.peers.get_mut(key) else { return };
         let wall = on_our_clock(info.ntp, arrived, &mut peer.clock_offset);
-        if let Some(track) = self.track_by_ssrc(key, info.ssrc) {
-            track.layer.sender =
-                Some(SenderInfo { ntp: info.ntp, wall, rtp: info.timestamp, at: now });
+        let Some(track_key) = self.track_by_ssrc(key, info.ssrc) else { return };
+        let Some(track) = self.tracks.get_mut(track_key) else { return };
+        track.layer.sender = Some(SenderInfo { ntp: info.ntp, wall, rtp: info.timestamp, at: now });
+        if track.tap.is_some() {
+            self.tap_report(track_key, now);
         }
     }
 
     /// The track whose media this session sends with `ssrc`.
-    fn track_by_ssrc(&mut self, key: Key<Peer>, ssrc: Ssrc) -> Option<&mut Track> {
+    fn track_by_ssrc(&self, key: Key<Peer>, ssrc: Ssrc) -> Option<Key<Track>> {
         let bindings = &self.peers.get(key)?.bindings;
         let binding = bindings.iter().find(|b| b.ssrc == ssrc.0 && b.carries == Carries::Media)?;
-        self.tracks.get_mut(binding.track)
+        Some(binding.track)
     }
 
     /// A report block about one of our streams: its echo of our sender report gives the round trip
@@ -159,7 +161,8 @@ impl Shard {
 
     /// A stream ended (RFC 3550 section 6.6): if it comes back, it begins anew.
     fn on_bye(&mut self, key: Key<Peer>, ssrc: Ssrc) {
-        if let Some(track) = self.track_by_ssrc(key, ssrc) {
+        let track = self.track_by_ssrc(key, ssrc);
+        if let Some(track) = track.and_then(|track| self.tracks.get_mut(track)) {
             track.layer.restart(0);
             track.bound_at = None;
         }

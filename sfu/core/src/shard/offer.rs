@@ -83,7 +83,7 @@ impl Shard {
         let slots_before = open_slots(peer);
         let is_first = peer.remote.is_none();
         self.set_transport(key, offer, now);
-        self.end_unnamed_tracks(key, publish);
+        self.end_unnamed_tracks(key, publish, now);
         let mut media = Vec::with_capacity(decided.len());
         for (place, (decided, offered)) in decided.iter().zip(&offer.media).enumerate() {
             let role = self.apply(key, place, decided, offered, offer.extmap_allow_mixed, now);
@@ -148,9 +148,9 @@ impl Shard {
         track.is_some_and(|track| track.publisher == publisher && track.source == wish.source)
     }
 
-    fn end_unnamed_tracks(&mut self, key: Key<Peer>, publish: &[Publish]) {
+    fn end_unnamed_tracks(&mut self, key: Key<Peer>, publish: &[Publish], now: Instant) {
         for track in self.unnamed_tracks(key, publish) {
-            self.end_track(track);
+            self.end_track(track, now);
         }
     }
 
@@ -231,7 +231,7 @@ impl Shard {
                 return Some(existing);
             }
             // Published by a session before this one, which lost its connection.
-            self.end_track(existing);
+            self.end_track(existing, now);
         }
         let peer = self.peers.get_mut(key)?;
         let room = self.rooms.get_mut(peer.room)?;
@@ -252,6 +252,7 @@ impl Shard {
             level: Level::default(),
             fresh: Default::default(),
             subscribers: Vec::new(),
+            tap: None,
         });
         room.tracks.push(track);
         peer.tracks.push(track);
@@ -260,6 +261,7 @@ impl Shard {
         self.stats.tracks.add(1);
         let room = peer.room;
         self.mark_stale(room);
+        self.retap(track, now);
         Some(track)
     }
 

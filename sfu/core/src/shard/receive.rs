@@ -20,7 +20,7 @@ use crate::{
     },
     media::layer::{Admission, HEADROOM, Packet},
     path::Path,
-    router::track::Track,
+    router::{tap::Tapped, track::Track},
     table::Key,
     transport::{
         ice::local_ufrag,
@@ -146,6 +146,7 @@ impl Shard {
         peer.bindings.push(binding);
         if binding.carries == Carries::Media {
             track.layer.restart(binding.ssrc);
+            track.tap.iter_mut().for_each(Tapped::restart);
             track.bound_at = Some(now);
         }
         Ok(true)
@@ -207,6 +208,9 @@ impl Shard {
         }
         if track.fresh.try_push(seq).is_err() {
             self.stats.on_drop(Drop::Limit);
+        }
+        if track.tap.is_some() {
+            self.tap_packet(track_key, seq, now);
         }
         self.on_cached(key, track_key, (seq, jump), received, now);
     }

@@ -28,6 +28,7 @@ use sfu_core::{
 use sfu_proto::{
     id::{ParticipantId, RoomId, SessionId, TrackId},
     sdp::{Answer, Kind, Refusal},
+    tap::Batch,
 };
 
 pub use peer::{Peer, Sent};
@@ -52,6 +53,10 @@ pub struct World {
     pub events: Vec<Event>,
     /// Peers to shard, shard to peers.
     pub links: (Link, Link),
+    /// What the recorder got.
+    pub taps: Vec<Batch>,
+    /// Whether the recorder takes anything.
+    pub records: bool,
     /// Turns of the shard: wake-ups and datagrams.
     pub wakeups: usize,
     network: Network<End>,
@@ -84,6 +89,8 @@ impl World {
             stats,
             peers: Vec::new(),
             events: Vec::new(),
+            taps: Vec::new(),
+            records: true,
             links: (Link::GOOD, Link::GOOD),
             wakeups: 0,
             network: Network::new(seed),
@@ -176,11 +183,11 @@ impl World {
             }
             let peers = self.peers.iter().filter_map(Peer::poll_timeout).min();
             let wakes = [self.network.next_arrival(), self.shard.poll_timeout(), peers];
-            let next = wakes.into_iter().flatten().min().unwrap_or(end);
-            if next > end {
+            let next = wakes.into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else {
                 self.now = end;
                 return done(self);
-            }
+            };
             self.now = next.max(self.now + Duration::from_micros(1));
         }
     }
@@ -232,6 +239,11 @@ impl World {
         }
         while let Some(event) = self.shard.poll_event() {
             self.events.push(event);
+        }
+        while self.records
+            && let Some(batch) = self.shard.poll_tap()
+        {
+            self.taps.push(batch);
         }
         assert!(self.shard.poll_timeout().is_none_or(|at| at >= self.start));
     }

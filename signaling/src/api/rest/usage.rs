@@ -57,10 +57,8 @@ async fn read_usage(
     };
     let running = query.running.unwrap_or_default();
     count_first(&app, &partner.project).await?;
-    let seq = app.store.folded(&partner.project).await?;
-    let mut rows = app.store.usage(&partner.project, &wanted).await?;
-    if running {
-        let open = app.store.running(&partner.project).await?;
+    let (seq, mut rows, open) = app.store.usage_at_once(&partner.project, &wanted, running).await?;
+    if let Some(open) = open {
         add_running(&mut rows, open.running(now_ms), &wanted);
     }
     let (rows, next_cursor) = page(rows, &wanted);

@@ -152,6 +152,32 @@ async fn old_events_go_from_the_front_once_they_are_counted(place: Place) {
     assert_eq!(page(&store, &project, all(None)).await.0, [6], "numbers go on");
 }
 
+#[tokio::test]
+async fn a_project_whose_old_events_cannot_be_deleted_does_not_stop_the_others() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let mut projects = Vec::new();
+    for name in ["one", "two", "three"] {
+        let project = admin::create_project(&store, name).await.unwrap().id;
+        record(&store, &project, test_event(DAY_MS)).await;
+        store.fold(&project, 100).await.unwrap();
+        projects.push(project);
+    }
+    projects.sort();
+    let broken = &projects[0];
+    let sql = format!(
+        "CREATE TRIGGER broken BEFORE DELETE ON events WHEN OLD.project = '{broken}' \
+         BEGIN SELECT RAISE(ABORT, 'broken'); END"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&store.writer).await.unwrap();
+    let kept = Retention { events_days: 30, ..Retention::default() };
+    store.purge_kept(&kept, 50 * DAY_MS).await.unwrap();
+    for project in &projects {
+        let left = page(&store, project, all(None)).await.0.len();
+        assert_eq!(left, usize::from(project == broken));
+    }
+}
+
 async fn the_same_names_are_kept_for_types(place: Place) {
     let store = place.open().await;
     let project = admin::create_project(&store, "test").await.unwrap().id;

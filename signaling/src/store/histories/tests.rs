@@ -19,6 +19,7 @@ on_both!(
     a_stay_is_told_from_its_events,
     an_erased_handle_is_nowhere_and_the_numbers_stay,
     ended_stays_go_after_their_time,
+    an_erasure_does_not_wait_for_readers,
 );
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -27,7 +28,7 @@ struct World {
     store: Store,
     project: String,
     room: RoomId,
-    _place: Place,
+    place: Place,
 }
 
 async fn world(place: Place) -> World {
@@ -47,7 +48,7 @@ async fn world(place: Place) -> World {
     let mut tx = store.write().await.unwrap();
     super::super::rooms::insert(&mut tx, &new).await.unwrap();
     tx.commit().await.unwrap();
-    World { store, project, room, _place: place }
+    World { store, project, room, place }
 }
 
 fn handle(text: &str) -> Handle {
@@ -190,6 +191,24 @@ async fn an_erased_handle_is_nowhere_and_the_numbers_stay(place: Place) {
     sqlx::query(here).bind(&world.project).execute(&world.store.writer).await.unwrap();
     assert_eq!(world.erase("ann_").await, None, "it is in a room");
     assert_eq!(world.stays(StaysOf::Handle(&handle("ann_"), None)).await.len(), 1);
+}
+
+async fn an_erasure_does_not_wait_for_readers(place: Place) {
+    let world = world(place).await;
+    world.record(&[(1, joined("ann")), (2, left("ann", LeaveReason::Left))]).await;
+    let log = world.place.file().with_extension("db-wal");
+    let has_log = world.store.dialect == Dialect::Sqlite;
+    // A backup, for example.
+    let mut reader = world.store.readers.begin().await.unwrap();
+    sqlx::query("SELECT COUNT(*) FROM events").fetch_one(&mut *reader).await.unwrap();
+    let began = std::time::Instant::now();
+    assert!(world.erase("ann").await.is_some());
+    let waited = began.elapsed();
+    assert!(waited.as_secs() < 4, "{waited:?}");
+    assert!(!has_log || std::fs::metadata(&log).unwrap().len() > 0);
+    reader.rollback().await.unwrap();
+    world.store.purge_kept(&Retention::default(), DAY_MS).await.unwrap();
+    assert!(!has_log || std::fs::metadata(&log).unwrap().len() == 0, "and it goes in time");
 }
 
 async fn ended_stays_go_after_their_time(place: Place) {

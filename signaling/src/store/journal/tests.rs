@@ -27,6 +27,7 @@ on_both!(
     breakouts_come_with_their_event_and_the_charter_with_its_version,
     a_commit_that_cannot_be_stored_says_so_and_leaves_nothing,
     bans_hold_in_the_breakouts_too_and_not_above_the_bound,
+    breakouts_above_the_quota_are_refused_and_said_again_if_asked_again,
     who_was_in_when_a_process_died_has_left_then,
     two_processes_never_both_carry_a_room,
     a_room_that_is_ended_for_its_task_leaves_nobody_in,
@@ -195,6 +196,43 @@ async fn a_commit_that_cannot_be_stored_says_so_and_leaves_nothing(place: Place)
     assert_eq!(world.told().await, ["room.created"]);
     world.put(&[world.commit(1, vec![(2, joined(1))])]).await;
     assert_eq!(world.stays().await, 1);
+}
+
+async fn breakouts_above_the_quota_are_refused_and_said_again_if_asked_again(place: Place) {
+    let world = World::new(place).await;
+    let mut tx = world.store.write().await.unwrap();
+    let quota = sqlx::query("UPDATE projects SET rooms_max = 2 WHERE id = $1");
+    quota.bind(world.project.to_string()).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let create = |number, count| {
+        let mut all = world.commit(number, vec![(2, joined(number.into()))]);
+        for _ in 0..count {
+            let id = RoomId::from_bits(secret::random_bits());
+            let parent = Some(world.room.id);
+            let charter = Charter { parent, ..Charter::new(Kind::AdHoc, &RoomSettings::default()) };
+            all.commit.breakouts.push((id, charter));
+            all.commit.audits.push((Actor::System, "breakout.create", id.to_string()));
+        }
+        all
+    };
+    let ids = |all: &RoomCommit| all.commit.breakouts.iter().map(|b| b.0).collect::<Vec<_>>();
+    let audited = async || {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM audit_entries");
+        count(&row.fetch_one(&world.store.readers).await.unwrap(), "n").unwrap()
+    };
+    let before = audited().await;
+    let (two, one) = ([create(1, 2)], [create(2, 1)]);
+    for _ in 0..2 {
+        // The answer to the first try may be lost.
+        assert_eq!(world.store.store_commits(&two).await.unwrap(), ids(&two[0]), "none of them");
+    }
+    assert_eq!(world.stays().await, 1, "all else is stored");
+    for _ in 0..2 {
+        assert_eq!(world.store.store_commits(&one).await.unwrap(), []);
+    }
+    let children = world.store.breakouts(&world.project, world.room.id).await.unwrap();
+    assert!(children.len() == 1 && children[0].id == ids(&one[0])[0]);
+    assert_eq!(audited().await - before, 1, "that of the one that is there");
 }
 
 async fn bans_hold_in_the_breakouts_too_and_not_above_the_bound(place: Place) {

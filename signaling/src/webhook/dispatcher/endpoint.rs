@@ -77,6 +77,14 @@ impl Endpoint {
         self.row.version != version || (self.is_partial && is_low)
     }
 
+    /// Whether it can be left to itself until after a lease: the next probe is far off.
+    pub(super) fn can_wait(&self, now_ms: u64) -> bool {
+        let until = self.row.health.open_until_ms;
+        let is_far = until.is_some_and(|until| until > now_ms + limits::WEBHOOK_LEASE_MS);
+        let is_written = self.settled.is_empty() && self.row.after == self.saved_after;
+        is_far && is_written && self.stop.is_none() && self.queue.in_flight() == 0
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_some()
     }

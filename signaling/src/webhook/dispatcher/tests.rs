@@ -29,6 +29,7 @@ on_both!(
     a_refused_event_in_a_quiet_hour_does_not_close_the_endpoint_to_other_rooms,
     an_edit_between_look_and_write_doubles_nothing,
     an_endpoint_that_cannot_be_read_does_not_stop_the_others,
+    endpoints_that_wait_for_a_probe_make_room,
     an_endpoint_that_always_fails_is_given_up_and_goes_on_when_enabled,
     gone_disables_at_once_and_others_are_told,
     filters_hold_and_move_on,
@@ -361,6 +362,27 @@ async fn an_edit_between_look_and_write_doubles_nothing(place: Place) {
     let got = world.got();
     assert_eq!(got.len(), 10, "once each, those of the room that is wanted now");
     assert_order(&got);
+}
+
+async fn endpoints_that_wait_for_a_probe_make_room(place: Place) {
+    let mut world = World::new(place).await;
+    world.rooms(2).await;
+    world.endpoint("wh_dead", &[]).await;
+    world.event(Some(0)).await;
+    world.event(Some(1)).await;
+    let down = (DeliveryResult::Timeout, T0 + 6 * HOUR);
+    world.receivers.0.lock().unwrap().down.insert(url("wh_dead"), down);
+    let mut dispatcher = world.dispatcher();
+    dispatcher.owned_max = 1;
+    world.drive(&mut dispatcher, T0 + HOUR).await;
+    world.endpoint("wh_live", &[]).await;
+    world.event(Some(0)).await;
+    world.drive(&mut dispatcher, T0 + 2 * HOUR).await;
+    let live = |got: Vec<Got>| got.iter().filter(|one| one.url == url("wh_live")).count();
+    assert_eq!(live(world.got()), 1, "it is served though there was no room");
+    world.drive(&mut dispatcher, T0 + 8 * HOUR).await;
+    let got = world.got();
+    assert_eq!((got.len(), live(got)), (4, 1), "and the other when it works again");
 }
 
 async fn an_endpoint_that_cannot_be_read_does_not_stop_the_others(place: Place) {

@@ -288,3 +288,24 @@ fn breakouts_are_created_so_often_in_an_hour_and_no_more() {
     scene.live(3600);
     assert!(scene.act(boss, create).is_ok());
 }
+
+#[test]
+fn breakouts_that_the_store_refuses_were_never_there() {
+    let mut scene = scene(&settings());
+    let (boss, client) = (scene.moderator(), scene.join());
+    scene.stores = false;
+    let rooms = vec![BreakoutSpec { reference: None, participants: vec![scene.id(client)] }];
+    let create = Action::CreateBreakouts { rooms, duration_seconds: None };
+    scene.say(boss, Body::Act { id: 9, action: Box::new(create) });
+    let (room, _) = scene.commits.last().unwrap().breakouts[0];
+    let number = scene.commits.len() as u64;
+    assert!(scene.clients[&boss].acted.is_empty(), "not answered yet");
+    scene.apply(Command::BreakoutsRefused(vec![room]));
+    scene.apply(Command::Committed(number));
+    let acted = scene.clients.get_mut(&boss).unwrap().acted.pop();
+    assert!(acted == Some((9, None, Some(ActionRefusal::QuotaExceeded))));
+    assert!(scene.clients[&client].room.as_ref().unwrap().breakouts.is_empty());
+    let close = Action::CloseBreakouts {};
+    scene.stores = true;
+    assert_eq!(scene.act(boss, close).err(), Some(ActionRefusal::WrongState), "there are none");
+}

@@ -294,3 +294,49 @@ fn a_new_token_makes_no_viewer_above_the_cap() {
     scene.apply(Command::Renew { connection: viewer, admission: renew("v1") });
     assert_eq!(scene.error(viewer), None, "who is one stays one");
 }
+
+#[test]
+fn rooms_of_a_project_share_its_places() {
+    let seats = Seats::new(2);
+    let room = |settings: &RoomSettings| {
+        let mut scene = scene(settings);
+        let room = Room::new(
+            RoomId::from_bits(1),
+            scene.room.charter.clone(),
+            Vec::new(),
+            draw(),
+            (scene.now, BEGIN_MS),
+        );
+        scene.room = room.with_seats(seats.clone());
+        scene
+    };
+    let replace = Some(DuplicateHandles::Replace);
+    let mut one = room(&RoomSettings { duplicate_handles: replace, ..settings() });
+    let mut two = room(&RoomSettings { knock: Some(true), ..settings() });
+    let boss = two.moderator();
+    let ann = one.enter(who("ann-1", Role::Participant));
+    assert!(two.is_in(boss) && one.is_in(ann));
+    let late = one.enter(who("late-1", Role::Participant));
+    assert!(!one.is_in(late) && one.refused() == Some(ErrorCode::RoomFull));
+    let again = one.enter(who("ann-1", Role::Participant));
+    assert!(one.is_in(again) && !one.is_in(ann), "it brings its place along");
+    let open = Ask::Vacancy { who: who("new-1", Role::Participant) };
+    one.apply(Command::Standard { request: RequestId(1), ask: open });
+    assert!(matches!(one.replies.pop(), Some(Err(Refusal::QuotaExceeded))));
+
+    // Who waits needs no place, and gets in as soon as one is free in any room.
+    let guest = two.enter(who("guest-1", Role::Participant));
+    assert!(two.clients[&guest].waits);
+    let admit = Action::Admit { participants: Vec::new() };
+    assert_eq!(two.act(boss, admit).err(), Some(ActionRefusal::WrongState));
+    two.act(boss, Action::Update { settings: RoomSettings { knock: Some(false), ..settings() } })
+        .ok()
+        .unwrap();
+    assert!(two.clients[&guest].waits, "no place yet");
+    one.say(again, Body::Leave);
+    two.say(guest, Body::Ping);
+    assert!(two.is_in(guest));
+    assert!(seats.is_full());
+    two.apply(Command::Close);
+    assert!(!seats.is_full());
+}

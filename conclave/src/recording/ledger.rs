@@ -1,0 +1,324 @@
+//! The recorder's ledger in the store of signaling: its words on one side, the contract's on the other.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use recorder::{
+    finalize::{Handle, Pause, Stay},
+    service::ledger::{
+        ArtifactRow, Block, Entry, Ledger, LedgerError, News, Outputs, Purge, State, Step, Stop,
+        Timeline, Work,
+    },
+    storage::Target,
+};
+use sdk_spec::{
+    event::What,
+    recording::{BlockReason, Output, PurgeReason, RecordingState, StopReason},
+    rest::{
+        Timestamp,
+        recordings::{Artifact, Blocked, Receipt},
+    },
+    ws,
+};
+use sfu_proto::{
+    control::Source,
+    id::{ParticipantId, RecordingId},
+};
+use signaling::{
+    Store,
+    store::{Moment, Purged, RecordingRow, RecordingStep, Stepped, StoreError, Wish},
+};
+use tokio::sync::watch;
+
+use super::target;
+
+/// How long a claim of a recording holds without being renewed, milliseconds.
+const CLAIM_MS: u64 = 60_000;
+
+/// Rows of recordings, by the store.
+pub(super) struct StoreLedger {
+    pub(super) store: Store,
+    /// Names this recorder over restarts.
+    pub(super) recorder: String,
+    /// Where the operator lets recordings go, for targets of that kind.
+    pub(super) local: Option<std::path::PathBuf>,
+}
+
+fn unavailable(error: StoreError) -> LedgerError {
+    tracing::warn!(%error, "the recorder cannot use the store");
+    LedgerError::Unavailable
+}
+
+#[async_trait]
+impl Ledger for StoreLedger {
+    async fn open(&self) -> Result<Vec<Entry>, LedgerError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let now = super::now_ms();
+            let rows = self.store.recordings_to_work(&self.recorder, after, now).await;
+            let rows = rows.map_err(unavailable)?;
+            let Some(last) = rows.last() else { return Ok(all) };
+            after = Some(last.id);
+            all.extend(rows.into_iter().map(entry));
+        }
+    }
+
+    async fn entry(&self, recording: RecordingId) -> Result<Option<Entry>, LedgerError> {
+        Ok(self.store.recording(recording).await.map_err(unavailable)?.map(entry))
+    }
+
+    async fn step(
+        &self,
+        recording: RecordingId,
+        version: u64,
+        step: Step,
+    ) -> Result<u64, LedgerError> {
+        let now = super::now_ms();
+        let claim = self.store.claim_recording(recording, &self.recorder, now, now + CLAIM_MS);
+        if !claim.await.map_err(unavailable)? {
+            return Err(LedgerError::Changed);
+        }
+        let step = self.translate(recording, step).await?;
+        match self.store.step_recording(recording, version, step, now).await {
+            Ok(Stepped::Done(version)) => Ok(version),
+            Ok(Stepped::Stale | Stepped::Held) => Err(LedgerError::Changed),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn stop(&self, recording: RecordingId, why: Stop) -> Result<(), LedgerError> {
+        let Some(row) = self.store.recording(recording).await.map_err(unavailable)? else {
+            return Ok(());
+        };
+        if !row.state.is_live() {
+            return Ok(());
+        }
+        let stopped = Some(match why {
+            Stop::DiskFull => StopReason::DiskFull,
+            Stop::NoCapacity => StopReason::NoCapacity,
+        });
+        let step = RecordingStep { stopped, ..RecordingStep::default() };
+        match self.store.step_recording(recording, row.version, step, super::now_ms()).await {
+            Ok(Stepped::Done(_)) => Ok(()),
+            Ok(Stepped::Stale | Stepped::Held) => Err(LedgerError::Changed),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn timeline(&self, recording: RecordingId) -> Result<Timeline, LedgerError> {
+        let found = self.store.recording_timeline(recording).await.map_err(unavailable)?;
+        Ok(found.map(timeline).unwrap_or_default())
+    }
+
+    async fn target(&self, project: &str, id: &str) -> Result<Option<Target>, LedgerError> {
+        let found = self.store.storage_target(project, id).await.map_err(unavailable)?;
+        Ok(found.and_then(|found| target::of(found.storage, project, self.local.as_deref())))
+    }
+
+    fn news(&self) -> watch::Receiver<u64> {
+        self.store.recordings_news()
+    }
+}
+
+impl StoreLedger {
+    async fn translate(
+        &self,
+        recording: RecordingId,
+        step: Step,
+    ) -> Result<RecordingStep, LedgerError> {
+        let mut out = RecordingStep {
+            state: step.state.and_then(state),
+            progress: step.progress,
+            artifacts: step.artifacts.as_ref().map(|rows| rows.iter().map(artifact).collect()),
+            work: step.work.as_ref().and_then(|work| serde_json::to_vec(work).ok()),
+            served: step.served,
+            ..RecordingStep::default()
+        };
+        let id = recording.to_string();
+        match step.news {
+            None => {}
+            Some(News::Finalized { bytes, seconds }) => {
+                let artifacts = step.artifacts.map_or(0, |rows| rows.len() as u32);
+                out.event =
+                    Some(What::RecordingFinalized { recording: id, artifacts, bytes, seconds });
+            }
+            Some(News::Blocked { block, retry_at_ms }) => {
+                let reason = reason_of(block);
+                let blame = reason.blame();
+                let retry_at = Some(Timestamp(retry_at_ms));
+                // One event when it becomes blocked or the reason changes, not one for each try.
+                let before = self.store.recording(recording).await.map_err(unavailable)?;
+                let known = before.and_then(|row| row.blocked).map(|blocked| blocked.reason);
+                out.event = (known != Some(reason)).then_some(What::RecordingPushBlocked {
+                    recording: id,
+                    reason,
+                    blame,
+                });
+                out.blocked = Some(Blocked { reason, blame, retry_at });
+            }
+            Some(News::Delivered) => {
+                let rows = step.artifacts.unwrap_or_default();
+                let bytes = rows.iter().map(|row| row.bytes).sum();
+                let artifacts = rows.len() as u32;
+                out.event = Some(What::RecordingDelivered { recording: id, artifacts, bytes });
+            }
+            Some(News::Expiring { age_percent }) => {
+                let row = self.store.recording(recording).await.map_err(unavailable)?;
+                let expires_at = row.and_then(|row| row.expires_at_ms).map(Timestamp);
+                out.warned_percent = Some(age_percent);
+                out.event = expires_at.map(|expires_at| What::RecordingExpiring {
+                    recording: id,
+                    age_percent,
+                    expires_at,
+                });
+            }
+            Some(News::Purged { reason, receipt, signature, key, .. }) => {
+                let receipt = Receipt { receipt, signature, key };
+                out.purged = Some(Purged { reason: purge_of(reason), receipt });
+                out.state = None;
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn entry(row: RecordingRow) -> Entry {
+    let work = row.work.as_deref().and_then(|work| serde_json::from_slice::<Work>(work).ok());
+    let outputs = &row.rule.outputs;
+    Entry {
+        id: row.id,
+        project: row.project,
+        room: row.room,
+        state: match row.state {
+            RecordingState::Recording | RecordingState::Paused => State::Live,
+            RecordingState::Recorded => State::Recorded,
+            RecordingState::Finalizing => State::Finalizing,
+            RecordingState::Pushing => State::Pushing,
+            RecordingState::PushBlocked => State::PushBlocked,
+            RecordingState::Delivered => State::Delivered,
+            RecordingState::Purged => State::Purged,
+        },
+        version: row.version,
+        started_at_ms: row.started_at_ms,
+        stopped_at_ms: row.stopped_at_ms,
+        expires_at_ms: row.expires_at_ms,
+        held: row.held,
+        is_deleted: row.wanted == Some(Wish::Purge),
+        push_wanted: row.wanted == Some(Wish::Push),
+        warned_percent: row.warned_percent,
+        recipients: row.terms.recipients,
+        sealed: row.terms.sealed,
+        path: row.terms.path,
+        target: row.terms.target,
+        outputs: Outputs { tracks: outputs.is_empty() || outputs.contains(&Output::Tracks) },
+        artifacts: row.artifacts.iter().filter_map(artifact_row).collect(),
+        work: work.unwrap_or_default(),
+    }
+}
+
+fn state(state: State) -> Option<RecordingState> {
+    Some(match state {
+        State::Live => return None,
+        State::Recorded => RecordingState::Recorded,
+        State::Finalizing => RecordingState::Finalizing,
+        State::Pushing => RecordingState::Pushing,
+        State::PushBlocked => RecordingState::PushBlocked,
+        State::Delivered => RecordingState::Delivered,
+        State::Purged => RecordingState::Purged,
+    })
+}
+
+fn artifact(row: &ArtifactRow) -> Artifact {
+    Artifact {
+        name: row.name.clone(),
+        media_type: row.media_type.clone(),
+        track: row.track.map(|track| track.to_string()),
+        participant: row.participant.map(|participant| participant.to_string()),
+        source: row.source.map(|source| match source {
+            Source::Camera => ws::Source::Camera,
+            Source::Microphone => ws::Source::Microphone,
+            Source::Screen => ws::Source::Screen,
+            Source::ScreenAudio => ws::Source::ScreenAudio,
+        }),
+        bytes: row.bytes,
+        sha256: row.sha256.clone(),
+        pushed_bytes: row.pushed_bytes,
+        verified: row.verified,
+    }
+}
+
+fn artifact_row(artifact: &Artifact) -> Option<ArtifactRow> {
+    Some(ArtifactRow {
+        name: artifact.name.clone(),
+        media_type: artifact.media_type.clone(),
+        track: artifact.track.as_ref().and_then(|track| track.parse().ok()),
+        participant: artifact.participant.as_ref().and_then(|one| one.parse().ok()),
+        source: artifact.source.map(|source| match source {
+            ws::Source::Camera => Source::Camera,
+            ws::Source::Microphone => Source::Microphone,
+            ws::Source::Screen => Source::Screen,
+            ws::Source::ScreenAudio => Source::ScreenAudio,
+        }),
+        bytes: artifact.bytes,
+        sha256: artifact.sha256.clone(),
+        pushed_bytes: artifact.pushed_bytes,
+        verified: artifact.verified,
+    })
+}
+
+fn reason_of(block: Block) -> BlockReason {
+    match block {
+        Block::NoTarget => BlockReason::NoTarget,
+        Block::Credentials => BlockReason::Credentials,
+        Block::NotFound => BlockReason::NotFound,
+        Block::AddressForbidden => BlockReason::AddressForbidden,
+        Block::Full => BlockReason::Full,
+        Block::Checksum => BlockReason::Checksum,
+        Block::Refused => BlockReason::Refused,
+        Block::LocalFolder => BlockReason::LocalFolder,
+    }
+}
+
+fn purge_of(purge: Purge) -> PurgeReason {
+    match purge {
+        Purge::Delivered => PurgeReason::Delivered,
+        Purge::Expired => PurgeReason::Expired,
+        Purge::Deleted => PurgeReason::Deleted,
+        Purge::Empty => PurgeReason::Empty,
+        Purge::Unreadable => PurgeReason::Unreadable,
+    }
+}
+
+/// Stays and pauses out of what happened.
+fn timeline(found: signaling::store::Timeline) -> Timeline {
+    let mut out = Timeline::default();
+    let mut open: BTreeMap<ParticipantId, usize> = BTreeMap::new();
+    for event in found.events {
+        let at_us = event.at_ms.saturating_mul(1000);
+        match event.moment {
+            Moment::Joined { participant, handle, .. } => {
+                let Ok(participant) = participant.parse() else { continue };
+                open.insert(participant, out.stays.len());
+                let handle = Some(Handle(handle.as_str().to_owned()));
+                out.stays.push(Stay { participant, handle, joined_us: at_us, left_us: None });
+            }
+            Moment::Left { participant } => {
+                let at = participant.parse().ok().and_then(|id: ParticipantId| open.remove(&id));
+                if let Some(stay) = at.and_then(|at| out.stays.get_mut(at)) {
+                    stay.left_us = Some(at_us);
+                }
+            }
+            Moment::Paused => out.pauses.push(Pause { from_us: at_us, to_us: None }),
+            Moment::Resumed => {
+                if let Some(pause) = out.pauses.last_mut() {
+                    pause.to_us.get_or_insert(at_us);
+                }
+            }
+            Moment::Updated { .. }
+            | Moment::Published { .. }
+            | Moment::Unpublished { .. }
+            | Moment::Consent { .. } => {}
+        }
+    }
+    out
+}

@@ -1,0 +1,239 @@
+//! Every limit of the recorder: its name, unit and reason.
+
+use std::{num::NonZeroU64, time::Duration};
+
+// seal
+
+/// Recipients of a recording. Each costs 100 bytes of every artifact; a partner with more hands its
+/// key on.
+pub const RECIPIENTS_MAX: usize = 32;
+/// Characters of a recipient: an X25519 one has 62.
+pub const RECIPIENT_CHARS_MAX: usize = 128;
+/// Identities tried on an artifact by `conclave recording verify`.
+pub const IDENTITIES_MAX: usize = 100;
+/// Bytes of the header of an `age` file that is opened: ten times that of [`RECIPIENTS_MAX`]
+/// recipients. The parser's work grows with its square.
+pub const AGE_HEADER_BYTES_MAX: u64 = 64 * 1024;
+
+// evidence
+
+/// Bytes of an artifact's name, folders included: file systems and object stores take 255 and more.
+pub const ARTIFACT_NAME_BYTES_MAX: usize = 200;
+/// Artifacts of a recording: a day of HLS pieces of six seconds in one rendition, and tracks.
+pub const ARTIFACTS_MAX: usize = 20_000;
+/// Bytes of a manifest and of each other text of evidence that is written or read: some kB for each
+/// of [`ARTIFACTS_MAX`].
+pub const EVIDENCE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Published keys of a recorder, and keys that a verifier is given: one a week for ten years.
+pub const PUBLISHED_KEYS_MAX: usize = 1000;
+/// Bytes of a file of public keys: [`PUBLISHED_KEYS_MAX`] of 512 bytes.
+pub const KEYS_BYTES_MAX: u64 = 512 * 1024;
+/// Bytes of the file of a private signing key: one of Ed25519 has 48.
+pub const SIGNING_KEY_BYTES_MAX: u64 = 256;
+/// Files in a folder that verification names as belonging to nothing.
+pub const UNLISTED_NAMED_MAX: usize = 20;
+/// Bytes of a deletion receipt: digests of [`ARTIFACTS_MAX`] artifacts.
+pub const RECEIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+// finalize: align
+
+/// Most sender reports kept of a stretch; of more every second, fourth, … is kept. 256 over hours fix a
+/// slope to well below 1 ppm.
+pub(crate) const FIT_POINTS_MAX: usize = 256;
+/// Most points whose pairs are compared for a slope: 20,000 pairs, below a millisecond.
+pub(crate) const FIT_SLOPES_POINTS_MAX: usize = 200;
+/// Shortest span of sender reports that tells a slope, µs: a report is good to about a millisecond, so
+/// less would make ppm of noise.
+pub(crate) const FIT_SPAN_US_MIN: i64 = 10_000_000;
+/// Largest drift of a media clock that is believed, ppm. Crystals are below 100.
+pub(crate) const FIT_PPM_MAX: f64 = 1_000.0;
+/// Stretch of which the least delayed report or packet counts, µs.
+pub(crate) const FLOOR_BUCKET_US: i64 = 30_000_000;
+/// Most such stretches; more are joined in pairs.
+pub(crate) const FLOOR_BUCKETS_MAX: usize = 1_024;
+/// Shortest span that tells a drift between a publisher's clock and ours, µs: delays change by tens of
+/// milliseconds, which over ten minutes are tens of ppm at most.
+pub(crate) const FLOOR_SPAN_US_MIN: i64 = 600_000_000;
+/// Largest such drift that is believed, ppm: twice what clocks under NTP may be steered.
+pub(crate) const FLOOR_PPM_MAX: f64 = 1_000.0;
+/// Sender reports that differ by more from the ones before tell of a clock that was set anew, µs.
+pub(crate) const REPORT_JUMP_US: i64 = 500_000;
+/// Most such changes of one epoch; a publisher who makes more has no usable clock.
+pub(crate) const STRETCHES_MAX: usize = 64;
+/// Farthest that a packet is placed before its arrival, µs. Buffers of bad networks hold seconds.
+pub(crate) const ALIGN_EARLY_US_MAX: i64 = 10_000_000;
+/// Farthest that a packet is placed after its arrival, µs: nothing arrives before it is sent, so more
+/// than rounding and drift is a lie.
+pub(crate) const ALIGN_LATE_US_MAX: i64 = 1_000_000;
+/// Most epochs of a recording whose clocks are kept; packets of more are placed by arrival.
+pub(crate) const EPOCHS_MAX: usize = 16_384;
+
+// finalize: depacketize
+
+/// How long a missing packet is waited for, µs: the forwarding unit asks for it for 1 to 2 s.
+pub(crate) const REORDER_WAIT_US: i64 = 2_000_000;
+/// How long the first packet of an epoch waits for one before it, µs.
+pub(crate) const REORDER_START_US: i64 = 200_000;
+/// Most packets of a track behind a hole: 2 s at 2,000 packets/s.
+pub(crate) const REORDER_PACKETS_MAX: usize = 4_096;
+/// Most bytes of a track behind a hole.
+pub(crate) const REORDER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest picture, bytes. A 4K key frame is below 1 MiB.
+pub(crate) const PICTURE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most frames of a VP9 superframe (bitstream specification, annex B.2: three bits).
+pub(crate) const VP9_FRAMES_PER_PICTURE_MAX: usize = 8;
+/// Most bytes of H.264 parameter sets in use at once. Real ones have less than 200.
+pub(crate) const PARAMETER_SETS_BYTES_MAX: usize = 8 * 1024;
+
+// finalize: mux
+
+/// Largest cluster of a WebM file, bytes; also what a file holds in memory.
+pub(crate) const CLUSTER_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest cluster, µs. Block times are 16 bits of milliseconds: 32 s.
+pub(crate) const CLUSTER_US_MAX: i64 = 5_000_000;
+/// A key frame begins a cluster when the last one is at least this long, µs.
+pub(crate) const CLUSTER_KEY_US_MIN: i64 = 1_000_000;
+/// Least time between two cues, µs.
+pub(crate) const CUE_US_MIN: i64 = 1_000_000;
+/// Most cues: 69 bytes each in front of the file.
+pub(crate) const CUES_MAX: usize = 65_536;
+/// Longest Ogg page, samples of 48 kHz: one second (RFC 7845 section 3 wants no more).
+pub(crate) const OGG_PAGE_TICKS_MAX: i64 = 48_000;
+/// Largest MP4 fragment, bytes; also what a file holds in memory.
+pub(crate) const FRAGMENT_BYTES_MAX: usize = 1024 * 1024;
+/// A fragment this long ends, 90 kHz.
+pub(crate) const FRAGMENT_TICKS_MAX: u64 = 180_000;
+/// A key frame begins a fragment when the last one is at least this long, 90 kHz.
+pub(crate) const FRAGMENT_KEY_TICKS_MIN: u64 = 90_000;
+/// Most samples of a fragment: two seconds at 120/s, and room.
+pub(crate) const FRAGMENT_SAMPLES_MAX: usize = 512;
+/// Most sample entries of an MP4 file: every rung of simulcast and of bandwidth adaptation, and room.
+/// Pictures that need another are left out.
+pub(crate) const SAMPLE_ENTRIES_MAX: usize = 64;
+
+// finalize: files and events
+
+/// Longest recording, µs: two days.
+pub(crate) const RECORDING_US_MAX: i64 = 48 * 3_600 * 1_000_000;
+/// Most files of a recording; tracks that would need more are left out.
+pub(crate) const FILES_MAX: usize = 4_096;
+/// Most gaps listed for a file; more are counted.
+pub(crate) const GAPS_MAX: usize = 10_000;
+/// Shortest gap that is listed, µs: half an audio packet.
+pub(crate) const GAP_US_MIN: i64 = 10_000;
+/// Silences (DTX) nearer than this are one, µs: between them a comfort noise packet of 20 ms or so.
+pub(crate) const DTX_JOIN_US: i64 = 100_000;
+/// Most resolution changes listed for a file.
+pub(crate) const RESOLUTIONS_MAX: usize = 1_000;
+/// Most events of a recording; more are counted.
+pub(crate) const EVENTS_MAX: usize = 200_000;
+/// Most speakers of one event, as the forwarding unit names.
+pub(crate) const SPEAKERS_MAX: usize = 16;
+
+// key
+
+/// Bytes of an armored wrap to [`RECIPIENTS_MAX`] recipients, about 130 each, and some.
+pub const PARTNER_WRAP_BYTES_MAX: usize = 16 * 1024;
+
+// journal
+
+/// Longest time that what was appended waits for the disk: what a crash may cost.
+pub const JOURNAL_FLUSH: Duration = Duration::from_millis(250);
+/// Plaintext bytes of a chunk, and of a batch: at 16 Mbit/s as much as [`JOURNAL_FLUSH`] brings.
+/// Readers allocate no more than this on the word of a file.
+pub const JOURNAL_CHUNK_BYTES_MAX: usize = 512 * 1024;
+/// Time between signed checkpoints: how much of the end of a file is not yet signed for.
+pub const JOURNAL_CHECKPOINT: Duration = Duration::from_secs(10);
+/// Bytes of a file after which the next one is begun: an hour of four people, half a minute to read.
+pub const JOURNAL_FILE_BYTES_MAX: u64 = 1 << 30;
+/// Files of a recording: ten terabytes, or a crash every minute for a week.
+pub const JOURNAL_FILES_MAX: usize = 10_000;
+/// Files begun anew for one chunk when the disk fails. A disk that fails three times running will
+/// not heal within the seconds that memory can bridge.
+pub const JOURNAL_ROTATIONS_MAX: u32 = 3;
+/// Bytes of the file of wrapped keys that a reader accepts.
+pub const KEYS_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+const _: () = {
+    assert!(CLUSTER_US_MAX + ALIGN_EARLY_US_MAX + ALIGN_LATE_US_MAX < 32_000_000);
+    assert!(PICTURE_BYTES_MAX < 1 << 28, "a SimpleBlock's size has four bytes");
+    assert!(OGG_PAGE_TICKS_MAX / 120 <= 255 * 2, "a page has 255 segments");
+    assert!(JOURNAL_CHUNK_BYTES_MAX < u32::MAX as usize / 2);
+    assert!(JOURNAL_FILE_BYTES_MAX > 4 * JOURNAL_CHUNK_BYTES_MAX as u64);
+    assert!(JOURNAL_FLUSH.as_millis() < JOURNAL_CHECKPOINT.as_millis());
+    assert!(KEYS_FILE_BYTES_MAX > 2 * PARTNER_WRAP_BYTES_MAX as u64);
+};
+
+// storage
+
+/// Bytes of a part: above the 5 MiB that S3 asks for, small enough to be held and sent again.
+pub const PART_BYTES: u64 = 16 * 1024 * 1024;
+/// Parts of an object, as many as S3 takes. Parts grow when there would be more.
+pub const PARTS_MAX: usize = 10_000;
+/// Bytes that parts may grow to: they are held in memory. A file may so have 1.25 TiB.
+pub const PART_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Characters of the name of an object, below the storage's own 1024.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Characters between two slashes: what file systems take, with room for `.part` and numbers.
+pub const KEY_SEGMENT_BYTES_MAX: usize = 200;
+/// Characters of a path template.
+pub const TEMPLATE_BYTES_MAX: usize = 256;
+/// Characters of a credential; the JSON key of a service account has about 2400.
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+/// Characters of another setting of a storage.
+pub const TARGET_TEXT_BYTES_MAX: usize = 1024;
+/// Bytes that go out in one piece under the bandwidth cap.
+pub const PUSH_SLICE_BYTES: usize = 64 * 1024;
+/// What may go out at once after a pause, as time at the capped rate.
+pub const PUSH_BURST: Duration = Duration::from_millis(200);
+/// Bytes per second below which a cap makes no sense: a slice would take longer than a receiver waits.
+pub const PUSH_RATE_MIN: NonZeroU64 = NonZeroU64::new(256 * 1024).unwrap();
+/// First delay before a push is tried again; doubled from then on.
+pub const PUSH_DELAY_FIRST: Duration = Duration::from_secs(1);
+/// Longest delay before a push is tried again: what a storage that comes back waits for us.
+pub const PUSH_DELAY_MAX: Duration = Duration::from_secs(3600);
+/// How long a storage may do nothing. Amazon takes a minute to put large objects together.
+pub const STALL: Duration = Duration::from_secs(120);
+/// Bytes of the head of an answer.
+pub const ANSWER_HEAD_BYTES: usize = 32 * 1024;
+/// Headers of an answer.
+pub const ANSWER_HEADERS_MAX: usize = 100;
+/// Bytes of an answer that says why something was refused.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one read or write of SFTP: what every server takes.
+pub const SFTP_BLOCK_BYTES: usize = 32 * 1024;
+/// Of them, how many are under way: 2 MiB, enough for 20 MB/s at 100 ms.
+pub const SFTP_BLOCKS_MAX: usize = 64;
+
+const _: () = {
+    assert!(PART_BYTES >= 5 * 1024 * 1024 && PART_BYTES <= PART_BYTES_MAX);
+    assert!(KEY_SEGMENT_BYTES_MAX + ".00000.part".len() <= 255);
+};
+
+// service
+
+/// Recordings whose batches are known to be refused: those of the last hours, far more than run.
+pub const LIVE_REFUSED_MAX: usize = 10_000;
+/// Time between two looks at the free space of the spool.
+pub const SPACE_LOOK: Duration = Duration::from_secs(10);
+/// Longest sleep of the capture thread: so late it hears an order.
+pub const TAP_WAIT: Duration = Duration::from_millis(50);
+/// Time after which a row is written again when the store stood still.
+pub const LEDGER_AGAIN: Duration = Duration::from_secs(1);
+/// Time between two notes of progress: one small transaction each.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+/// Time from a recording's end to the closing of its journal: media workers hand over what they have
+/// within 20 ms, a room hears of the end before them.
+pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
+/// Time between two looks for operator's keys that nobody needs; an hour's key lives so much longer
+/// than its hour, so that every wrap is on disk when keys are counted.
+pub const EPOCHS_LOOK: Duration = Duration::from_secs(300);
+/// Recordings that are finished or pushed at once. Pushing waits for networks; making files is bounded
+/// by the disk and by Tokio's blocking threads.
+pub const JOBS_MAX: usize = 16;
+/// Time between two looks at all rows when nobody says that one changed.
+pub const LOOK: Duration = Duration::from_secs(1);
+/// Percents of its largest age at which an undelivered recording is warned of.
+pub const WARN_PERCENTS: [u32; 3] = [50, 75, 90];
+/// Times that the push of a file begins anew before somebody must look at the storage.
+pub const PUSH_RESTARTS_MAX: u32 = 3;

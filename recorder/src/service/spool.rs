@@ -1,0 +1,141 @@
+//! What lies on this disk of a recording, besides its journal: sealed files, and how far they are pushed.
+//!
+//! ```text
+//! <spool>/<recording>/keys.json, *.journal    (journal::Folder)
+//!                     export.json             what is to be pushed, in order; written when all is sealed
+//!                     push.json               how far that is
+//!                     out/<name>              sealed files and evidence
+//! ```
+//! Small files are replaced by renaming, so a crash leaves the old one or the new one.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{evidence, journal::Folder, storage};
+
+const OUT: &str = "out";
+const EXPORT: &str = "export.json";
+const PUSH: &str = "push.json";
+
+/// What is to be pushed.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Export {
+    /// The sealed files.
+    pub(super) artifacts: Vec<evidence::Artifact>,
+    /// Names of the evidence, in the order in which it is pushed after them.
+    pub(super) evidence: Vec<String>,
+    /// SHA-256 of the manifest, hexadecimal.
+    pub(super) manifest_sha256: String,
+}
+
+/// A file on its way.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Sending {
+    pub(super) upload: storage::Upload,
+    pub(super) verified: Option<storage::Verified>,
+    /// How often it began anew.
+    pub(super) restarts: u32,
+}
+
+/// How far a push is.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Push {
+    /// To which target; another one means that everything begins anew.
+    pub(super) target: String,
+    /// By name of the file.
+    pub(super) files: BTreeMap<String, Sending>,
+}
+
+/// The part of a recording's folder that is about files.
+#[derive(Clone)]
+pub(super) struct Spool {
+    path: PathBuf,
+}
+
+impl Spool {
+    pub(super) fn of(folder: &Folder) -> Self {
+        Self { path: folder.path().to_owned() }
+    }
+
+    /// An empty folder for sealed files: what an interrupted attempt left is removed.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        for name in [EXPORT, PUSH] {
+            remove(&self.path.join(name))?;
+        }
+        match fs::remove_dir_all(self.path.join(OUT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        DirBuilder::new().mode(0o700).create(self.path.join(OUT))?;
+        sync(&self.path)
+    }
+
+    /// Where a file lies. Names are checked where they are made: no dots in front, no way out.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(OUT).join(name)
+    }
+
+    pub(super) fn create(&self, name: &str) -> io::Result<File> {
+        let path = self.file(name);
+        if let Some(parent) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        }
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    /// Says that all files are made and safe on disk.
+    pub(super) fn write_export(&self, export: &Export) -> io::Result<()> {
+        sync(&self.path.join(OUT))?;
+        self.write(EXPORT, export)
+    }
+
+    /// None: files are not made yet.
+    pub(super) fn export(&self) -> io::Result<Option<Export>> {
+        self.read(EXPORT)
+    }
+
+    pub(super) fn write_push(&self, push: &Push) -> io::Result<()> {
+        self.write(PUSH, push)
+    }
+
+    pub(super) fn push(&self) -> io::Result<Option<Push>> {
+        self.read(PUSH)
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+        let new = self.path.join(format!("{name}.new"));
+        let text = serde_json::to_vec(value)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&new, self.path.join(name))?;
+        sync(&self.path)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        match fs::read(self.path.join(name)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

@@ -1,0 +1,169 @@
+//! Rows in memory, under the same rules as those of the store.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use recorder::{
+    finalize::{Handle, Stay},
+    service::ledger::{
+        Entry, Ledger, LedgerError, News, Outputs, State, Step, Stop, Timeline, Work,
+    },
+    storage::Target,
+};
+use sfu_proto::id::{ParticipantId, RecordingId, RoomId};
+use tokio::sync::watch;
+
+pub(crate) struct Row(pub(crate) Entry);
+
+impl Row {
+    pub(crate) fn new(id: RecordingId, recipient: &str, target: &str) -> Self {
+        Self(Entry {
+            id,
+            project: "pr_test".to_owned(),
+            room: RoomId::from_bits(9),
+            state: State::Live,
+            version: 1,
+            started_at_ms: now_ms(),
+            stopped_at_ms: None,
+            expires_at_ms: None,
+            held: false,
+            is_deleted: false,
+            push_wanted: false,
+            warned_percent: 0,
+            recipients: vec![recipient.to_owned()],
+            sealed: false,
+            path: "{room}/{recording}/{artifact}".to_owned(),
+            target: Some(target.to_owned()),
+            outputs: Outputs { tracks: true },
+            artifacts: Vec::new(),
+            work: Work::default(),
+        })
+    }
+}
+
+#[derive(Default)]
+struct Rows {
+    rows: HashMap<RecordingId, Entry>,
+    told: HashMap<RecordingId, Vec<News>>,
+    targets: HashMap<String, Target>,
+}
+
+pub(crate) struct Memory {
+    rows: Mutex<Rows>,
+    news: watch::Sender<u64>,
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        Self { rows: Mutex::default(), news: watch::channel(0).0 }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap()
+    }
+
+    pub(crate) fn insert(&self, row: Row) {
+        self.rows().rows.insert(row.0.id, row.0);
+    }
+
+    pub(crate) fn set_target(&self, id: &str, target: Target) {
+        self.rows().targets.insert(id.to_owned(), target);
+    }
+
+    pub(crate) fn change(&self, id: RecordingId, change: impl FnOnce(&mut Entry)) {
+        {
+            let mut rows = self.rows();
+            let row = rows.rows.get_mut(&id).unwrap();
+            row.version += 1;
+            change(row);
+        }
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn stop_now(&self, id: RecordingId) {
+        self.change(id, |row| {
+            row.state = State::Recorded;
+            row.stopped_at_ms = Some(now_ms());
+            row.expires_at_ms = Some(now_ms() + 3_600_000);
+        });
+    }
+
+    pub(crate) fn state(&self, id: RecordingId) -> State {
+        self.rows().rows[&id].state
+    }
+
+    pub(crate) fn told(&self, id: RecordingId) -> Vec<News> {
+        self.rows().told.get(&id).cloned().unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Ledger for Memory {
+    async fn open(&self) -> Result<Vec<Entry>, LedgerError> {
+        let rows = self.rows();
+        let open = rows.rows.values().filter(|row| row.state != State::Purged);
+        Ok(open.cloned().collect())
+    }
+
+    async fn entry(&self, recording: RecordingId) -> Result<Option<Entry>, LedgerError> {
+        Ok(self.rows().rows.get(&recording).cloned())
+    }
+
+    async fn step(
+        &self,
+        recording: RecordingId,
+        version: u64,
+        step: Step,
+    ) -> Result<u64, LedgerError> {
+        let mut rows = self.rows();
+        let row = rows.rows.get_mut(&recording).ok_or(LedgerError::Changed)?;
+        if row.version != version || row.state == State::Purged {
+            return Err(LedgerError::Changed);
+        }
+        if row.held && step.state == Some(State::Purged) {
+            return Err(LedgerError::Changed);
+        }
+        row.version += 1;
+        row.state = step.state.unwrap_or(row.state);
+        row.artifacts = step.artifacts.unwrap_or(std::mem::take(&mut row.artifacts));
+        row.work = step.work.unwrap_or(std::mem::take(&mut row.work));
+        row.push_wanted &= !step.served;
+        if let Some(News::Expiring { age_percent }) = step.news {
+            row.warned_percent = age_percent;
+        }
+        let version = row.version;
+        rows.told.entry(recording).or_default().extend(step.news);
+        Ok(version)
+    }
+
+    async fn stop(&self, recording: RecordingId, _: Stop) -> Result<(), LedgerError> {
+        self.stop_now(recording);
+        Ok(())
+    }
+
+    async fn timeline(&self, _: RecordingId) -> Result<Timeline, LedgerError> {
+        let stay = Stay {
+            participant: ParticipantId::from_bits(5),
+            handle: Some(Handle("user-1".to_owned())),
+            joined_us: now_ms() * 1000,
+            left_us: None,
+        };
+        Ok(Timeline { stays: vec![stay], pauses: Vec::new() })
+    }
+
+    async fn target(&self, _: &str, target: &str) -> Result<Option<Target>, LedgerError> {
+        Ok(self.rows().targets.get(target).cloned())
+    }
+
+    fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+}
