@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) operator: file::Operator,
     /// Media ports and addresses.
     pub(crate) media: file::Media,
+    /// Recordings.
+    pub(crate) recorder: file::Recorder,
     /// How long things are kept.
     pub(crate) retention: file::Retention,
     /// Logs.
@@ -117,6 +119,7 @@ impl Config {
         file::Webhooks::sample(&mut out);
         file::Operator::sample(&mut out);
         file::Media::sample(&mut out);
+        file::Recorder::sample(&mut out);
         file::Retention::sample(&mut out);
         file::Log::sample(&mut out);
         out
@@ -130,6 +133,7 @@ impl Config {
             webhooks: section::read(&mut table, mistakes),
             operator: section::read(&mut table, mistakes),
             media: section::read(&mut table, mistakes),
+            recorder: section::read(&mut table, mistakes),
             retention: section::read(&mut table, mistakes),
             log: section::read(&mut table, mistakes),
         };
@@ -138,6 +142,7 @@ impl Config {
             file::Http::NAME,
             file::Media::NAME,
             file::Retention::NAME,
+            file::Recorder::NAME,
             file::Webhooks::NAME,
             file::Operator::NAME,
             file::Log::NAME,

@@ -63,7 +63,10 @@ pub(crate) async fn credentials(
     ensure!(built, "{} holds no demo page: build it with `make web`", dir.display());
     let known = credentials::load(&config.storage.data_dir)?;
     let join_code = match known {
-        Some(known) if is_valid(store, &known.api_key).await? => return Ok(known),
+        Some(known) if is_valid(store, &known.api_key).await? => {
+            let recipient = credentials::recipient(&config.storage.data_dir)?;
+            return Ok(Credentials { recipient, ..known });
+        }
         Some(known) => {
             tracing::warn!("the demo's key is not in the database; it gets a new one");
             known.join_code
@@ -72,7 +75,8 @@ pub(crate) async fn credentials(
     };
     let project = admin::create_project(store, PROJECT).await?;
     let key = admin::create_key(store, &project.id, &SCOPES).await?;
-    let made = Credentials { api_key: key.secret, join_code };
+    let recipient = credentials::recipient(&config.storage.data_dir)?;
+    let made = Credentials { api_key: key.secret, join_code, recipient };
     credentials::save(&config.storage.data_dir, &made)?;
     Ok(made)
 }
@@ -97,6 +101,7 @@ async fn is_valid(store: &Store, api_key: &str) -> anyhow::Result<bool> {
 /// inside a tokio runtime.
 pub(crate) fn router(rest: Router, credentials: Credentials, dir: &Path, reach: Reach) -> Router {
     let rest = api::Rest::new(rest, credentials.api_key);
+    tokio::spawn(rest.clone().set_up_recording(credentials.recipient));
     let shelf = recordings::Shelf::new(rest.clone(), credentials.join_code.clone());
     let partner = partner::spawn(rest, credentials.join_code, reach.clone());
     let recordings = get(recordings::list).with_state(shelf);

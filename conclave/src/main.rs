@@ -11,6 +11,7 @@ mod data;
 mod demo;
 mod doctor;
 mod log;
+mod recorder;
 mod recording;
 mod serve;
 mod usage;

@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     data,
     demo::{self, Credentials, Reach},
+    recorder,
 };
 
 /// Runs every role in this process until SIGTERM or SIGINT.
@@ -32,10 +33,13 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
     let _alone = data::alone(&config.storage)?;
     let store = data::open(&config.storage).await?;
     let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
-    let node = Node::start(config.media.node(demo_dir.is_some()), &*bus, None).await?;
+    let (sender, receiver) = bus::tap::tap(recorder::RING_BYTES);
+    let sender = config.recorder.enabled.then_some(sender);
+    let node = Node::start(config.media.node(demo_dir.is_some()), &*bus, sender).await?;
     warn_about_buffers(&node, config.media.socket_buffer_bytes);
     let registry = Registry::new();
     registry.register(Box::new(node.metrics()))?;
+    let is_demo = demo_dir.is_some();
     let demo = match demo_dir {
         Some(dir) => Some((demo::credentials(&config, &store, &dir).await?, dir)),
         None => None,
@@ -44,23 +48,55 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
     let tls = config.http.certificate.is_some();
     let reach = Reach { tls, public_url: config.http.public_url.clone() };
     let pages = demo.map(|(credentials, dir)| pages(credentials, dir, reach));
-    let mut server = signaling::serve_with(config.signaling(), store, bus, registry, |rest| {
-        pages.map(|pages| pages(rest))
-    })
-    .await?;
+    let local = config.recorder.local_folder.clone();
+    let local = local.or_else(|| is_demo.then(|| config.storage.data_dir.join("delivered")));
+    let mut recorder = match config.recorder.enabled {
+        true => Some(recorder::start(&config, local, (store.clone(), receiver), &registry)?),
+        false => None,
+    };
+    let port = recorder.as_ref().map(recorder::Running::port);
+    let extra = |rest| pages.map(|pages| pages(rest));
+    let serving = signaling::serve_recording(config.signaling(), store, bus, registry, port, extra);
+    let mut server = serving.await?;
     tracing::info!(port = server.local_addr().port(), tls, "ready");
     if let Some(code) = invitation {
         invite(&config, &server, &code)?;
     }
-    let ended = tokio::select! {
-        stop = stop_requested() => stop,
-        end = server.wait() => end.and(Err(io::Error::other("the server ended by itself"))),
-    };
+    let ended = until_the_end(&mut server, recorder.as_mut()).await;
     tracing::info!("stopping");
     server.shutdown().await;
     tokio::task::spawn_blocking(move || node.shutdown()).await?;
+    if let Some(recorder) = recorder {
+        recorder.shut_down().await;
+    }
     tracing::info!("stopped");
     Ok(ended?)
+}
+
+/// Tells rooms of recordings that failed, until the process is to end.
+async fn until_the_end(
+    server: &mut Server,
+    mut recorder: Option<&mut recorder::Running>,
+) -> io::Result<()> {
+    let stop = stop_requested();
+    tokio::pin!(stop);
+    loop {
+        let failed = async {
+            match &mut recorder {
+                Some(recorder) => recorder.failed.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let failed = tokio::select! {
+            stop = &mut stop => return stop,
+            end = server.wait() => {
+                return end.and(Err(io::Error::other("the server ended by itself")));
+            }
+            Some(failed) = failed => failed,
+        };
+        let (room, recording, reason) = failed;
+        server.recording_failed(room, recording, reason).await;
+    }
 }
 
 /// The demo's routes, once the REST API is there.

@@ -13,7 +13,7 @@ mod recipients;
 mod sealer;
 
 pub use merkle::{SEGMENT_BYTES, merkle_root};
-pub use open::{Identities, IdentityError, OpenError, Opened, open};
+pub use open::{Identities, IdentityError, OpenError, Opened, new_identity, open};
 pub(crate) use recipients::is_weak;
 pub use recipients::{Fingerprint, RecipientError, Recipients};
 pub use sealer::{SealError, Sealed, Sealer, seal};

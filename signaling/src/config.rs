@@ -131,7 +131,8 @@ impl Webhooks {
         egress::Guard::new(&self.rules()).map(|_| ())
     }
 
-    pub(crate) fn rules(&self) -> egress::Rules {
+    /// Where requests to partners may go, for webhooks and recordings alike.
+    pub fn rules(&self) -> egress::Rules {
         egress::Rules {
             allow_hosts: self.allow_hosts.clone(),
             allow_networks: self.allow_networks.clone(),

@@ -187,6 +187,21 @@ impl Media {
 }
 
 section! {
+    /// Recordings: journals and sealed files until they are at the partner's storage.
+    Recorder = "recorder" {
+        /// Whether recordings can be made on this server.
+        enabled: bool = true;
+        /// Folder that storage targets of the kind "local" write to, a folder for each project. Left
+        /// out: there are no such targets. `serve --demo` uses data_dir/delivered.
+        local_folder: Option<PathBuf> = None, example "\"/srv/conclave/delivered\"";
+        /// Bytes per second that all pushes together take at most. 0: as many as there are.
+        push_bytes_per_second: u64 = 0;
+        /// Most recordings that are written at once.
+        recordings_max: usize = 100;
+    }
+}
+
+section! {
     /// How long things are kept.
     Retention = "retention" {
         /// Days of the event log: what partners can catch up with. At least 6: webhooks wait there for 5.

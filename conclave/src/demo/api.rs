@@ -6,11 +6,14 @@ use axum::{
     http::{Method, Request, header},
 };
 use sdk_spec::{
+    handle::Handle,
     limits::{PAGE_SIZE_MAX, ROOMS_OPEN_MAX},
     problem::Code,
     rest::{
         CreateRoom, CreateToken, CreatedToken, Room, RoomList,
-        recordings::{Recording, RecordingPage},
+        recordings::{
+            CreateStorageTarget, Recording, RecordingPage, RecordingPolicy, Storage, StorageTarget,
+        },
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -75,6 +78,32 @@ impl Rest {
         let path = format!("/v1/recordings?room={room}&limit={RECORDINGS_SHOWN_MAX}");
         let page: RecordingPage = self.call(Method::GET, &path, &()).await?;
         Ok(page.recordings)
+    }
+
+    /// Lets rooms of the project be recorded into the server's folder, sealed to the demo's identity,
+    /// unless somebody has decided otherwise.
+    pub(super) async fn set_up_recording(self, recipient: String) {
+        if let Err(failure) = self.try_to_set_up_recording(recipient).await {
+            tracing::warn!(status = %failure.status, "the demo cannot record");
+        }
+    }
+
+    async fn try_to_set_up_recording(&self, recipient: String) -> Result<(), Failure> {
+        let policy: RecordingPolicy = self.call(Method::GET, "/v1/recording-policy", &()).await?;
+        if !policy.recipients.is_empty() || recipient.is_empty() {
+            return Ok(());
+        }
+        let name = Handle::parse("local").map_err(|_| Failure::from(Code::Internal))?;
+        let request = CreateStorageTarget { name, storage: Storage::Local {} };
+        let target: StorageTarget =
+            self.call(Method::POST, "/v1/storage-targets", &request).await?;
+        let policy = RecordingPolicy {
+            recipients: vec![recipient],
+            target: Some(target.id),
+            ..RecordingPolicy::none()
+        };
+        let _: RecordingPolicy = self.call(Method::PUT, "/v1/recording-policy", &policy).await?;
+        Ok(())
     }
 
     async fn call<T: DeserializeOwned>(

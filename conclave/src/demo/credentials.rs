@@ -25,6 +25,35 @@ pub(crate) struct Credentials {
     pub(crate) api_key: String,
     /// What the page must show to be let in.
     pub(crate) join_code: String,
+    /// Public key that the demo's recordings are sealed to; the secret one is in [`IDENTITY`].
+    #[serde(default)]
+    pub(crate) recipient: String,
+}
+
+/// Name of the file in the data directory with the identity that opens the demo's recordings.
+const IDENTITY: &str = "demo-identity.txt";
+
+/// The public key of the demo's identity, which is made on the first start.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn recipient(data_dir: &Path) -> anyhow::Result<String> {
+    let path = data_dir.join(IDENTITY);
+    let shown = path.display().to_string();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let (identity, public) = recorder::seal::new_identity();
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(identity.as_bytes())?;
+            file.sync_all()?;
+            return Ok(public);
+        }
+        Err(error) => return Err(error).context(shown),
+    };
+    let public = text.lines().find_map(|line| line.strip_prefix("# public key: "));
+    public.map(str::to_owned).with_context(|| format!("{shown} names no public key"))
 }
 
 /// A new join code.
@@ -78,7 +107,8 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("conclave-demo-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         assert!(load(&dir).unwrap().is_none());
-        let made = Credentials { api_key: "key".to_owned(), join_code: join_code().unwrap() };
+        let (api_key, recipient) = ("key".to_owned(), String::new());
+        let made = Credentials { api_key, join_code: join_code().unwrap(), recipient };
         save(&dir, &made).unwrap();
         let loaded = load(&dir).unwrap().unwrap();
         assert_eq!((loaded.api_key, &loaded.join_code), ("key".to_owned(), &made.join_code));

@@ -119,13 +119,21 @@ async fn token(
 
 /// The demo in front of a played REST API.
 fn demo(played: &Played) -> Router {
-    let credentials = Credentials { api_key: KEY.to_owned(), join_code: CODE.to_owned() };
+    let credentials = Credentials {
+        api_key: KEY.to_owned(),
+        join_code: CODE.to_owned(),
+        recipient: String::new(),
+    };
     router(played.router(), credentials, std::path::Path::new("/nonexistent"), Reach::default())
 }
 
 /// The same, reached as `reach` says.
 fn demo_reached(reach: Reach) -> Router {
-    let credentials = Credentials { api_key: KEY.to_owned(), join_code: CODE.to_owned() };
+    let credentials = Credentials {
+        api_key: KEY.to_owned(),
+        join_code: CODE.to_owned(),
+        recipient: String::new(),
+    };
     let dir = std::path::Path::new("/nonexistent");
     router(Played::default().router(), credentials, dir, reach)
 }

@@ -7,7 +7,7 @@ use std::{
     str::FromStr as _,
 };
 
-use age::{DecryptError, Decryptor, x25519::Identity};
+use age::{DecryptError, Decryptor, secrecy::ExposeSecret as _, x25519::Identity};
 use zeroize::Zeroizing;
 
 use super::{Fingerprint, merkle::Merkle};
@@ -21,6 +21,15 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Secret keys that open artifacts. Never shown.
 pub struct Identities(Vec<Identity>);
+
+/// A new identity of age, as `age-keygen` writes it, and its public key. For whoever plays a partner.
+#[must_use]
+pub fn new_identity() -> (Zeroizing<String>, String) {
+    let identity = Identity::generate();
+    let (public, secret) = (identity.to_public().to_string(), identity.to_string());
+    let text = format!("# public key: {public}\n{}\n", secret.expose_secret());
+    (Zeroizing::new(text), public)
+}
 
 /// Why a text holds no identities. Lines are counted from 1; their text is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

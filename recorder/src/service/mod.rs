@@ -119,9 +119,9 @@ impl Shared {
 pub struct Recorder {
     shared: Arc<Shared>,
     orders: mpsc::Sender<Order>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
     stop: watch::Sender<bool>,
-    supervisor: Option<tokio::task::JoinHandle<()>>,
+    supervisor: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Recorder {
@@ -162,7 +162,13 @@ impl Recorder {
         let (stop, stopped) = watch::channel(false);
         let supervisor = Supervisor::new(Arc::clone(&shared), orders.clone());
         let supervisor = tokio::spawn(supervisor.run(stopped));
-        Ok(Self { shared, orders, thread: Some(thread), stop, supervisor: Some(supervisor) })
+        Ok(Self {
+            shared,
+            orders,
+            thread: Mutex::new(Some(thread)),
+            stop,
+            supervisor: Mutex::new(Some(supervisor)),
+        })
     }
 
     /// Public keys that ever signed here.
@@ -178,16 +184,22 @@ impl Recorder {
     }
 
     /// Closes journals and ends; what is not finished goes on at the next start.
-    pub async fn shut_down(mut self) {
+    pub async fn shut_down(&self) {
         let _ = self.stop.send(true); // The supervisor may be gone.
-        if let Some(supervisor) = self.supervisor.take() {
+        let supervisor = taken(&self.supervisor);
+        if let Some(supervisor) = supervisor {
             let _ = supervisor.await;
         }
         let _ = self.orders.send(Order::End);
-        if let Some(thread) = self.thread.take() {
+        let thread = taken(&self.thread);
+        if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
+}
+
+fn taken<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Looks at all rows and starts what is due.

@@ -1,6 +1,10 @@
 //! A storage target of the contract as the recorder reads it.
 
-use std::path::Path;
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
 
 use recorder::storage::Target;
 use sdk_spec::rest::recordings::Storage;
@@ -27,8 +31,10 @@ pub(super) fn of(storage: Storage, project: &str, local: Option<&Path>) -> Optio
         Storage::Webdav { url, user, password } => json!({
             "type": "webdav", "url": url, "user": user, "password": password,
         }),
-        Storage::HttpPut { url, .. } => json!({ "type": "put", "url": url.replace("{path}", "{key}") }),
-        Storage::Local {} => json!({ "type": "local", "folder": local?.join(project) }),
+        Storage::HttpPut { url, .. } => {
+            json!({ "type": "put", "url": url.replace("{path}", "{key}") })
+        }
+        Storage::Local {} => json!({ "type": "local", "folder": own_folder(local?, project)? }),
     };
     if let Some(fields) = json.as_object_mut() {
         fields.retain(|_, value| *value != Value::Null);
@@ -36,4 +42,13 @@ pub(super) fn of(storage: Storage, project: &str, local: Option<&Path>) -> Optio
     Target::parse(&json.to_string())
         .inspect_err(|error| tracing::warn!(%error, "a storage target cannot be used"))
         .ok()
+}
+
+/// A project's folder in the operator's, made if missing.
+fn own_folder(local: &Path, project: &str) -> Option<PathBuf> {
+    let folder = local.join(project);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.inspect_err(|error| tracing::error!(%error, "the local folder for recordings fails"))
+        .ok()?;
+    Some(folder)
 }

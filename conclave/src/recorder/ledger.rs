@@ -28,7 +28,7 @@ use signaling::{
     Store,
     store::{Moment, Purged, RecordingRow, RecordingStep, Stepped, StoreError, Wish},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::target;
 
@@ -42,6 +42,8 @@ pub(super) struct StoreLedger {
     pub(super) recorder: String,
     /// Where the operator lets recordings go, for targets of that kind.
     pub(super) local: Option<std::path::PathBuf>,
+    /// Rooms whose recording failed.
+    pub(super) tell: mpsc::Sender<super::Failed>,
 }
 
 fn unavailable(error: StoreError) -> LedgerError {
@@ -93,11 +95,12 @@ impl Ledger for StoreLedger {
         if !row.state.is_live() {
             return Ok(());
         }
-        let stopped = Some(match why {
+        let reason = match why {
             Stop::DiskFull => StopReason::DiskFull,
             Stop::NoCapacity => StopReason::NoCapacity,
-        });
-        let step = RecordingStep { stopped, ..RecordingStep::default() };
+        };
+        let _ = self.tell.try_send((row.room, recording, reason)); // Full: the row says it too.
+        let step = RecordingStep { stopped: Some(reason), ..RecordingStep::default() };
         match self.store.step_recording(recording, row.version, step, super::now_ms()).await {
             Ok(Stepped::Done(_)) => Ok(()),
             Ok(Stepped::Stale | Stepped::Held) => Err(LedgerError::Changed),

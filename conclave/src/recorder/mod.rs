@@ -1,0 +1,122 @@
+//! The recorder within `conclave serve`: its ledger is signaling's store, its ring is filled by the
+//! media workers.
+//!
+//! ```text
+//! media workers ── ring ─▶ recorder ── steps ─▶ store ◀── REST, rooms
+//!                            └─ failed ─▶ room: stops, tells everybody
+//! ```
+
+mod ledger;
+mod port;
+mod target;
+
+use std::{
+    fs::DirBuilder,
+    num::NonZeroU64,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use bus::tap::TapReceiver;
+use egress::{Dialer, Guard};
+use prometheus::Registry;
+use recorder::{
+    service::{Metrics, Parts, Recorder},
+    storage::{Cap, Storages},
+};
+use sdk_spec::recording::StopReason;
+use sfu_proto::id::{NodeId, RecordingId, RoomId};
+use signaling::{RecorderPort, Store};
+use tokio::sync::mpsc;
+
+use self::{ledger::StoreLedger, port::Port};
+use crate::config::Config;
+
+/// Bytes that may wait between media workers and the recorder: seconds of a hundred pictures.
+pub(crate) const RING_BYTES: usize = 64 * 1024 * 1024;
+/// Recordings that failed and of which the rooms have not heard.
+const FAILED_MAX: usize = 1000;
+
+/// A recording that the recorder cannot go on with.
+pub(crate) type Failed = (RoomId, RecordingId, StopReason);
+
+/// The recorder of this process.
+pub(crate) struct Running {
+    recorder: Arc<Recorder>,
+    /// What rooms must be told.
+    pub(crate) failed: mpsc::Receiver<Failed>,
+    local: Option<PathBuf>,
+}
+
+/// Starts the recorder with its files under `<data>/recorder`; `local` is where targets of the kind
+/// `local` write to.
+///
+/// # Errors
+/// Its folder or keys cannot be used.
+pub(crate) fn start(
+    config: &Config,
+    local: Option<PathBuf>,
+    (store, tap): (Store, TapReceiver),
+    registry: &Registry,
+) -> anyhow::Result<Running> {
+    let folder = config.storage.data_dir.join("recorder");
+    make(&folder)?;
+    let local = local.map(|folder| make(&folder)).transpose()?;
+    let (tell, failed) = mpsc::channel(FAILED_MAX);
+    let ledger = StoreLedger { store, recorder: name(&folder)?, local: local.clone(), tell };
+    let webhooks = config.webhooks.server();
+    let guard = Arc::new(Guard::new(&webhooks.rules())?);
+    let dialer = Dialer::new(guard, webhooks.ca_file.as_deref())?;
+    let cap = Cap::new(NonZeroU64::new(config.recorder.push_bytes_per_second));
+    let parts = Parts {
+        tap,
+        ledger: Arc::new(ledger),
+        storages: Storages::new(dialer, cap, local.iter().cloned().collect()),
+        metrics: Arc::new(Metrics::new(registry)?),
+        live_max: config.recorder.recordings_max,
+        folder,
+    };
+    let recorder = Arc::new(Recorder::start(parts).context("the recorder cannot start")?);
+    Ok(Running { recorder, failed, local })
+}
+
+impl Running {
+    /// What REST asks the recorder directly.
+    pub(crate) fn port(&self) -> Arc<dyn RecorderPort> {
+        Arc::new(Port { recorder: Arc::clone(&self.recorder), local: self.local.clone() })
+    }
+
+    /// Closes journals and ends.
+    pub(crate) async fn shut_down(self) {
+        self.recorder.shut_down().await;
+    }
+}
+
+/// A folder for the owner only, as an absolute path.
+fn make(folder: &Path) -> anyhow::Result<PathBuf> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.and_then(|()| folder.canonicalize()).with_context(|| folder.display().to_string())
+}
+
+/// A name that stays over restarts: what is on this disk only this recorder can finish.
+fn name(folder: &Path) -> anyhow::Result<String> {
+    let file = folder.join("name");
+    match std::fs::read_to_string(&file) {
+        Ok(name) => Ok(name),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let name = NodeId::from_bits(rand::random()).to_string();
+            std::fs::write(&file, &name)?;
+            Ok(name)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Wall clock, milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
