@@ -111,7 +111,9 @@ impl Backend for Local {
         self.cap.wait(data.len()).await;
         let (name, offset) = (part(upload.key()), upload.offset);
         let write = move |folder: &Path| {
-            let file = open(folder, &name, OFlag::O_WRONLY | OFlag::O_CREAT)?;
+            // Made for the first part only: what was aborted does not come back.
+            let made = if offset == 0 { OFlag::O_CREAT } else { OFlag::empty() };
+            let file = open(folder, &name, OFlag::O_WRONLY | made)?;
             if file.metadata()?.len() < offset {
                 return Ok(false);
             }

@@ -34,8 +34,8 @@ impl Drop for Server {
     }
 }
 
-/// A folder that is removed with its owner.
-pub(crate) struct Folder(pub(crate) PathBuf);
+/// A folder that is removed with its owner, or with the process: those of statics are never dropped.
+pub(crate) struct Folder(pub(crate) PathBuf, Child);
 
 impl Folder {
     pub(crate) fn new(name: &str) -> Self {
@@ -44,13 +44,17 @@ impl Folder {
         let name = format!("conclave-{name}-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
-        Self(path)
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", r#"read -r _; rm -rf "$1""#, "sh"]).arg(&path);
+        keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(path, keeper.spawn().unwrap())
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        drop(self.1.stdin.take());
+        let _ = self.1.wait();
     }
 }
 
