@@ -230,15 +230,15 @@ impl Rooms {
         id: RoomId,
         who: &Admission,
     ) -> Result<(), Refusal> {
-        let is_full = match self.entries.get(&id) {
+        let (room_is_full, seats) = match self.entries.get(&id) {
             // Of a room of somebody else nothing is told.
             Some(entry) if *entry.project == *project => {
                 if clock::now_ms() < entry.opens_at_ms {
                     return Err(Refusal::RoomNotOpen);
                 }
                 let Counts { participants, participants_max, .. } = &*entry.counts;
-                participants.load(Relaxed) >= participants_max.load(Relaxed)
-                    || entry.seats.is_full()
+                let is_full = participants.load(Relaxed) >= participants_max.load(Relaxed);
+                (is_full, entry.seats.clone())
             }
             // A room that is gone is the token's fault, which the store tells.
             _ => return Ok(()),
@@ -246,8 +246,13 @@ impl Rooms {
         if self.media.place().is_none() {
             return Err(Refusal::NoMediaNode);
         }
+        if seats.is_full()
+            && let Ok(Some(max)) = self.store.participants_max(project).await
+        {
+            seats.resize(max); // It may be another one since somebody came in last.
+        }
         // Who replaces an older one of its handle, or has to wait, may still come.
-        match is_full {
+        match room_is_full || seats.is_full() {
             true => self.ask(id, Ask::Vacancy { who: who.clone() }).await.map(|_| ()),
             false => Ok(()),
         }

@@ -16,6 +16,11 @@ async fn world(quotas: Value) -> World {
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let config = signaling::Config { operator_listen: listen, ..common::config() };
     let world = World::build(config, true).await;
+    set_quotas(&world, quotas).await;
+    world
+}
+
+async fn set_quotas(world: &World, quotas: Value) {
     let scopes = vec![OperatorScope::Read, OperatorScope::Write];
     let wish = admin::KeyWish { name: Some("ops".into()), scopes, expires_at_ms: None };
     let key = admin::create_operator_key(&world.store, wish).await.unwrap().secret;
@@ -25,7 +30,6 @@ async fn world(quotas: Value) -> World {
     let request = request.header("content-type", "application/json");
     let body = json!({ "quotas": quotas }).to_string();
     assert_eq!(request.body(body).send().await.unwrap().status(), 200);
-    world
 }
 
 /// The answer to a join, and the socket that keeps the place.
@@ -72,6 +76,14 @@ async fn a_burst_of_joins_into_several_rooms_stays_within_the_quota() {
     let (again, kept) = join(&world, &world.token(room, handle).await).await;
     assert_eq!(again["type"], "joined", "{again}");
     socket.closed().await;
+
+    // A full project takes more as soon as its quota is raised.
+    let late = world.token(&rooms[0], "late-1").await;
+    let (answer, _) = join(&world, &late).await;
+    assert_eq!(answer["error"]["code"], "room_full", "{answer}");
+    set_quotas(&world, json!({ "participants": 6 })).await;
+    let (answer, _late) = join(&world, &late).await;
+    assert_eq!(answer["type"], "joined", "{answer}");
     drop(kept);
 }
 

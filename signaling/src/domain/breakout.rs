@@ -207,6 +207,8 @@ impl Room {
     /// They were never there: whoever created them learns it, and those in the room.
     pub(super) fn on_breakouts_refused(&mut self, rooms: &[RoomId], now: Instant) {
         self.refuse_created(rooms);
+        // What was not made does not count in the limit of an hour.
+        self.creations.truncate(self.creations.len().saturating_sub(rooms.len()));
         self.forget_breakouts(rooms, now);
     }
 

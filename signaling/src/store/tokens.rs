@@ -38,6 +38,18 @@ pub(crate) struct Use<'a> {
 }
 
 impl Store {
+    /// A project's quota of participants.
+    pub(crate) async fn participants_max(&self, project: &str) -> Result<Option<u32>, StoreError> {
+        let row = sqlx::query(
+            "SELECT rooms_max, participants_max, requests_per_second, webhooks_max, keys_max \
+             FROM projects WHERE id = $1",
+        )
+        .bind(project)
+        .fetch_optional(&self.readers)
+        .await?;
+        row.map(|row| Ok(quotas(&row)?.participants)).transpose()
+    }
+
     /// Uses a token up, durably, before its bearer is let in. A ban of a room holds in its breakout rooms.
     /// The quota of participants is for the rooms to keep: who came in last is not stored yet.
     pub(crate) async fn use_token(&self, token: &Use<'_>) -> Result<Admitted, StoreError> {
