@@ -33,6 +33,9 @@ pub(super) enum FinishError {
     /// Nothing that could be made into a file.
     #[error("nothing was recorded")]
     Empty,
+    /// Environment: a journal file cannot be read now.
+    #[error("journal file {0} cannot be read")]
+    Unreadable(u32),
     /// Environment.
     #[error("the spool: {0}")]
     Spool(#[from] io::Error),
@@ -272,6 +275,9 @@ fn seal_into(
 }
 
 /// Reads the journal once: its signed heads, how it ended, bytes of records.
+///
+/// # Errors
+/// A file that cannot be read: nothing is decided about a recording then.
 fn heads(folder: &Folder, key: &DataKey) -> Result<(Vec<JournalHead>, Ended, u64), FinishError> {
     let mut replay = Replay::of(folder, key)?;
     let mut bytes = 0;
@@ -279,6 +285,9 @@ fn heads(folder: &Folder, key: &DataKey) -> Result<(Vec<JournalHead>, Ended, u64
         bytes += batch.bytes.len() as u64;
     }
     let reports = replay.into_reports();
+    if let Some(report) = reports.iter().find(|report| report.found.is_err()) {
+        return Err(FinishError::Unreadable(report.file));
+    }
     let is_closed = |report: &FileReport| {
         report.found.as_ref().is_ok_and(|found| matches!(found.ending, Ending::Whole { .. }))
     };

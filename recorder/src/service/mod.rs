@@ -279,7 +279,7 @@ impl Supervisor {
             if entry.state == State::Live || self.running.contains(&entry.id) {
                 continue;
             }
-            self.warn(&entry).await;
+            let entry = self.warn(entry).await;
             if self.is_due(&entry) && self.close(&entry).await {
                 self.begin(entry);
             }
@@ -333,19 +333,25 @@ impl Supervisor {
     }
 
     /// Says at some ages that a recording is not delivered yet.
-    async fn warn(&self, entry: &Entry) {
-        let (Some(from), Some(to)) = (entry.stopped_at_ms, entry.expires_at_ms) else { return };
+    async fn warn(&self, mut entry: Entry) -> Entry {
+        let (Some(from), Some(to)) = (entry.stopped_at_ms, entry.expires_at_ms) else {
+            return entry;
+        };
         if entry.held || entry.state == State::Delivered || to <= from {
-            return;
+            return entry;
         }
         let age = now_ms().saturating_sub(from).saturating_mul(100) / (to - from);
         let passed = WARN_PERCENTS.iter().filter(|percent| u64::from(**percent) <= age);
-        let Some(percent) = passed.max().copied() else { return };
+        let Some(percent) = passed.max().copied() else { return entry };
         if percent > entry.warned_percent {
             let news = Some(News::Expiring { age_percent: percent });
             let step = Step { news, ..Step::default() };
-            let _ = self.shared.ledger.step(entry.id, entry.version, step).await; // Again soon.
+            // A failure is tried again soon.
+            if let Ok(version) = self.shared.ledger.step(entry.id, entry.version, step).await {
+                (entry.version, entry.warned_percent) = (version, percent);
+            }
         }
+        entry
     }
 
     fn measure(&self, entries: &[Entry]) {
@@ -407,11 +413,14 @@ impl Supervisor {
     fn remove_orphan(&self, folder: Folder) {
         let (ledger, recording) = (Arc::clone(&self.shared.ledger), folder.recording());
         tokio::spawn(async move {
-            let row = ledger.entry(recording).await;
-            let is_gone = |entry: Option<Entry>| entry.is_none_or(|e| e.state == State::Purged);
-            if row.is_ok_and(is_gone) {
-                tracing::warn!(%recording, "a folder without a recording is destroyed");
-                let _ = tokio::task::spawn_blocking(move || folder.destroy()).await;
+            match ledger.entry(recording).await {
+                Ok(Some(entry)) if entry.state == State::Purged => {
+                    tracing::warn!(%recording, "what is left of a purged recording is destroyed");
+                    let _ = tokio::task::spawn_blocking(move || folder.destroy()).await;
+                }
+                // A database that was restored or replaced knows it not: somebody must decide.
+                Ok(None) => tracing::error!(%recording, "a folder of an unknown recording"),
+                _ => {}
             }
         });
     }

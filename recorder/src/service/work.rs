@@ -94,7 +94,11 @@ impl Job {
 
     fn folder(&self) -> Result<Option<Folder>, FolderError> {
         let path = self.shared.spool.join(self.entry.id.to_string());
-        if path.is_dir() { Folder::open(&path).map(Some) } else { Ok(None) }
+        // Only what is surely not there is taken for nothing: a disk may fail to answer.
+        match path.try_exists().map_err(FolderError::File)? {
+            true => Folder::open(&path).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Makes the files; false: there was nothing, and it is purged.
