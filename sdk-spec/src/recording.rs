@@ -161,8 +161,8 @@ fn repeats<T: PartialEq>(list: &[T]) -> bool {
 /// State of a recording.
 ///
 /// ```text
-/// recording ⇄ paused ─▶ recorded ─▶ finalizing ─▶ pushing ─▶ delivered ─▶ purged
-///                          any of them may be held; push_blocked ⇄ pushing; expired, failed ─▶ purged
+/// recording ⇄ paused ─▶ recorded ─▶ finalizing ─▶ pushing ─▶ delivered ─▶ purging ─▶ purged
+///                    any before purging may be held; push_blocked ⇄ pushing; too old, deleted ─▶ purging
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -181,6 +181,8 @@ pub enum RecordingState {
     PushBlocked,
     /// Every file was verified in the partner's storage; what is here is about to be purged.
     Delivered,
+    /// Its key and its files are being destroyed; it cannot be held any more.
+    Purging,
     /// Nothing of it is here any more: its key is destroyed, its files are deleted. `receipt` proves it.
     Purged,
 }
@@ -197,6 +199,7 @@ impl RecordingState {
             Self::Pushing => "pushing",
             Self::PushBlocked => "push_blocked",
             Self::Delivered => "delivered",
+            Self::Purging => "purging",
             Self::Purged => "purged",
         }
     }
@@ -274,6 +277,10 @@ pub enum BlockReason {
     Refused,
     /// The operator's storage area for exports is missing.
     LocalFolder,
+    /// The recorder's disk, on which it was written down, is missing.
+    SpoolMissing,
+    /// The recorder's disk has no room for its files.
+    SpoolFull,
 }
 
 impl BlockReason {
@@ -281,7 +288,7 @@ impl BlockReason {
     #[must_use]
     pub const fn blame(self) -> Blame {
         match self {
-            Self::LocalFolder => Blame::Operator,
+            Self::LocalFolder | Self::SpoolMissing | Self::SpoolFull => Blame::Operator,
             _ => Blame::Partner,
         }
     }

@@ -32,9 +32,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::target;
 
-/// How long a claim of a recording holds without being renewed, milliseconds.
-const CLAIM_MS: u64 = 60_000;
-
 /// Rows of recordings, by the store.
 pub(super) struct StoreLedger {
     pub(super) store: Store,
@@ -56,8 +53,7 @@ impl Ledger for StoreLedger {
     async fn open(&self) -> Result<Vec<Entry>, LedgerError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let now = super::now_ms();
-            let rows = self.store.recordings_to_work(&self.recorder, after, now).await;
+            let rows = self.store.recordings_to_work(&self.recorder, after).await;
             let rows = rows.map_err(unavailable)?;
             let Some(last) = rows.last() else { return Ok(all) };
             after = Some(last.id);
@@ -75,15 +71,19 @@ impl Ledger for StoreLedger {
         version: u64,
         step: Step,
     ) -> Result<u64, LedgerError> {
-        let now = super::now_ms();
-        let claim = self.store.claim_recording(recording, &self.recorder, now, now + CLAIM_MS);
-        if !claim.await.map_err(unavailable)? {
-            return Err(LedgerError::Changed);
-        }
         let step = self.translate(recording, step).await?;
-        match self.store.step_recording(recording, version, step, now).await {
+        match self.store.step_recording(recording, version, step, super::now_ms()).await {
             Ok(Stepped::Done(version)) => Ok(version),
-            Ok(Stepped::Stale | Stepped::Held) => Err(LedgerError::Changed),
+            Ok(Stepped::Stale) => Err(LedgerError::Changed),
+            Ok(Stepped::Held) => Err(LedgerError::Held),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn begun(&self, recording: RecordingId) -> Result<(), LedgerError> {
+        match self.store.claim_recording(recording, &self.recorder).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(LedgerError::Changed),
             Err(error) => Err(unavailable(error)),
         }
     }
@@ -199,6 +199,7 @@ fn entry(row: RecordingRow) -> Entry {
             RecordingState::Pushing => State::Pushing,
             RecordingState::PushBlocked => State::PushBlocked,
             RecordingState::Delivered => State::Delivered,
+            RecordingState::Purging => State::Purging,
             RecordingState::Purged => State::Purged,
         },
         version: row.version,
@@ -209,6 +210,7 @@ fn entry(row: RecordingRow) -> Entry {
         is_deleted: row.wanted == Some(Wish::Purge),
         push_wanted: row.wanted == Some(Wish::Push),
         warned_percent: row.warned_percent,
+        has_journal: row.recorder.is_some(),
         recipients: row.terms.recipients,
         sealed: row.terms.sealed,
         path: row.terms.path,
@@ -227,6 +229,7 @@ fn state(state: State) -> Option<RecordingState> {
         State::Pushing => RecordingState::Pushing,
         State::PushBlocked => RecordingState::PushBlocked,
         State::Delivered => RecordingState::Delivered,
+        State::Purging => RecordingState::Purging,
         State::Purged => RecordingState::Purged,
     })
 }
@@ -279,6 +282,8 @@ fn reason_of(block: Block) -> BlockReason {
         Block::Checksum => BlockReason::Checksum,
         Block::Refused => BlockReason::Refused,
         Block::LocalFolder => BlockReason::LocalFolder,
+        Block::SpoolMissing => BlockReason::SpoolMissing,
+        Block::SpoolFull => BlockReason::SpoolFull,
     }
 }
 

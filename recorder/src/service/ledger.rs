@@ -11,7 +11,8 @@ use tokio::sync::watch;
 /// Keeps the rows. Every call may be repeated.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// All recordings of this node that are not purged, oldest first.
+    /// All recordings that are not purged and whose journal no other recorder wrote, oldest first. A row
+    /// that cannot be read is left out and counted.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -33,6 +34,12 @@ pub trait Ledger: Send + Sync + 'static {
         version: u64,
         step: Step,
     ) -> Result<u64, LedgerError>;
+
+    /// Notes that this recorder writes the journal: nobody else may say what became of it. No new version.
+    ///
+    /// # Errors
+    /// [`LedgerError::Changed`] when another one wrote it.
+    async fn begun(&self, recording: RecordingId) -> Result<(), LedgerError>;
 
     /// Ends a recording that cannot go on.
     ///
@@ -66,6 +73,9 @@ pub enum LedgerError {
     /// Somebody else changed the row.
     #[error("the recording changed meanwhile")]
     Changed,
+    /// The partner holds it: nothing is destroyed, nothing is changed.
+    #[error("the recording is held")]
+    Held,
     /// Environment: the store does not answer.
     #[error("the store cannot be used now")]
     Unavailable,
@@ -86,6 +96,8 @@ pub enum State {
     PushBlocked,
     /// All verified; to be purged.
     Delivered,
+    /// Being destroyed, for the reason in [`Work::purge`]; cannot be held any more. Goes on to `Purged` only.
+    Purging,
     /// Gone.
     Purged,
 }
@@ -117,6 +129,8 @@ pub struct Entry {
     pub push_wanted: bool,
     /// Percent of its age that was warned of.
     pub warned_percent: u32,
+    /// Whether this recorder wrote a journal of it: then it is on this disk, or it is lost.
+    pub has_journal: bool,
     /// Public keys that files are sealed to.
     pub recipients: Vec<String>,
     /// No operator's wrap.
@@ -152,6 +166,8 @@ pub struct Work {
     pub verified: Option<String>,
     /// When, milliseconds since 1970.
     pub verified_at_ms: Option<u64>,
+    /// Why it is being purged, from [`State::Purging`] on.
+    pub purge: Option<Purge>,
 }
 
 /// A file, as the API shows it.
@@ -252,6 +268,10 @@ pub enum Block {
     Refused,
     /// Our own folder.
     LocalFolder,
+    /// The journal is not where it was written: the recorder's disk is missing.
+    SpoolMissing,
+    /// The recorder's disk has no room for the files.
+    SpoolFull,
 }
 
 /// Why a recording ends by itself.
@@ -264,7 +284,8 @@ pub enum Stop {
 }
 
 /// Why a recording was purged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Purge {
     /// The partner has it.
     Delivered,

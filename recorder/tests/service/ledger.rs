@@ -34,6 +34,7 @@ impl Row {
             is_deleted: false,
             push_wanted: false,
             warned_percent: 0,
+            has_journal: false,
             recipients: vec![recipient.to_owned()],
             sealed: false,
             path: "{room}/{recording}/{artifact}".to_owned(),
@@ -128,8 +129,8 @@ impl Ledger for Memory {
         if row.version != version || row.state == State::Purged {
             return Err(LedgerError::Changed);
         }
-        if row.held && step.state == Some(State::Purged) {
-            return Err(LedgerError::Changed);
+        if row.held && matches!(step.state, Some(State::Purging | State::Purged)) {
+            return Err(LedgerError::Held);
         }
         row.version += 1;
         row.state = step.state.unwrap_or(row.state);
@@ -142,6 +143,13 @@ impl Ledger for Memory {
         let version = row.version;
         rows.told.entry(recording).or_default().extend(step.news);
         Ok(version)
+    }
+
+    async fn begun(&self, recording: RecordingId) -> Result<(), LedgerError> {
+        let mut rows = self.rows();
+        let row = rows.rows.get_mut(&recording).ok_or(LedgerError::Changed)?;
+        row.has_journal = true;
+        Ok(())
     }
 
     async fn stop(&self, recording: RecordingId, _: Stop) -> Result<(), LedgerError> {

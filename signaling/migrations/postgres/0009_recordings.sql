@@ -17,7 +17,7 @@ CREATE TABLE recording_policies (
 -- Recordings. node: the signaling process that carries the room. rule, terms: JSON, as they were when
 -- it started; max_age in milliseconds. blocked, artifacts: JSON. work: the recorder's own state. warned:
 -- percent of its age that was warned of. wanted: what the partner asks the recorder for: push, purge.
--- version: counts changes, claims apart. owner: the recorder that works on it, until owner_until.
+-- version: counts changes. recorder: the one that wrote its journal, on whose disk it is.
 CREATE TABLE recordings (
     id TEXT NOT NULL PRIMARY KEY,
     project TEXT NOT NULL REFERENCES projects (id),
@@ -44,8 +44,7 @@ CREATE TABLE recordings (
     receipt_signature TEXT,
     receipt_key TEXT,
     version BIGINT NOT NULL DEFAULT 1,
-    owner TEXT,
-    owner_until BIGINT NOT NULL DEFAULT 0
+    recorder TEXT
 );
 CREATE INDEX recordings_project ON recordings (project, started_at, id);
 CREATE INDEX recordings_work ON recordings (id) WHERE state <> 'purged';

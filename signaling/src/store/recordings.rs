@@ -99,6 +99,8 @@ pub struct RecordingRow {
     pub receipt: Option<Receipt>,
     /// Counts its changes from 1.
     pub version: u64,
+    /// The recorder that wrote its journal, if one was begun.
+    pub recorder: Option<String>,
 }
 
 /// Which recordings are listed.
@@ -123,7 +125,8 @@ macro_rules! select {
         concat!(
             "SELECT id, project, room, state, rule, terms, started_at, stopped_at, stop_reason, ",
             "expires_at, held, progress, blocked, artifacts, work, warned, wanted, purged_at, ",
-            "purge_reason, receipt, receipt_signature, receipt_key, version FROM recordings ",
+            "purge_reason, receipt, receipt_signature, receipt_key, version, recorder ",
+            "FROM recordings ",
             $tail
         )
     };
@@ -180,7 +183,7 @@ impl Store {
     ) -> Result<Changed, StoreError> {
         let mut tx = self.write_in(project).await?;
         let Some(mut row) = tx.recording(id, project).await? else { return Ok(Changed::Missing) };
-        if row.state == RecordingState::Purged {
+        if matches!(row.state, RecordingState::Purging | RecordingState::Purged) {
             return Ok(Changed::Unfit("What is purged cannot be held."));
         }
         if row.held == held {
@@ -232,6 +235,7 @@ fn unfit(row: &RecordingRow, wish: Wish) -> Option<&'static str> {
     match wish {
         _ if row.state.is_live() => Some("The recording goes on: stop it first."),
         Wish::Purge if row.held => Some("The recording is held: end that first."),
+        Wish::Push if row.state == RecordingState::Purging => Some("It is being purged."),
         Wish::Push if row.state == RecordingState::Purged => Some("Nothing of it is here."),
         Wish::Push if row.state == RecordingState::Delivered => Some("It is delivered."),
         _ => None,
@@ -350,6 +354,7 @@ fn read(row: &AnyRow) -> Result<RecordingRow, StoreError> {
             .transpose()?,
         receipt: receipt(maybe("receipt")?, maybe("receipt_signature")?, maybe("receipt_key")?),
         version: number("version")?.unwrap_or_default(),
+        recorder: maybe("recorder")?,
     })
 }
 

@@ -290,27 +290,25 @@ async fn one_recorder_works_on_a_recording(place: Place) {
     let id = world.start(10).await;
     let claims = ["a", "b", "c", "d"].map(|recorder| {
         let store = world.store.clone();
-        tokio::spawn(async move { store.claim_recording(id, recorder, 20, 100).await.unwrap() })
+        tokio::spawn(async move { store.claim_recording(id, recorder).await.unwrap() })
     });
     let mut won = 0;
     for claim in claims {
         won += u32::from(claim.await.unwrap());
     }
     assert_eq!(won, 1);
-    let owner = world.store.owner_of(id).await.unwrap();
+    let owner = world.row(id).await.recorder.unwrap();
     let other = if owner == "a" { "b" } else { "a" };
     let store = world.store.clone();
-    let to_work = async |recorder: &str, now_ms| {
-        store.recordings_to_work(recorder, None, now_ms).await.unwrap().len()
-    };
-    assert_eq!((to_work(&owner, 50).await, to_work(other, 50).await), (1, 0));
-    assert!(world.store.claim_recording(id, &owner, 50, 200).await.unwrap(), "renewed");
-    assert!(!world.store.claim_recording(id, other, 150, 300).await.unwrap());
-    assert!(world.store.claim_recording(id, other, 201, 300).await.unwrap(), "its lease is over");
+    let to_work =
+        async |recorder: &str| store.recordings_to_work(recorder, None).await.unwrap().len();
+    assert_eq!((to_work(&owner).await, to_work(other).await), (1, 0));
+    assert!(world.store.claim_recording(id, &owner).await.unwrap(), "again");
+    assert!(!world.store.claim_recording(id, other).await.unwrap(), "it is on another disk");
     assert_eq!(world.row(id).await.version, 1, "a claim is no change");
     world.say(30, vec![stopped(id)]).await;
     world.step(id, 40, purged()).await;
-    assert_eq!(to_work(other, 50).await, 0, "nothing is left to do");
+    assert_eq!(to_work(&owner).await, 0, "nothing is left to do");
 }
 
 async fn a_hold_stops_the_purge(place: Place) {
@@ -326,6 +324,7 @@ async fn a_hold_stops_the_purge(place: Place) {
     let hold = async |held| world.store.hold_recording(&project, id, held, &by(30)).await.unwrap();
     assert!(matches!(hold(true).await, Changed::Done(row) if row.held && row.wanted.is_none()));
     assert!(matches!(wish(&world.store, Wish::Purge).await.unwrap(), Changed::Unfit(_)));
+    assert_eq!(world.step(id, 40, to(RecordingState::Purging)).await, Stepped::Held);
     assert_eq!(world.step(id, 40, purged()).await, Stepped::Held);
     assert!(matches!(hold(false).await, Changed::Done(_)));
     let mut news = world.store.recordings_news();
@@ -335,6 +334,8 @@ async fn a_hold_stops_the_purge(place: Place) {
     let served = RecordingStep { served: true, ..to(RecordingState::Pushing) };
     world.step(id, 50, served).await;
     assert_eq!(world.row(id).await.wanted, None);
+    assert!(matches!(world.step(id, 55, to(RecordingState::Purging)).await, Stepped::Done(_)));
+    assert!(matches!(hold(true).await, Changed::Unfit(_)), "it is too late");
     assert!(matches!(world.step(id, 60, purged()).await, Stepped::Done(_)));
     assert!(matches!(
         world.store.hold_recording("pj_other", id, true, &by(70)).await.unwrap(),

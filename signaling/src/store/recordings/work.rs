@@ -9,7 +9,7 @@ use sfu_proto::id::RecordingId;
 use tokio::sync::watch;
 
 use super::{
-    super::{Author, Store, StoreError, Tx, int},
+    super::{Author, Store, StoreError, Tx},
     RecordingRow, of_room, read, select,
 };
 use crate::{domain::Actor, limits};
@@ -79,8 +79,8 @@ impl Store {
         row.as_ref().map(read).transpose()
     }
 
-    /// Recordings that are not purged and that no other recorder works on, in the order of their ids;
-    /// [`limits::RECORDINGS_READ`] at most, those after `after`.
+    /// Recordings that are not purged and whose journal no other recorder wrote, in the order of their
+    /// ids; [`limits::RECORDINGS_READ`] at most, those after `after`.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -88,24 +88,21 @@ impl Store {
         &self,
         recorder: &str,
         after: Option<RecordingId>,
-        now_ms: u64,
     ) -> Result<Vec<RecordingRow>, StoreError> {
         let rows = sqlx::query(select!(
             "WHERE state <> 'purged' AND id > $1 \
-             AND (owner IS NULL OR owner = $2 OR owner_until < $3) ORDER BY id LIMIT $4"
+             AND (recorder IS NULL OR recorder = $2) ORDER BY id LIMIT $3"
         ))
         .bind(after.map(|id| id.to_string()).unwrap_or_default())
         .bind(recorder)
-        .bind(int(now_ms))
         .bind(i64::from(limits::RECORDINGS_READ))
         .fetch_all(&self.readers)
         .await?;
         rows.iter().map(read).collect()
     }
 
-    /// Makes a recorder, by a name that stays over restarts, the one that works on a recording until
-    /// `until_ms`; renews that too. `false` when another one does, or there is nothing to do. The version
-    /// stays.
+    /// Notes for good that a recorder, by a name that stays over restarts, wrote the journal of a
+    /// recording. `false` when another one did, or it is purged. The version stays.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -113,19 +110,15 @@ impl Store {
         &self,
         id: RecordingId,
         recorder: &str,
-        now_ms: u64,
-        until_ms: u64,
     ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
         // One statement: of two that come at once the second sees what the first wrote.
         let done = sqlx::query(
-            "UPDATE recordings SET owner = $1, owner_until = $2 WHERE id = $3 \
-             AND state <> 'purged' AND (owner IS NULL OR owner = $1 OR owner_until < $4)",
+            "UPDATE recordings SET recorder = $1 WHERE id = $2 \
+             AND state <> 'purged' AND (recorder IS NULL OR recorder = $1)",
         )
         .bind(recorder)
-        .bind(int(until_ms))
         .bind(id.to_string())
-        .bind(int(now_ms))
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -152,7 +145,8 @@ impl Store {
         if row.state == RecordingState::Purged {
             return Ok(Stepped::Stale);
         }
-        if row.held && step.purged.is_some() {
+        let ends = step.purged.is_some() || step.state == Some(RecordingState::Purging);
+        if row.held && ends {
             return Ok(Stepped::Held);
         }
         let version = tx.step(row, step, now_ms).await?;
@@ -216,15 +210,4 @@ fn apply(row: &mut RecordingRow, step: RecordingStep, now_ms: u64) -> Option<Wha
     let Receipt { receipt: text, signature, .. } = receipt.clone();
     row.receipt = Some(receipt);
     Some(What::RecordingPurged { recording, reason, receipt: text, signature })
-}
-
-#[cfg(test)]
-impl Store {
-    /// The recorder that works on a recording.
-    #[allow(clippy::unwrap_used, reason = "tests")]
-    pub(super) async fn owner_of(&self, id: RecordingId) -> Option<String> {
-        use sqlx::Row as _;
-        let row = sqlx::query("SELECT owner FROM recordings WHERE id = $1").bind(id.to_string());
-        row.fetch_one(&self.readers).await.unwrap().try_get("owner").unwrap()
-    }
 }
