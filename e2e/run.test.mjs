@@ -14,5 +14,6 @@ await import('./tests/moderation.mjs');
 await import('./tests/network.mjs');
 await import('./tests/hostile.mjs');
 await import('./tests/clients.mjs');
+await import('./tests/recording.mjs');
 await import('./tests/demo.mjs');
 await import('./tests/privacy.mjs');

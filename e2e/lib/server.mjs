@@ -31,7 +31,7 @@ export async function startServer(name, { args = [], level = 'info', scopes = SC
       '--log-format', 'json', '--log-level', level, ...args].map(String),
     { stdio: ['ignore', fs.openSync(path.join(dir, 'stdout.log'), 'w'), fs.openSync(log, 'w')] },
   );
-  const server = new Server({ child, dir, log, http, media, project, key });
+  const server = new Server({ binary: BINARY, child, dir, log, http, media, project, key });
   await until('the server is ready', () => server.ready(), 20_000);
   return server;
 }
@@ -76,8 +76,8 @@ class Server {
     return (await this.json('POST', '/v1/rooms', { body })).id;
   }
 
-  async token(room, handle, { publish = ['camera', 'microphone', 'screen'], ...rest } = {}) {
-    const body = { handle, grants: { publish, subscribe: true }, ...rest };
+  async token(room, handle, { publish = ['camera', 'microphone', 'screen'], grants = {}, ...rest } = {}) {
+    const body = { handle, grants: { publish, subscribe: true, ...grants }, ...rest };
     return (await this.json('POST', `/v1/rooms/${room}/tokens`, { body })).token;
   }
 

@@ -4,6 +4,8 @@ import { Room } from './sdk/index.js';
 
 let room = null;
 let own = null;
+/** Whether what others send is decoded and read: most of the work of a page. */
+let watching = true;
 const watches = new Map();
 const events = [];
 
@@ -11,7 +13,8 @@ const events = [];
 const times = {};
 
 window.client = {
-  async join({ url, token, codec, source: shape, tokens = [] }) {
+  async join({ url, token, codec, source: shape, tokens = [], watches: reads = true }) {
+    watching = reads;
     times.join = performance.now();
     const onWaiting = (reason) => events.push(['waiting', reason, clock()]);
     const options = { videoCodec: codec, onWaiting, refreshToken: tokens.length ? async () => tokens.shift() : undefined };
@@ -81,6 +84,24 @@ window.client = {
 
   room: () => room,
 
+  /** Calls a function of the room; its time, and the code of a refusal. */
+  async ask(call, ...args) {
+    const at = clock();
+    try {
+      await room[call](...args);
+      return { at };
+    } catch (error) {
+      return { at, refused: error.code };
+    }
+  },
+
+  /** What has left this page: pictures and sounds. */
+  async sent() {
+    const { report } = await room.stats();
+    const count = (kind, field) => [...report.values()].find((s) => s.type === 'outbound-rtp' && s.kind === kind)?.[field] ?? 0;
+    return { pictures: count('video', 'framesSent'), sounds: count('audio', 'packetsSent') };
+  },
+
   reset() {
     for (const { watch } of watches.values()) watch.reset();
   },
@@ -112,6 +133,7 @@ async function publish(shape) {
 function note() {
   const names = [
     'participantJoined', 'participantLeft', 'reconnecting', 'reconnected', 'left', 'error', 'moved', 'data', 'grantsChanged',
+    'recording',
   ];
   for (const name of names) {
     room.on(name, (detail) => events.push([name, detail?.handle ?? detail?.code ?? detail ?? null, clock()]));
@@ -124,7 +146,7 @@ function note() {
 
 function follow(track) {
   const media = track.mediaStreamTrack;
-  if (!media || watches.get(track.id)?.media === media) return;
+  if (!watching || !media || watches.get(track.id)?.media === media) return;
   unfollow(track);
   const watch = media.kind === 'video' ? window.watch(media, null) : window.watch(null, media);
   watches.set(track.id, { media, watch });

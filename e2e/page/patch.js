@@ -2,10 +2,12 @@
 //
 //   patch.transport  'tcp' leaves only the server's ICE-TCP candidates
 //   patch.stays      true: connections do not close, whatever the SDK wants, so that what the server does is seen
+//   patch.plants     text that goes into everything that is sent: sounds become nothing else, pictures end with it. It
+//                    travels encrypted like any other media; whoever has the media in the clear has this text
 //   patch.relays     { server's UDP port: port on 127.0.0.1 }: media goes through the test's relay
 
 (() => {
-  const patch = { transport: null, relays: null, stays: false, connections: [], sockets: [], ticket: null };
+  const patch = { transport: null, relays: null, stays: false, plants: null, connections: [], sockets: [], ticket: null };
   window.patch = patch;
   const Native = window.RTCPeerConnection;
 
@@ -19,11 +21,34 @@
       if (!patch.stays) super.close();
     }
 
+    addTransceiver(...parameters) {
+      const transceiver = super.addTransceiver(...parameters);
+      if (patch.plants) plant(transceiver);
+      return transceiver;
+    }
+
     setRemoteDescription(description) {
       const lines = description.sdp.split('\r\n').flatMap(change);
       return super.setRemoteDescription({ type: description.type, sdp: lines.join('\r\n') });
     }
   };
+
+  // Before the first frame, or Chromium goes round it.
+  function plant({ sender, receiver }) {
+    const program = `onrtctransform = ({ transformer: { readable, writable, options } }) => {
+      const planted = new TextEncoder().encode(options.text);
+      const transform = (frame, out) => {
+        const data = new Uint8Array(frame.data);
+        // The first byte of Opus says how long the sound is (RFC 6716 section 3.1): one frame of it.
+        const kept = options.kind === 'audio' ? [data[0] & 0xfc] : data;
+        frame.data = Uint8Array.of(...kept, ...planted).buffer;
+        out.enqueue(frame);
+      };
+      readable.pipeThrough(new TransformStream({ transform })).pipeTo(writable);
+    };`;
+    const worker = new Worker(URL.createObjectURL(new Blob([program], { type: 'text/javascript' })));
+    sender.transform = new RTCRtpScriptTransform(worker, { text: patch.plants, kind: receiver.track.kind });
+  }
 
   const NativeSocket = window.WebSocket;
 

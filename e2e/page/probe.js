@@ -1,65 +1,68 @@
-// Proof of media. `source()` makes a picture that carries a code in every frame and a pure tone;
-// `watch()` reads both back on the other side. A picture counts only when its checksum matches.
-//
-//   frame: 16 x 5 black or white blocks = 48 bits sender's clock in ms, 16 bits frame number,
-//          16 bits checksum. Frame numbers start at `offset`, so that a source is known by them.
+// Proof of media. `source()` makes a picture that carries a code (code.js) in every frame and a pure
+// tone; `watch()` reads both back on the other side. Frame numbers start at `offset`, so that a source
+// is known by them. With `beat` there is a white flash and a 1 kHz beep at the same moment of every second.
 
 (() => {
-  const COLUMNS = 16;
-  const ROWS = 5;
-  const CODE_BITS = COLUMNS * ROWS;
-  const CLOCK_BITS = 48;
-  const NUMBER_BITS = 16;
-  const WHITE = 128;
-
-  const bits = (value, count) => Array.from({ length: count }, (_, i) => Math.floor(value / 2 ** (count - 1 - i)) % 2);
-  const number = (from) => from.reduce((value, bit) => value * 2 + bit, 0);
-
-  function encode(clock, frame) {
-    const payload = [...bits(clock, CLOCK_BITS), ...bits(frame % 65536, NUMBER_BITS)];
-    let sum = 0x1d0f;
-    for (let i = 0; i < payload.length; i += 8) sum = (sum * 31 + number(payload.slice(i, i + 8))) & 0xffff;
-    return [...payload, ...bits(sum, 16)];
-  }
-
-  function decode(code) {
-    const clock = number(code.slice(0, CLOCK_BITS));
-    const frame = number(code.slice(CLOCK_BITS, CLOCK_BITS + NUMBER_BITS));
-    return encode(clock, frame).every((bit, i) => bit === code[i]) ? { clock, frame } : null;
-  }
+  const { encode, block, read: readPicture } = globalThis.pictureCode;
+  const BEAT_MS = 120;
 
   /** A coded camera and a tone of `tone` Hz; `offset` is the first frame's number. */
-  window.source = ({ width = 320, height = 180, fps = 15, tone = 440, offset = 0 } = {}) => {
+  window.source = ({ width = 320, height = 180, fps = 15, tone = 440, offset = 0, beat = false } = {}) => {
     const canvas = Object.assign(document.createElement('canvas'), { width, height });
     const pen = canvas.getContext('2d', { alpha: false });
     const stream = canvas.captureStream(fps);
+    const { output, beep, close } = sound(tone, beat);
     let frame = offset;
+    let [second, flashUntil] = [Math.floor(Date.now() / 1000), 0];
     const draw = () => {
+      const now = Date.now();
+      if (beat && Math.floor(now / 1000) !== second) {
+        [second, flashUntil] = [Math.floor(now / 1000), now + BEAT_MS];
+        beep();
+      }
       pen.fillStyle = '#404040';
       pen.fillRect(0, 0, width, height);
       pen.fillStyle = '#c08020'; // Something that moves, so that encoders have work.
-      pen.fillRect((frame * 7) % width, height * 0.6, width * 0.1, height * 0.3);
-      const [w, h] = [width / COLUMNS, (height * 0.5) / ROWS];
-      encode(Date.now(), frame).forEach((bit, i) => {
+      pen.fillRect(width * 0.3 + ((frame * 7) % (width * 0.6)), height * 0.6, width * 0.1, height * 0.3);
+      if (beat) {
+        pen.fillStyle = now < flashUntil ? '#fff' : '#000';
+        pen.fillRect(0, height * 0.5, width * 0.25, height * 0.5);
+      }
+      encode(now, frame).forEach((bit, i) => {
+        const { x, y, w, h } = block(i, width, height);
         pen.fillStyle = bit ? '#fff' : '#000';
-        const [x, y] = [(i % COLUMNS) * w, Math.floor(i / COLUMNS) * h];
         pen.fillRect(Math.floor(x), Math.floor(y), Math.ceil(w), Math.ceil(h));
       });
       frame += 1;
     };
     draw();
     const timer = setInterval(draw, 1000 / fps);
-    const context = new AudioContext({ sampleRate: 48_000 });
-    const oscillator = new OscillatorNode(context, { frequency: tone });
-    const output = new MediaStreamAudioDestinationNode(context);
-    oscillator.connect(new GainNode(context, { gain: 0.1 })).connect(output);
-    oscillator.start();
     return {
       video: stream.getVideoTracks()[0],
       audio: output.stream.getAudioTracks()[0],
-      stop: () => { clearInterval(timer); stream.getTracks().forEach((t) => t.stop()); return context.close(); },
+      stop: () => { clearInterval(timer); stream.getTracks().forEach((t) => t.stop()); return close(); },
     };
   };
+
+  /** A tone, and with `beat` a function that beeps now. */
+  function sound(tone, beat) {
+    const context = new AudioContext({ sampleRate: 48_000 });
+    const output = new MediaStreamAudioDestinationNode(context);
+    const voice = (frequency, gain) => {
+      const oscillator = new OscillatorNode(context, { frequency });
+      const volume = new GainNode(context, { gain });
+      oscillator.connect(volume).connect(output);
+      oscillator.start();
+      return volume.gain;
+    };
+    voice(tone, beat ? 0.03 : 0.1);
+    const loud = voice(1000, 0);
+    const beep = () => {
+      loud.setValueAtTime(0.5, context.currentTime);
+      loud.setValueAtTime(0, context.currentTime + BEAT_MS / 1000);
+    };
+    return { output, beep, close: () => context.close() };
+  }
 
   /** Reads codes and the tone from a video and an audio track, either may be missing. */
   window.watch = (videoTrack, audioTrack) => {
@@ -97,13 +100,8 @@
   }
 
   function readCode(pen, width, height) {
-    const top = Math.floor(height * 0.5);
-    const { data } = pen.getImageData(0, 0, width, top);
-    const [w, h] = [width / COLUMNS, (height * 0.5) / ROWS];
-    return decode(Array.from({ length: CODE_BITS }, (_, i) => {
-      const [x, y] = [Math.floor(((i % COLUMNS) + 0.5) * w), Math.floor((Math.floor(i / COLUMNS) + 0.5) * h)];
-      return data[(y * width + x) * 4] > WHITE ? 1 : 0;
-    }));
+    const { data } = pen.getImageData(0, 0, width, Math.floor(height * 0.5));
+    return readPicture((x, y) => data[(y * width + x) * 4], width, height);
   }
 
   function note(code, seen, numbers, size) {

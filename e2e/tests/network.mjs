@@ -13,8 +13,7 @@ import { world } from '../lib/world.mjs';
 
 const MEDIA_PORTS = 4;
 
-export async function relayFor(client) {
-  const { media } = world.server;
+export async function relayFor(client, { media } = world.server) {
   const relay = await startRelay(Array.from({ length: MEDIA_PORTS }, (_, i) => media + i));
   await client.page.evaluate((map) => { window.patch.relays = map; }, relay.map);
   return relay;

@@ -1,0 +1,108 @@
+// Reads a recorded file back with ffmpeg: the code and the flash in its pictures, the beeps and the
+// silences in its sound. Times are milliseconds on the file's own clock.
+
+import { spawn } from 'node:child_process';
+import '../page/code.js';
+
+/** Pictures are read at this size, whatever they were sent with. */
+const [WIDTH, HEIGHT] = [320, 180];
+const RATE = 48_000;
+/** Samples of 5 ms: one period of the lowest difference between 1 kHz and anything else in the source. */
+const WINDOW = 240;
+/** Level of the beep (sent with 0.5) at which it begins, and below which it is over. */
+const [BEEP_ON, BEEP_OFF] = [0.2, 0.08];
+/** Level below which nothing sounds: the tone under the beeps has 0.03. */
+const SILENT = 0.004;
+
+/** Runs a program to its end; what it wrote. Fails with its errors when it does. */
+export async function run(program, args, { ms = 120_000, ...options } = {}) {
+  const child = spawn(program, args, { timeout: ms, stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  const [out, errors] = [[], []];
+  child.stdout.on('data', (data) => out.push(data));
+  child.stderr.on('data', (data) => errors.push(data));
+  const code = await new Promise((done, fail) => {
+    child.on('error', (error) => fail(new Error(`${program} is needed by this test: ${error.message}`)));
+    child.on('close', done);
+  });
+  const told = Buffer.concat(errors).toString();
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')}: code ${code}\n${told}\n${Buffer.concat(out).toString().slice(-2000)}`);
+  return { out: Buffer.concat(out), told };
+}
+
+/** What ffprobe says: format and streams. */
+export async function probe(file) {
+  const { out } = await run('ffprobe', ['-v', 'error', '-show_streams', '-show_format', '-of', 'json', file]);
+  return JSON.parse(out.toString());
+}
+
+/** What a decoder complains about; empty when the file is sound. */
+export async function complaints(file) {
+  return (await run('ffmpeg', ['-v', 'error', '-i', file, '-f', 'null', '-'])).told.trim();
+}
+
+/** Every picture: `{ at, code, flash }`, where `code` is `{ clock, frame }` or null. */
+export async function pictures(file, crop = '') {
+  const filters = `${crop}scale=${WIDTH}:${HEIGHT},format=gray,showinfo`;
+  const { out, told } = await run('ffmpeg', [
+    '-hide_banner', '-nostats', '-copyts', '-i', file, '-map', '0:v:0', '-vf', filters,
+    '-fps_mode', 'passthrough', '-f', 'rawvideo', '-',
+  ]);
+  const times = [...told.matchAll(/ pts_time:([-\d.]+)/g)].map(([, seconds]) => Number(seconds) * 1000);
+  const size = WIDTH * HEIGHT;
+  return times.slice(0, Math.floor(out.length / size)).map((at, i) => {
+    const luma = (x, y) => out[i * size + y * WIDTH + x];
+    const { read, flash } = globalThis.pictureCode;
+    return { at, code: read(luma, WIDTH, HEIGHT), flash: flash(luma, WIDTH, HEIGHT) };
+  });
+}
+
+/** When the flash comes on. */
+export const flashes = (seen) => seen.filter(({ flash }, i) => flash && i > 0 && !seen[i - 1].flash).map(({ at }) => at);
+
+/** When beeps begin, the stretches of 100 ms in which nothing sounds, and the length. */
+export async function sounds(file) {
+  const { out } = await run('ffmpeg', [
+    '-v', 'error', '-copyts', '-i', file, '-map', '0:a:0', '-af', 'aresample=48000:async=1:first_pts=0',
+    '-ac', '1', '-f', 's16le', '-',
+  ]);
+  const samples = new Int16Array(out.buffer, out.byteOffset, Math.floor(out.length / 2));
+  return { beeps: beeps(samples), silences: silences(samples), ms: (samples.length / RATE) * 1000 };
+}
+
+function beeps(samples) {
+  const found = [];
+  let on = false;
+  for (let from = 0; from + WINDOW <= samples.length; from += WINDOW) {
+    let [re, im] = [0, 0];
+    for (let k = 0; k < WINDOW; k++) {
+      const angle = (2 * Math.PI * 1000 * k) / RATE;
+      re += samples[from + k] * Math.cos(angle);
+      im += samples[from + k] * Math.sin(angle);
+    }
+    const level = (2 * Math.hypot(re, im)) / WINDOW / 32_768;
+    if (!on && level > BEEP_ON) found.push((from / RATE) * 1000);
+    on = on ? level > BEEP_OFF : level > BEEP_ON;
+  }
+  return found;
+}
+
+function silences(samples) {
+  const [found, step] = [[], RATE / 10];
+  for (let from = 0; from + step <= samples.length; from += step) {
+    let sum = 0;
+    for (let k = from; k < from + step; k++) sum += (samples[k] / 32_768) ** 2;
+    if (Math.sqrt(sum / step) < SILENT) found.push((from / RATE) * 1000);
+  }
+  return found;
+}
+
+/** For each flash how much later its beep comes; both on one clock. The method of testbed/checks/avcheck.py. */
+export function soundAfterPicture(flashTimes, beepTimes) {
+  const nearest = (at) => beepTimes.reduce((best, beep) => (Math.abs(beep - at) < Math.abs(best - at) ? beep : best), Infinity);
+  return flashTimes.map((at) => nearest(at) - at).filter((late) => Math.abs(late) < 500);
+}
+
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted.length === 0 ? NaN : sorted[sorted.length >> 1];
+}

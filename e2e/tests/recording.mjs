@@ -1,0 +1,260 @@
+// What is recorded of real browsers: everybody, every second, in step, sealed to the partner, gone from here.
+//
+// A picture says when it was painted and whose it is, so files are judged by what is in them, not by
+// what is told about them.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { sleep, until } from '../lib/base.mjs';
+import { complaints, flashes, median, pictures, probe, soundAfterPicture, sounds } from '../lib/media.mjs';
+import { along, delaying, losing } from '../lib/relay.mjs';
+import { openStudio } from '../lib/studio.mjs';
+import { world } from '../lib/world.mjs';
+import { relayFor } from './network.mjs';
+
+/** One of each that Chromium sends, and ffprobe's word for it. */
+const CODECS = ['VP8', 'VP9', 'AV1', 'H264'];
+/** ms that one person's sound comes later than the picture, on the way to the server. */
+const SOUND_LATE_MS = 400;
+/** ms that sound may be off its picture in a recording. */
+const OFFSET_MS_MAX = 40;
+/** ms from painting a picture to its time in the recording: the browser captures the canvas. */
+const CAPTURE_MS_MAX = 200;
+/** ms within which whoever took the consent back is gone. */
+const WITHDRAWAL_MS = 1000;
+/** ms from a packet's capture to its arrival: what a first packet may be older than the word that it is recorded. */
+const ON_THE_WAY_MS = 100;
+
+let studio;
+
+/** Joins and waits until pictures and sounds leave the page. */
+async function join(client, room, options = {}) {
+  await client.join(studio.server, room, { watches: false, ...options, source: { beat: true, ...options.source } });
+  await sends(client);
+}
+
+const sends = (client) => until(`${client.handle} sends`, async () => {
+  const { pictures: shown, sounds: heard } = await client.page.evaluate(() => window.client.sent());
+  return shown >= 10 && heard >= 20;
+}, 30_000, 100);
+
+/** Waits until a page was told; when. */
+const told = (client, what, check) => until(`${client.handle} is told: ${what}`, async () => {
+  const { events } = await client.report();
+  const last = events.filter(([name]) => name === 'recording').at(-1);
+  return last && check(last[1]) && last[2];
+}, 15_000, 50);
+const toldOfStart = (client) => told(client, 'it is recorded', (recording) => recording !== null);
+const toldOfEnd = (client) => told(client, 'it ended', (recording) => recording === null);
+
+/** What is in the files of one stay: camera and microphone, on the clock of the machine. */
+async function stays(recording) {
+  const { events, tracks } = recording;
+  return Promise.all(tracks.filter(({ source }) => source === 'camera').map(async (camera) => {
+    const microphone = tracks.find((t) => t.participant === camera.participant && t.source === 'microphone');
+    assert.ok(microphone, `the sound of ${camera.handle}`);
+    const zero = ({ offset_ms: offset }) => events.started_at_ms + offset;
+    const [seen, heard] = await Promise.all([pictures(camera.path), sounds(microphone.path)]);
+    const onClock = (track) => (at) => zero(track) + at;
+    return {
+      handle: camera.handle, camera, microphone,
+      seen: seen.map((picture) => ({ ...picture, at: zero(camera) + picture.at })),
+      flashes: flashes(seen).map(onClock(camera)),
+      beeps: heard.beeps.map(onClock(microphone)),
+      silences: heard.silences.map(onClock(microphone)),
+      sound: [zero(microphone), zero(microphone) + heard.ms],
+    };
+  }));
+}
+
+const clocks = (stay) => stay.seen.filter(({ code }) => code).map(({ code }) => code.clock);
+
+/** Every file is what it says, plays without a complaint and has the length that is told. */
+async function filesAreSound(recording) {
+  for (const track of recording.tracks) {
+    const { format, streams } = await probe(track.path);
+    assert.equal(streams.length, 1, track.name);
+    assert.equal(streams[0].codec_name, track.codec, track.name);
+    const ms = Number(format.duration) * 1000;
+    assert.ok(Math.abs(ms - track.duration_ms) <= 100, `${track.name} takes ${ms} ms, told are ${track.duration_ms}`);
+    assert.equal(await complaints(track.path), '', `${track.name} decodes`);
+  }
+}
+
+/** From `from` to `to` on the machine's clock no second is without pictures. */
+function noSecondMissing(stay, from, to) {
+  const seconds = new Set(clocks(stay).map((clock) => Math.floor(clock / 1000)));
+  for (let second = Math.ceil(from / 1000); second < Math.floor(to / 1000); second++) {
+    assert.ok(seconds.has(second), `${stay.handle}: no picture in second ${second - Math.ceil(from / 1000)} of ${(to - from) / 1000}`);
+  }
+  assert.ok(stay.sound[0] <= from && stay.sound[1] >= to, `${stay.handle}: sound from ${stay.sound[0] - from} to ${stay.sound[1] - to}`);
+}
+
+/** Pictures can be read, stand at the time at which they were painted, and the sound is with them. */
+function isInStep(t, stay) {
+  const readable = clocks(stay).length / stay.seen.length;
+  assert.ok(readable >= 0.9, `${stay.handle}: ${readable} of the pictures can be read`);
+  const late = median(stay.seen.filter(({ code }) => code).map(({ at, code }) => at - code.clock));
+  const apart = soundAfterPicture(stay.flashes, stay.beeps);
+  const offset = median(apart);
+  t.diagnostic(`${stay.handle} ${stay.camera.codec}: sound ${Math.round(offset)} ms after the picture `
+    + `(${apart.map(Math.round).join(' ')}), placed ${Math.round(late)} ms after painting, `
+    + `${stay.seen.length} pictures, reports ${stay.camera.sr_fit?.reports}/${stay.microphone.sr_fit?.reports}`);
+  assert.ok(apart.length >= 3, `${stay.handle}: ${apart.length} beats were found`);
+  assert.ok(Math.abs(offset) <= OFFSET_MS_MAX, `${stay.handle}: sound ${offset} ms after the picture`);
+  assert.ok(Math.abs(late) <= CAPTURE_MS_MAX, `${stay.handle}: placed ${late} ms after it was painted`);
+}
+
+/** Two seconds of one's microphone are muted, another leaves and comes back; when that was. */
+async function callGoesOn(room, [, ben, cal], codecs) {
+  await sleep(3000);
+  const times = {};
+  times.muted = await ben.page.evaluate(() => { window.client.setMuted('microphone', true); return Date.now(); });
+  times.left = await cal.page.evaluate(() => { window.client.leave(); return Date.now(); });
+  await sleep(2000);
+  await ben.page.evaluate(() => window.client.setMuted('microphone', false));
+  await join(cal, room, { codec: codecs[2] });
+  times.back = Date.now();
+  await sleep(5000);
+  return times;
+}
+
+function callOfFour(share) {
+  return (t) => world.withClients(4, async (...clients) => {
+    const relays = await Promise.all(clients.map((client) => relayFor(client, studio.server)));
+    try {
+      const room = await studio.server.createRoom();
+      await Promise.all(clients.map((client, i) => join(client, room, { codec: CODECS[i] })));
+      const opus = await clients[0].page.evaluate(() =>
+        Number(/a=rtpmap:(\d+) opus/.exec(window.patch.connections[0].localDescription.sdp)[1]));
+      relays.forEach((relay, i) => {
+        const loses = losing(share, 7 + i);
+        relay.path = i === 0 ? along(loses, delaying(opus, SOUND_LATE_MS)) : loses;
+      });
+      const { id } = await studio.start(room);
+      const toldAt = await Promise.all(clients.map(toldOfStart));
+      const times = await callGoesOn(room, clients, CODECS);
+      const ended = Date.now();
+      await studio.stop(id);
+      await Promise.all(clients.map(toldOfEnd));
+      const purged = await studio.purged(id);
+      assert.equal(purged.purge_reason, 'delivered');
+      t.diagnostic(`stopped to purged: ${Date.now() - ended} ms`);
+      await judge(t, await studio.open({ id, room }), { clients, toldAt, ended, times });
+    } finally {
+      for (const relay of relays) relay.close();
+    }
+  });
+}
+
+async function judge(t, recording, { clients, toldAt, ended, times }) {
+  const handles = recording.events.participants.map(({ handle }) => handle).sort();
+  assert.deepEqual(handles, [...clients.map(({ handle }) => handle), clients[2].handle].sort(), 'who comes back is there twice');
+  await filesAreSound(recording);
+  const all = (await stays(recording)).sort((a, b) => a.camera.offset_ms - b.camera.offset_ms);
+  const lastTold = Math.max(...toldAt);
+  for (const stay of all) {
+    const i = clients.findIndex(({ handle }) => handle === stay.handle);
+    assert.equal(stay.camera.codec, CODECS[i].toLowerCase());
+    const first = Math.min(clocks(stay)[0], stay.sound[0]);
+    assert.ok(first >= lastTold - ON_THE_WAY_MS, `${stay.handle}: recorded ${lastTold - first} ms before the last was told`);
+    isInStep(t, stay);
+  }
+  const of = (client) => all.filter(({ handle }) => handle === client.handle);
+  const [ann, ben, cal, dee] = clients;
+  // A recording begins with the first key frame; the last second may be on its way when it ends.
+  const [from, to] = [lastTold + 2000, ended - 1000];
+  for (const client of [ann, ben, dee]) {
+    assert.equal(of(client).length, 1);
+    noSecondMissing(of(client)[0], from, to);
+  }
+  assert.equal(of(cal).length, 2, 'two stays');
+  noSecondMissing(of(cal)[0], from, times.left - 500);
+  noSecondMissing(of(cal)[1], times.back + 1000, to);
+  const isMuted = (at) => at >= times.muted + 500 && at <= times.muted + 1800;
+  const [quiet] = of(ben);
+  assert.ok(quiet.silences.filter(isMuted).length >= 10, 'the mute is silence');
+  assert.ok(quiet.beeps.some((at) => at < times.muted) && quiet.beeps.some((at) => at > times.back), 'before and after it there is sound');
+  const { gaps } = quiet.microphone;
+  assert.ok(gaps.some(({ kind, from_ms: begin, to_ms: end }) => kind === 'muted' && end - begin > 1000), JSON.stringify(gaps));
+}
+
+describe('recording', () => {
+  before(async () => { studio = await openStudio('recording'); });
+  after(() => studio?.close());
+
+  test('a call of four in four codecs, one with late sound, is recorded second by second and in step', callOfFour(0));
+  test('the same with 5 % of the packets lost, both ways', callOfFour(0.05));
+
+  test('only who consented is recorded, from then on, and not after it is taken back', (t) =>
+    world.withClients(3, async (ann, ben, cal) => {
+      const room = await studio.server.createRoom({ settings: { recording: { consent: true } } });
+      const grants = { record: true };
+      const token = await studio.server.token(room, ann.handle, { grants });
+      await join(ann, room, { codec: 'VP8', token });
+      await Promise.all([ben, cal].map((client) => join(client, room, { codec: 'VP8' })));
+      assert.equal((await ben.page.evaluate(() => window.client.ask('startRecording'))).refused, 'not_permitted');
+      assert.deepEqual((await ann.page.evaluate(() => window.client.ask('startRecording'))).refused, undefined);
+      await Promise.all([ann, ben, cal].map(toldOfStart));
+      const { id } = await ben.page.evaluate(() => window.client.room().recording);
+      const consents = (client, granted) => client.page.evaluate((yes) => { window.client.room().consent(yes); return Date.now(); }, granted);
+      await sleep(1500);
+      const granted = new Map([[ann.handle, await consents(ann, true)], [cal.handle, await consents(cal, true)]]);
+      await sleep(4000);
+      const withdrawn = await consents(cal, false);
+      await sleep(3000);
+      await studio.stop(id);
+      await studio.purged(id);
+      const recording = await studio.open({ id, room });
+      const all = await stays(recording);
+      assert.deepEqual(all.map(({ handle }) => handle).sort(), [ann.handle, cal.handle], 'who agreed');
+      const files = recording.tracks.map(({ handle }) => handle);
+      assert.ok(!files.includes(ben.handle), 'nothing of who said nothing');
+      for (const stay of all) {
+        const first = Math.min(clocks(stay)[0], stay.sound[0]);
+        assert.ok(first >= granted.get(stay.handle) - ON_THE_WAY_MS, `${stay.handle} was recorded before the consent`);
+      }
+      const last = (client) => {
+        const stay = all.find(({ handle }) => handle === client.handle);
+        return Math.max(...clocks(stay), stay.sound[1]);
+      };
+      t.diagnostic(`recorded for ${last(cal) - withdrawn} ms after the consent was taken back`);
+      assert.ok(last(cal) <= withdrawn + WITHDRAWAL_MS, `${last(cal) - withdrawn} ms after it was taken back`);
+      assert.ok(last(ann) >= withdrawn + 2 * WITHDRAWAL_MS, 'the others are recorded on');
+    }));
+
+  test('neither media nor its key is ever on the disk in the clear', (t) =>
+    world.withClients(1, async (ann) => {
+      const planted = Buffer.from('planted-pattern-6f1d0c2b9e-of-the-recording-test');
+      const room = await studio.server.createRoom();
+      await ann.page.evaluate((text) => { window.patch.plants = text; }, planted.toString());
+      await join(ann, room, { codec: 'VP8' });
+      const { id } = await studio.start(room);
+      await toldOfStart(ann);
+      await sleep(1000);
+      const key = await studio.dataKey(id);
+      assert.equal(key.length, 32);
+      const needles = [planted, key, Buffer.from(key.toString('hex')), Buffer.from(key.toString('base64').replace(/=+$/, ''))];
+      const searched = new Map();
+      const look = ({ state }) => {
+        assert.deepEqual(studio.searchDisk(needles), [], state);
+        searched.set(state, (searched.get(state) ?? 0) + 1);
+      };
+      const until3s = performance.now() + 3000;
+      while (performance.now() < until3s) {
+        look(await studio.read(id));
+        await sleep(200);
+      }
+      assert.ok(studio.searchDisk([Buffer.from('CNCLVJNL')]).some((file) => file.endsWith('.journal')), 'the journal is searched');
+      await studio.stop(id);
+      await studio.purged(id, look);
+      look({ state: 'after the purge' });
+      t.diagnostic(`searches: ${JSON.stringify(Object.fromEntries(searched))}`);
+      assert.deepEqual(studio.searchDisk([Buffer.from('CNCLVJNL')]).filter((file) => file.includes('spool')), [], 'no journal is left');
+      const { tracks } = await studio.open({ id, room });
+      for (const track of tracks) {
+        assert.ok(fs.readFileSync(track.path).includes(planted), `the partner has it: ${track.name}`);
+      }
+    }));
+});
