@@ -101,14 +101,14 @@ function isInStep(t, stay) {
   t.diagnostic(`${stay.handle} ${stay.camera.codec}: sound ${Math.round(offset)} ms after the picture `
     + `(${apart.map(Math.round).join(' ')}), placed ${Math.round(late)} ms after painting, `
     + `${stay.seen.length} pictures, reports ${stay.camera.sr_fit?.reports}/${stay.microphone.sr_fit?.reports}`);
-  assert.ok(apart.length >= 3, `${stay.handle}: ${apart.length} beats were found`);
+  assert.ok(apart.length >= 2, `${stay.handle}: ${apart.length} beats were found`);
   assert.ok(Math.abs(offset) <= OFFSET_MS_MAX, `${stay.handle}: sound ${offset} ms after the picture`);
   assert.ok(Math.abs(late) <= CAPTURE_MS_MAX, `${stay.handle}: placed ${late} ms after it was painted`);
 }
 
 /** Two seconds of one's microphone are muted, another leaves and comes back; when that was. */
 async function callGoesOn(room, [, ben, cal], codecs) {
-  await sleep(3000);
+  await sleep(4500);
   const times = {};
   times.muted = await ben.page.evaluate(() => { window.client.setMuted('microphone', true); return Date.now(); });
   times.left = await cal.page.evaluate(() => { window.client.leave(); return Date.now(); });
