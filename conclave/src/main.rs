@@ -43,12 +43,17 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Audit(AuditCommand::Verify { file, project, key }) = &cli.command {
         return audit::verify(file, project, key);
     }
-    if let Command::Recording(command) = &cli.command {
-        return recording::run(command, cli.overrides.data_dir.as_deref());
+    if let Command::Recording(command) = &cli.command
+        && let Some(code) = recording::run(command, cli.overrides.data_dir.as_deref())?
+    {
+        return Ok(code);
     }
     let config = Config::load(cli.overrides)?;
     let storage = &config.storage;
     match cli.command {
+        Command::Recording(recording::RecordingCommand::List { project, watch }) => {
+            runtime()?.block_on(recording::list::run(storage, project.as_deref(), watch))?;
+        }
         Command::Config(_) | Command::Recording(_) => {}
         Command::Doctor if doctor::run(&config) => {}
         Command::Doctor => return Ok(ExitCode::FAILURE),

@@ -1,6 +1,7 @@
 //! `conclave recording`: look into recordings on a disk, and verify those that were delivered.
 
 mod inspect;
+pub(crate) mod list;
 mod verify;
 
 use std::{
@@ -13,6 +14,16 @@ use clap::Subcommand;
 /// Verbs of `conclave recording`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RecordingCommand {
+    /// List the recordings of which something is still here: id, project, state with progress or why it
+    /// is blocked and who must act, bytes of sealed files, hours until it is purged. The server may run.
+    List {
+        /// Only of this project.
+        #[arg(long, value_name = "ID")]
+        project: Option<String>,
+        /// Print the list again each second, until it is interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Read a journal and say what is in it and how it ends; changes nothing. Without a key only its
     /// outer shape is told. Exit code 1 when something was changed, cannot be read or is missing.
     ///
@@ -50,12 +61,16 @@ pub(crate) enum RecordingCommand {
     },
 }
 
-/// Runs a `conclave recording` command.
+/// Runs a `conclave recording` command; `None`: it needs the database.
 ///
 /// # Errors
 /// When a file or key cannot be used.
-pub(crate) fn run(command: &RecordingCommand, data: Option<&Path>) -> anyhow::Result<ExitCode> {
-    match command {
+pub(crate) fn run(
+    command: &RecordingCommand,
+    data: Option<&Path>,
+) -> anyhow::Result<Option<ExitCode>> {
+    let code = match command {
+        RecordingCommand::List { .. } => return Ok(None),
         RecordingCommand::Inspect { path, key_file } => {
             inspect::run(path, key_file.as_deref(), data)
         }
@@ -63,5 +78,6 @@ pub(crate) fn run(command: &RecordingCommand, data: Option<&Path>) -> anyhow::Re
             verify::recording(folder, key, identity.as_deref())
         }
         RecordingCommand::Receipt { file, key, of } => verify::receipt(file, key, of.as_deref()),
-    }
+    };
+    code.map(Some)
 }

@@ -116,7 +116,7 @@ fn name(folder: &Path) -> anyhow::Result<String> {
 }
 
 /// Wall clock, milliseconds since 1970.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

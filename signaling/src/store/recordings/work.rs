@@ -101,6 +101,27 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// Recordings that are not purged, of all recorders and of one project or all, in the order of their
+    /// ids; [`limits::RECORDINGS_READ`] at most, those after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn recordings_here(
+        &self,
+        project: Option<&str>,
+        after: Option<RecordingId>,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        let rows = sqlx::query(select!(
+            "WHERE state <> 'purged' AND ($1 = '' OR project = $1) AND id > $2 ORDER BY id LIMIT $3"
+        ))
+        .bind(project.unwrap_or_default())
+        .bind(after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(i64::from(limits::RECORDINGS_READ))
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Notes for good that a recorder, by a name that stays over restarts, wrote the journal of a
     /// recording. `false` when another one did, or it is purged. The version stays.
     ///
