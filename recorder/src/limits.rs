@@ -214,8 +214,13 @@ const _: () = {
 
 /// Recordings whose batches are known to be refused: those of the last hours, far more than run.
 pub const LIVE_REFUSED_MAX: usize = 10_000;
-/// Time between two looks at the free space of the spool.
-pub const SPACE_LOOK: Duration = Duration::from_secs(10);
+/// Time between two looks at the free space of the spool: one call of microseconds.
+pub const SPACE_LOOK: Duration = Duration::from_secs(1);
+/// Longest time that a writer may take to bring all its journals to disk before no more recordings are
+/// taken: near [`JOURNAL_FLUSH`] it falls behind.
+pub const ROUND_MAX: Duration = Duration::from_millis(200);
+/// Time after which a writer's last round says nothing any more: it has had no journal to write.
+pub const ROUND_IDLE: Duration = Duration::from_secs(2);
 /// Longest sleep of the capture thread: so late it hears an order.
 pub const TAP_WAIT: Duration = Duration::from_millis(50);
 /// Time after which a row is written again when the store stood still.

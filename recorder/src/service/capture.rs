@@ -3,6 +3,8 @@
 //! A recording's journal begins with its first batch. It is closed by an order, a while after the
 //! recording stopped, so that what the media workers still hand over is in it.
 
+pub(super) mod load;
+
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -14,6 +16,7 @@ use bus::tap::TapReceiver;
 use sfu_proto::{id::RecordingId, tap::Batch};
 use tokio::{runtime::Handle, sync::oneshot};
 
+use self::load::{Load, Place};
 use super::{
     ledger::{Entry, Ledger, State, Stop},
     metrics::Metrics,
@@ -44,7 +47,7 @@ pub(super) struct Capture {
     pub(super) epochs: Arc<EpochKeys>,
     pub(super) capture: Arc<SigningKey>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) live_max: usize,
+    pub(super) load: Arc<Load>,
     pub(super) live: HashMap<RecordingId, Live>,
     /// Not written: ended by us, unknown, or too many. Bounded.
     pub(super) refused: HashMap<RecordingId, Instant>,
@@ -55,11 +58,13 @@ pub(super) struct Capture {
 pub(super) struct Live {
     writer: Writer,
     key: Arc<DataKey>,
+    _place: Place,
 }
 
 impl Capture {
     /// Runs until it is told to end.
     pub(super) fn run(mut self) {
+        self.look_at_space();
         loop {
             let batch = self.tap.recv(self.wait());
             if let Some(batch) = batch {
@@ -109,9 +114,11 @@ impl Capture {
 
     fn tick(&mut self) {
         let now = Moment::now();
+        self.load.round_begins(0);
         let due = |live: &Live| live.writer.deadline() <= now.at;
         let due: Vec<RecordingId> =
             self.live.iter().filter(|(_, live)| due(live)).map(|(id, _)| *id).collect();
+        let counts = !due.is_empty();
         for recording in due {
             let Some(live) = self.live.get_mut(&recording) else { continue };
             let result = live.writer.tick(now);
@@ -121,6 +128,7 @@ impl Capture {
                 self.fail(recording, &error);
             }
         }
+        self.load.round_ends(0, counts);
         if now.at.saturating_duration_since(self.looked_at) >= SPACE_LOOK {
             self.looked_at = now.at;
             self.look_at_space();
@@ -130,9 +138,12 @@ impl Capture {
     fn look_at_space(&self) {
         let Ok(space) = Space::of(&self.spool) else { return };
         self.metrics.free_bytes.set(i64::try_from(space.free).unwrap_or(i64::MAX));
-        match space.watermark() {
-            Watermark::Plenty => {}
-            mark => tracing::warn!(?mark, "the recorder's disk runs full"),
+        let mark = space.watermark();
+        if self.load.set_mark(mark) {
+            match mark {
+                Watermark::Plenty => tracing::info!("the recorder's disk has room again"),
+                mark => tracing::warn!(?mark, "the recorder's disk runs full"),
+            }
         }
     }
 
@@ -150,11 +161,15 @@ impl Capture {
             // The store stands still: what cannot be asked about is lost, the rest comes later.
             Err(_) => return false,
         };
-        if self.live.len() >= self.live_max {
-            self.end(recording, Stop::NoCapacity);
+        if self.load.is_disk_low() {
+            self.end(recording, Stop::DiskFull);
             return false;
         }
-        match self.open(&entry) {
+        let Some(place) = self.load.place() else {
+            self.end(recording, Stop::NoCapacity);
+            return false;
+        };
+        match self.open(&entry, place) {
             Ok(live) => {
                 self.live.insert(recording, live);
                 self.metrics.live.set(self.live.len() as i64);
@@ -168,7 +183,7 @@ impl Capture {
         }
     }
 
-    fn open(&self, entry: &Entry) -> Result<Live, Box<dyn std::error::Error>> {
+    fn open(&self, entry: &Entry, place: Place) -> Result<Live, Box<dyn std::error::Error>> {
         let recipients = Recipients::parse(&entry.recipients)?;
         let key = DataKey::generate();
         let epochs = (!entry.sealed).then_some(&*self.epochs);
@@ -179,7 +194,7 @@ impl Capture {
         let key = Arc::new(key);
         let capture = Arc::clone(&self.capture);
         let writer = Writer::create(&folder, Arc::clone(&key), capture, Moment::now())?;
-        Ok(Live { writer, key })
+        Ok(Live { writer, key, _place: place })
     }
 
     fn fail(&mut self, recording: RecordingId, error: &WriteError) {

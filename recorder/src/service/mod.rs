@@ -35,9 +35,9 @@ use tokio::{
     time::Instant as Later,
 };
 
-pub use self::metrics::Metrics;
+pub use self::{capture::load::Admission, metrics::Metrics};
 use self::{
-    capture::{Capture, Order},
+    capture::{Capture, Order, load::Load},
     ledger::{Entry, Ledger, News, State, Step},
     work::Job,
 };
@@ -118,6 +118,7 @@ impl Shared {
 /// A recorder that runs.
 pub struct Recorder {
     shared: Arc<Shared>,
+    load: Arc<Load>,
     orders: mpsc::Sender<Order>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
     stop: watch::Sender<bool>,
@@ -143,6 +144,7 @@ impl Recorder {
             spool,
         });
         let (orders, taken) = mpsc::channel();
+        let load = Arc::new(Load::new(parts.live_max, 1));
         let capture = Capture {
             tap: parts.tap,
             orders: taken,
@@ -152,7 +154,7 @@ impl Recorder {
             epochs: Arc::clone(&shared.epochs),
             capture: Arc::clone(shared.signers.capture()),
             metrics: Arc::clone(&shared.metrics),
-            live_max: parts.live_max,
+            load: Arc::clone(&load),
             live: HashMap::new(),
             refused: HashMap::new(),
             looked_at: Instant::now(),
@@ -164,6 +166,7 @@ impl Recorder {
         let supervisor = tokio::spawn(supervisor.run(stopped));
         Ok(Self {
             shared,
+            load,
             orders,
             thread: Mutex::new(Some(thread)),
             stop,
@@ -175,6 +178,12 @@ impl Recorder {
     #[must_use]
     pub fn keys(&self) -> KeySet {
         self.shared.signers.published()
+    }
+
+    /// Whether one more recording may begin, by what is measured now. Cheap: ask before each.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.load.admission()
     }
 
     /// The way to partners' storages, for a test push.
