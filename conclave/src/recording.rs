@@ -1,5 +1,6 @@
 //! `conclave recording`: look into recordings on a disk, and verify those that were delivered.
 
+mod extract;
 mod inspect;
 pub(crate) mod list;
 mod verify;
@@ -48,6 +49,19 @@ pub(crate) enum RecordingCommand {
         #[arg(long, value_name = "FILE")]
         identity: Option<PathBuf>,
     },
+    /// Make the files of a recording that was handed over as a journal: its server could not open it any
+    /// more, or found it damaged. Writes plain files, one for each track, and events.json. Exit code 1
+    /// when something of the journal is missing or was changed; what can be read is written.
+    Extract {
+        /// Folder of the recording: the one with manifest.json.
+        folder: PathBuf,
+        /// Identity of age that opens the artifacts.
+        #[arg(long, value_name = "FILE")]
+        identity: PathBuf,
+        /// Folder to make for the files.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Verify a deletion receipt, as the API or a webhook gave it. Exit code 1 when it is wrong.
     Receipt {
         /// JSON with receipt, key and signature.
@@ -77,6 +91,7 @@ pub(crate) fn run(
         RecordingCommand::Verify { folder, key, identity } => {
             verify::recording(folder, key, identity.as_deref())
         }
+        RecordingCommand::Extract { folder, identity, out } => extract::run(folder, identity, out),
         RecordingCommand::Receipt { file, key, of } => verify::receipt(file, key, of.as_deref()),
     };
     code.map(Some)

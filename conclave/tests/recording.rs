@@ -5,15 +5,25 @@
 #[path = "../../recorder/tests/common/recorded.rs"]
 mod recorded;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, sync::Arc, time::SystemTime};
 
 use recorded::Recorded;
 use recorder::{
     Digest,
     evidence::{
-        Delivery, KeyFate, PurgeReason, Receipt, SignedReceipt, VERIFY_SCRIPT, VERIFY_SCRIPT_FILE,
-        Verified,
+        Delivery, KeyFate, PurgeReason, Receipt, SignedReceipt, SigningKey, VERIFY_SCRIPT,
+        VERIFY_SCRIPT_FILE, Verified,
     },
+    journal::{Folder, Moment, Writer},
+    key::{DataKey, WrappedKeys},
+    seal::{Recipients, seal},
+};
+use sfu_proto::{
+    control::Source,
+    id::{ParticipantId, TrackId},
+    sdp::Codec,
+    tap::{Body, Packet, Record},
+    unit::{RtpTimestamp, SeqNo},
 };
 
 /// Exit code and all that was printed.
@@ -117,4 +127,88 @@ fn a_receipt_verifies_and_is_of_its_recording_only() {
 fn the_script_of_this_program_goes_with_each_recording() {
     let recorded = Recorded::new();
     assert_eq!(fs::read_to_string(recorded.out().join(VERIFY_SCRIPT_FILE)).unwrap(), VERIFY_SCRIPT);
+}
+
+/// Two seconds of Opus (20 ms of silence each, RFC 6716 section 3.1).
+fn two_seconds() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let begin = Body::Track {
+        index: 0,
+        track: TrackId::from_bits(3),
+        participant: ParticipantId::from_bits(5),
+        source: Source::Microphone,
+        codec: Codec::Opus,
+    };
+    let started_us = recorded::STARTED_MS * 1000;
+    Record { time_us: started_us, body: begin }.write(&mut bytes);
+    for n in 0..100 {
+        let packet = Packet {
+            index: 0,
+            seq: SeqNo(1000 + n),
+            timestamp: RtpTimestamp((n * 960) as u32),
+            marker: false,
+            level: None,
+            descriptor: &[],
+            payload: &[0xf8, 0xff, 0xfe],
+        };
+        Record { time_us: started_us + n * 20_000, body: Body::Packet(packet) }.write(&mut bytes);
+    }
+    bytes
+}
+
+/// Puts a journal into the folder of a delivered recording, as the recorder hands it over.
+fn hand_over(recorded: &Recorded) {
+    let to = Recipients::parse(&[&recorded.partner.public]).unwrap();
+    let sealed = |name: &str, plain: &[u8]| {
+        let file = fs::File::create(recorded.out().join(name)).unwrap();
+        seal(plain, file, &to).unwrap();
+    };
+    let recording = recorded.draft.recording;
+    let folder = Folder::create(&recorded.folder, recording).unwrap();
+    let key = Arc::new(DataKey::generate());
+    let wraps = WrappedKeys::wrap(recording, &key, to.as_slice(), None, SystemTime::now());
+    sealed("data-key.age", wraps.unwrap().partner.unwrap().as_bytes());
+    let capture = Arc::new(SigningKey::generate().unwrap());
+    let mut writer = Writer::create(&folder, key, capture, Moment::now()).unwrap();
+    writer.append(&two_seconds()).unwrap();
+    writer.close(Moment::now()).unwrap();
+    for (_, path) in folder.files().unwrap() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        sealed(&format!("{name}.age"), &fs::read(&path).unwrap());
+    }
+}
+
+#[test]
+fn a_journal_that_was_handed_over_becomes_files() {
+    let recorded = Recorded::new();
+    let [_, _, identity] = recorded.trusted();
+    let (folder, made) = (recorded.out(), recorded.folder.join("made"));
+    let extract = |to: &Path, identity: &Path| {
+        let [given, out] = ["--identity", "--out"].map(Path::new);
+        conclave(&["extract".as_ref(), &folder, given, identity, out, to])
+    };
+    let (code, told) = extract(&made, &identity);
+    assert!(code == 1 && told.contains("data-key.age"), "nothing was handed over: {told}");
+    hand_over(&recorded);
+    let other = recorded.folder.join("other.txt");
+    fs::write(&other, &recorded.second.text).unwrap();
+    assert_eq!(extract(&made, &other).0, 1, "another's identity");
+    let (code, told) = extract(&made, &identity);
+    assert!(code == 0 && told.contains(": 2.0 s, "), "{told}");
+    let mut names: Vec<_> = fs::read_dir(&made).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let track = made.join(&names[0]);
+    let probe = ["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"];
+    let probed = Command::new("ffprobe").args(probe).arg(track).output().expect("run .ci/setup");
+    assert_eq!(String::from_utf8_lossy(&probed.stdout).trim(), "opus");
+    assert!(names[1] == "events.json" && extract(&made, &identity).0 == 1, "it is there already");
+
+    let journal = folder.join("00000001.journal.age");
+    let mut bytes = fs::read(&journal).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    let (code, told) = extract(&recorded.folder.join("changed"), &identity);
+    assert!(code == 1 && told.contains("was changed"), "{told}");
 }

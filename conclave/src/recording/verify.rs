@@ -111,14 +111,14 @@ fn read_keys(paths: &[PathBuf]) -> anyhow::Result<KeySet> {
 }
 
 /// The text of the file is a secret: it is in no error.
-fn read_identity(path: &Path) -> anyhow::Result<Identities> {
+pub(super) fn read_identity(path: &Path) -> anyhow::Result<Identities> {
     let bytes = zeroize::Zeroizing::new(read(path, KEYS_BYTES_MAX)?);
     let text = str::from_utf8(&bytes).ok();
     let text = text.with_context(|| format!("identity {}: is no text", path.display()))?;
     Identities::parse(text).with_context(|| format!("identity {}", path.display()))
 }
 
-fn read(path: &Path, bytes_max: u64) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read(path: &Path, bytes_max: u64) -> anyhow::Result<Vec<u8>> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;

@@ -13,6 +13,10 @@ use zeroize::Zeroizing;
 use super::{Fingerprint, merkle::Merkle};
 use crate::{
     digest::{Digest, Hasher},
+    key::{
+        DataKey,
+        partner::{self, PartnerError},
+    },
     limits::{AGE_HEADER_BYTES_MAX, IDENTITIES_MAX},
 };
 
@@ -91,6 +95,15 @@ impl Identities {
             found.push(Identity::from_str(line).map_err(|_| IdentityError::Malformed(i + 1))?);
         }
         if found.is_empty() { Err(IdentityError::Nothing) } else { Ok(Self(found)) }
+    }
+
+    /// Opens the partner's wrap of a data key with whichever of them can.
+    ///
+    /// # Errors
+    /// [`PartnerError::Unwrap`] when none can.
+    pub fn data_key(&self, armored: &str) -> Result<DataKey, PartnerError> {
+        let opened = self.0.iter().find_map(|one| partner::unwrap(armored, one).ok());
+        opened.ok_or(PartnerError::Unwrap)
     }
 
     /// Fingerprints of their public keys.
