@@ -4,6 +4,7 @@
 //! page ── POST /demo/join {code, room, handle} ──▶ partner ── REST /v1, API key ──▶ signaling
 //!      ◀─ {url, token} ───────────────────────────
 //!      ── GET /demo/recordings?room=rm_… ─────────▶
+//!      ── GET /demo/recordings/rc_…/receipt ──────▶
 //! ```
 //!
 //! The partner uses nothing but the public REST API, with a key of a project of its own. Whoever
@@ -28,7 +29,7 @@ use anyhow::ensure;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    routing::{get, post},
+    routing::post,
 };
 use sdk_spec::scope::Scope;
 use signaling::{Store, admin};
@@ -95,19 +96,18 @@ async fn is_valid(store: &Store, api_key: &str) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// The routes of the demo: `/demo/`, `POST /demo/join` and `GET /demo/recordings`.
+/// The routes of the demo: `/demo/`, `POST /demo/join`, `GET /demo/recordings` and receipts below it.
 ///
 /// `rest` is the public API, `dir` holds the built page, `reach` says how clients reach us. Must run
 /// inside a tokio runtime.
 pub(crate) fn router(rest: Router, credentials: Credentials, dir: &Path, reach: Reach) -> Router {
     let rest = api::Rest::new(rest, credentials.api_key);
-    tokio::spawn(rest.clone().set_up_recording(credentials.recipient));
     let shelf = recordings::Shelf::new(rest.clone(), credentials.join_code.clone());
+    tokio::spawn(shelf.clone().set_up(credentials.recipient));
     let partner = partner::spawn(rest, credentials.join_code, reach.clone());
-    let recordings = get(recordings::list).with_state(shelf);
     Router::new()
         .route("/demo/join", post(partner::join).layer(DefaultBodyLimit::max(JOIN_BYTES_MAX)))
         .with_state(partner)
-        .route("/demo/recordings", recordings)
+        .merge(recordings::router(shelf))
         .merge(pages::router(dir, reach))
 }

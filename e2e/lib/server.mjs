@@ -8,7 +8,7 @@ import path from 'node:path';
 import { once } from 'node:events';
 import { OUT, ROOT, sleep, until } from './base.mjs';
 
-const BINARY = process.env.CONCLAVE_BINARY ?? path.join(ROOT, 'target/release/conclave');
+const BINARY = path.resolve(process.env.CONCLAVE_BINARY ?? path.join(ROOT, 'target/release/conclave'));
 const STOP_MS = 10_000;
 const SCOPES = 'rooms:write,rooms:read,tokens:mint';
 

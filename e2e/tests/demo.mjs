@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { OUT, ROOT, until } from '../lib/base.mjs';
+import { OUT, ROOT, sleep, until } from '../lib/base.mjs';
 import { closePage, openPage } from '../lib/chromium.mjs';
+import { probe, run } from '../lib/media.mjs';
 import { startServer } from '../lib/server.mjs';
 import { world } from '../lib/world.mjs';
 
@@ -19,7 +21,7 @@ async function withDemo(name, count, options, body) {
     const url = await until('the URL is printed', () =>
       /http:\/\/localhost:\S+/.exec(fs.readFileSync(path.join(server.dir, 'stdout.log'), 'utf8'))?.[0]);
     for (let i = 0; i < count; i++) pages.push(await openPage(world.chromium, url, options));
-    await body(...pages);
+    await body(...pages, server);
     for (const page of pages) assert.deepEqual(page.errors, []);
   } finally {
     await Promise.all(pages.map(closePage));
@@ -133,6 +135,51 @@ test('the demo page goes to a breakout room and back', () =>
     await ben.locator('#call-room:not(:has-text("breakout"))').waitFor();
     await other(ben).locator('video').waitFor();
   }));
+
+test('the demo page records, tells everybody, and says how to open what arrived', () =>
+  withDemo('demo-recording', 2, { viewport: { width: 1280, height: 800 } }, async (ann, ben, server) => {
+    for (const page of [ann, ben]) {
+      await page.getByText('Generated').click();
+      await page.locator('#setup-join').click();
+      await page.locator('#call').waitFor();
+    }
+    await other(ann).locator('video').waitFor();
+    assert.equal(await ben.locator('#control-record').isVisible(), false, 'who comes later does not record');
+    await ann.locator('#call-people').click();
+    await ann.locator('#control-record').click();
+    for (const page of [ann, ben]) await page.locator('#call-recording').getByText('Recording').waitFor();
+    await ann.locator('#recording-list [data-state="recording"]').waitFor();
+    await shot(ann, 'demo-recording');
+    await ben.setViewportSize({ width: 360, height: 640 });
+    assert.ok(await overflow(ben) <= 0, 'the sign fits a phone');
+    await shot(ben, 'demo-recording-phone');
+    await sleep(2000);
+    await ann.locator('#control-record').click();
+    for (const page of [ann, ben]) await page.locator('#call-recording').waitFor({ state: 'hidden' });
+    await ann.locator('#recording-list').getByText('delivered, and deleted here · 5 files').waitFor();
+    await ann.getByText('Receipt, and how to open it').click();
+    const commands = ann.locator('#recording-list pre').first();
+    await commands.filter({ hasText: 'age -d' }).waitFor();
+    await shot(ann, 'demo-recorded');
+    const opened = await openAsToldIn(server, await commands.textContent());
+    assert.deepEqual(opened.map(({ codec_name: codec }) => codec).sort(), ['opus', 'opus', 'vp8', 'vp8']);
+  }));
+
+/** Runs what the page says, where `make run` would have been called; gives the streams of the files. */
+async function openAsToldIn(server, commands) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'conclave-make-run-'));
+  try {
+    fs.symlinkSync(path.join(server.dir, 'data'), path.join(folder, 'data'));
+    fs.mkdirSync(path.join(folder, 'target/release'), { recursive: true });
+    fs.symlinkSync(server.binary, path.join(folder, 'target/release/conclave'));
+    await run('bash', ['-euo', 'pipefail', '-c', commands], { cwd: folder });
+    const names = fs.readdirSync(path.join(folder, 'opened')).filter((name) => name !== 'events.json');
+    const probes = await Promise.all(names.map((name) => probe(path.join(folder, 'opened', name))));
+    return probes.flatMap(({ streams }) => streams);
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}
 
 test('the demo page fits a window 360 pixels wide', () =>
   withDemo('demo-narrow', 2, { viewport: { width: 360, height: 640 } }, async (ann, ben) => {

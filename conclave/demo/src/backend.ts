@@ -26,7 +26,11 @@ export type RecordingState =
   | 'pushing'
   | 'push_blocked'
   | 'delivered'
+  | 'purging'
   | 'purged';
+
+/** Why nothing of a recording is on the server any more. */
+export type PurgeReason = 'delivered' | 'expired' | 'deleted' | 'empty' | 'unreadable';
 
 /** A recording as the demo's server tells of it. */
 export interface RecordingLine {
@@ -36,6 +40,22 @@ export interface RecordingLine {
   started_at: string;
   files: number;
   blocked: { reason: string; blame: string } | null;
+  purge_reason: PurgeReason | null;
+}
+
+/** Recordings of a room. */
+export interface Recordings {
+  /** Whether the identity in the server's data directory opens them. */
+  opens: boolean;
+  /** Newest first. */
+  recordings: RecordingLine[];
+}
+
+/** What proves that a recording is gone: a signed text. */
+export interface Receipt {
+  receipt: string;
+  signature: string;
+  key: string;
 }
 
 /** The demo's server said no. */
@@ -69,12 +89,21 @@ export async function fetchTicket(request: JoinRequest): Promise<Ticket> {
   );
 }
 
-/** The recordings of a room, newest first. */
-export async function fetchRecordings(code: string, room: string): Promise<RecordingLine[]> {
-  const response = await fetch(`/demo/recordings?room=${encodeURIComponent(room)}`, {
+/** The recordings of a room. */
+export async function fetchRecordings(code: string, room: string): Promise<Recordings> {
+  return (await look(code, `?room=${encodeURIComponent(room)}`)) as Recordings;
+}
+
+/** The receipt of a recording that is gone. */
+export async function fetchReceipt(code: string, recording: string): Promise<Receipt> {
+  return (await look(code, `/${encodeURIComponent(recording)}/receipt`)) as Receipt;
+}
+
+async function look(code: string, what: string): Promise<unknown> {
+  const response = await fetch(`/demo/recordings${what}`, {
     // Not in the address, which is logged on the way.
     headers: { authorization: `Bearer ${code}` },
   });
   if (!response.ok) throw new BackendError(`The recordings are not known (${response.status}).`);
-  return ((await response.json()) as { recordings: RecordingLine[] }).recordings;
+  return response.json();
 }

@@ -290,7 +290,8 @@ export class Call {
     const { grants, recording } = this.room;
     const button = byId<HTMLButtonElement>('control-record');
     button.hidden = grants.record !== true;
-    fill(button, 'record', recording ? 'Stop recording' : 'Record');
+    fill(button, 'record', recording ? 'Stop rec.' : 'Record');
+    button.setAttribute('aria-label', recording ? 'Stop recording' : 'Record');
     button.dataset.on = String(recording !== null);
     button.setAttribute('aria-busy', String(this.#busy.has('record')));
   }

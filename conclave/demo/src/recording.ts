@@ -1,38 +1,14 @@
 /** The recording of the call: the sign, the button, the consent, and where each recording stands. */
 
 import type { Room } from '@conclave/web';
-import { fetchRecordings, type RecordingLine, type RecordingState } from './backend.js';
-import { byId, make } from './dom.js';
+import { fetchRecordings, type Recordings } from './backend.js';
+import { byId } from './dom.js';
+import { isUnderWay, RecordingRow } from './recording-row.js';
 
 /** Time between two looks at recordings that are on their way, in milliseconds. */
 const LOOK_MS = 3_000;
 /** The same after a look that failed. */
 const LOOK_AGAIN_MS = 15_000;
-
-const STATES: Record<RecordingState, string> = {
-  recording: 'being recorded',
-  paused: 'paused',
-  recorded: 'recorded',
-  finalizing: 'files are being made',
-  pushing: 'on its way to the storage',
-  push_blocked: 'the storage refuses it',
-  delivered: 'delivered and verified',
-  purged: 'nothing of it is here any more',
-};
-
-/** What a line of the list says. */
-export function describeRecording({ state, progress, files, blocked }: RecordingLine): string {
-  const words = [STATES[state] ?? state];
-  if (typeof progress === 'number') words.push(`${progress} %`);
-  if (blocked) words.push(`${blocked.reason}, the ${blocked.blame} must act`);
-  if (files > 0) words.push(files === 1 ? '1 file' : `${files} files`);
-  return words.join(' · ');
-}
-
-/** Whether something of a recording still changes by itself. */
-export function isUnderWay({ state }: Pick<RecordingLine, 'state'>): boolean {
-  return state !== 'purged';
-}
 
 /** Shows it all, and asks for the consent. */
 export class RecordingView {
@@ -42,7 +18,8 @@ export class RecordingView {
   #closed = false;
   /** Looks are counted: an answer to an older one is not shown. */
   #looks = 0;
-  #known: RecordingLine[] = [];
+  /** Rows by recording: they stay open while what they say changes. */
+  #rows = new Map<string, RecordingRow>();
   /** The recording that the visitor does not agree to: not asked about again. */
   #refused: string | null = null;
 
@@ -100,7 +77,7 @@ export class RecordingView {
     const pause = byId('recording-pause');
     pause.hidden = recording === null || grants.record !== true;
     pause.textContent = recording?.paused ? 'Go on recording' : 'Pause recording';
-    const nothing = this.#known.length === 0 && byId('consent-row').hidden && pause.hidden;
+    const nothing = this.#rows.size === 0 && byId('consent-row').hidden && pause.hidden;
     byId('panel-recordings').hidden = nothing;
   }
 
@@ -129,35 +106,32 @@ export class RecordingView {
     this.#looks += 1;
     const number = this.#looks;
     fetchRecordings(this.code, this.room.id).then(
-      (lines) => this.#show(number, lines),
+      (found) => this.#show(number, found),
       () => this.#again(number, LOOK_AGAIN_MS),
     );
   }
 
-  #show(number: number, lines: RecordingLine[]): void {
+  #show(number: number, { opens, recordings }: Recordings): void {
     if (this.#closed || number !== this.#looks) return;
-    this.#known = lines;
-    this.#list.replaceChildren(...lines.map(row));
+    const rows = recordings.map((line): [string, RecordingRow] => {
+      const row = this.#rows.get(line.id) ?? new RecordingRow(this.code);
+      row.show(line, opens);
+      return [line.id, row];
+    });
+    this.#rows = new Map(rows);
+    const elements = rows.map(([, row]) => row.element);
+    // Moving an element closes what is open in it.
+    const isSame = (element: Element, i: number): boolean => element === this.#list.children[i];
+    if (elements.length !== this.#list.children.length || !elements.every(isSame)) {
+      this.#list.replaceChildren(...elements);
+    }
     this.update();
-    if (lines.some(isUnderWay)) this.#again(number, LOOK_MS);
+    // One that has just begun may not be in the list yet.
+    if (this.room.recording !== null || recordings.some(isUnderWay)) this.#again(number, LOOK_MS);
   }
 
   #again(number: number, pause: number): void {
     if (this.#closed || number !== this.#looks) return;
     this.#timer = setTimeout(() => this.#look(), pause);
   }
-}
-
-function row(line: RecordingLine): HTMLElement {
-  const time = new Date(line.started_at);
-  const began = time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-  const item = make(
-    'li',
-    'recording-line',
-    make('strong', '', began),
-    make('span', '', describeRecording(line)),
-  );
-  item.dataset.state = line.state;
-  item.dataset.recording = line.id;
-  return item;
 }

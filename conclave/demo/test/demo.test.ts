@@ -1,9 +1,20 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { BackendError, fetchRecordings, fetchTicket, type RecordingLine } from '../src/backend.js';
+import {
+  BackendError,
+  fetchReceipt,
+  fetchRecordings,
+  fetchTicket,
+  type RecordingLine,
+} from '../src/backend.js';
 import { hue, pattern, randomHandle, shortHandle } from '../src/identity.js';
 import { arrange } from '../src/layout.js';
 import { inviteLink, readParams } from '../src/params.js';
-import { describeRecording, isUnderWay } from '../src/recording.js';
+import {
+  describeReceipt,
+  describeRecording,
+  isUnderWay,
+  openingCommands,
+} from '../src/recording-row.js';
 
 describe('address', () => {
   it('is read with its options, and unknown values are ignored', () => {
@@ -115,12 +126,25 @@ describe('recordings', () => {
     started_at: '2026-11-21T20:00:00.000Z',
     files: 0,
     blocked: null,
+    purge_reason: null,
+  };
+  const receipt = {
+    receipt: JSON.stringify({
+      project: 'pj_1',
+      room: 'rm_1',
+      recording: 'rc_1',
+      purged_at_ms: 1,
+      keys: { kind: 'pending' },
+    }),
+    signature: 'c2ln',
+    key: 'k',
   };
 
   it('are asked for with the code in a header and never in the address', async () => {
-    const fetch = vi.fn().mockResolvedValue(new Response(JSON.stringify({ recordings: [line] })));
+    const found = { opens: true, recordings: [line] };
+    const fetch = vi.fn().mockResolvedValue(new Response(JSON.stringify(found)));
     vi.stubGlobal('fetch', fetch);
-    expect(await fetchRecordings('c&d', 'rm_1&x')).toEqual([line]);
+    expect(await fetchRecordings('c&d', 'rm_1&x')).toEqual(found);
     const [path, init] = fetch.mock.calls[0] as [string, { headers: { authorization: string } }];
     expect(path).toBe('/demo/recordings?room=rm_1%26x');
     expect(init.headers.authorization).toBe('Bearer c&d');
@@ -129,12 +153,29 @@ describe('recordings', () => {
   });
 
   it('say where they stand and who must act', () => {
-    expect(describeRecording(line)).toBe('files are being made · 43 %');
+    expect(describeRecording(line)).toBe('the files are being made · 43 %');
+    const gone = { ...line, state: 'purged' as const, progress: null, files: 5 };
+    expect(describeRecording({ ...gone, purge_reason: 'delivered' })).toBe(
+      'delivered, and deleted here · 5 files',
+    );
+    expect(describeRecording({ ...gone, files: 0, purge_reason: 'expired' })).toMatch(
+      /^deleted: too/,
+    );
     const blocked = { reason: 'full', blame: 'partner' };
     const refused = { ...line, state: 'push_blocked' as const, progress: null, files: 2, blocked };
     expect(describeRecording(refused)).toBe(
       'the storage refuses it · full, the partner must act · 2 files',
     );
+  });
+
+  it('have a receipt that is asked for like them, and commands that open them', async () => {
+    const fetch = vi.fn().mockResolvedValue(new Response(JSON.stringify(receipt)));
+    vi.stubGlobal('fetch', fetch);
+    expect(await fetchReceipt('c', 'rc_1/x')).toEqual(receipt);
+    expect(fetch.mock.calls[0]?.[0]).toBe('/demo/recordings/rc_1%2Fx/receipt');
+    expect(describeReceipt(receipt)).toMatch(/could open a copy of it follows\. Signed by k\.$/);
+    expect(openingCommands(receipt)).toContain('F=data/delivered/pj_1/rm_1/rc_1\n');
+    expect(openingCommands(receipt)).toContain('age -d -i data/demo-identity.txt');
   });
 
   it('are looked at until nothing of them is here any more', () => {

@@ -12,14 +12,15 @@ use sdk_spec::{
     rest::{
         CreateRoom, CreateToken, CreatedToken, Room, RoomList,
         recordings::{
-            CreateStorageTarget, Recording, RecordingPage, RecordingPolicy, Storage, StorageTarget,
+            CreateStorageTarget, Receipt, Recording, RecordingPage, RecordingPolicy, Storage,
+            StorageTarget,
         },
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tower::ServiceExt as _;
 
-use sfu_proto::id::RoomId;
+use sfu_proto::id::{RecordingId, RoomId};
 
 use super::failure::Failure;
 
@@ -80,18 +81,25 @@ impl Rest {
         Ok(page.recordings)
     }
 
-    /// Lets rooms of the project be recorded into the server's folder, sealed to the demo's identity,
-    /// unless somebody has decided otherwise.
-    pub(super) async fn set_up_recording(self, recipient: String) {
-        if let Err(failure) = self.try_to_set_up_recording(recipient).await {
-            tracing::warn!(status = %failure.status, "the demo cannot record");
-        }
+    /// What proves that a recording is gone.
+    pub(super) async fn receipt(&self, recording: RecordingId) -> Result<Receipt, Failure> {
+        self.call(Method::GET, &format!("/v1/recordings/{recording}/receipt"), &()).await
     }
 
-    async fn try_to_set_up_recording(&self, recipient: String) -> Result<(), Failure> {
+    /// Lets rooms of the project be recorded into the server's folder, sealed to the demo's identity,
+    /// unless somebody has decided otherwise. Gives whether that identity opens the recordings.
+    pub(super) async fn set_up_recording(&self, recipient: String) -> bool {
+        let done = self.try_to_set_up_recording(recipient).await;
+        done.unwrap_or_else(|failure| {
+            tracing::warn!(status = %failure.status, "the demo cannot record");
+            false
+        })
+    }
+
+    async fn try_to_set_up_recording(&self, recipient: String) -> Result<bool, Failure> {
         let policy: RecordingPolicy = self.call(Method::GET, "/v1/recording-policy", &()).await?;
         if !policy.recipients.is_empty() || recipient.is_empty() {
-            return Ok(());
+            return Ok(policy.recipients.contains(&recipient));
         }
         let name = Handle::parse("local").map_err(|_| Failure::from(Code::Internal))?;
         let request = CreateStorageTarget { name, storage: Storage::Local {} };
@@ -103,7 +111,7 @@ impl Rest {
             ..RecordingPolicy::none()
         };
         let _: RecordingPolicy = self.call(Method::PUT, "/v1/recording-policy", &policy).await?;
-        Ok(())
+        Ok(true)
     }
 
     async fn call<T: DeserializeOwned>(

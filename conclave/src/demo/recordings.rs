@@ -1,20 +1,27 @@
-//! What the demo's page is shown of its room's recordings: where each stands, nothing of its contents.
+//! What the demo's page is shown of its room's recordings: where each stands and what proves that it
+//! is gone, nothing of its contents.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
+    Json, Router,
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, header},
+    routing::get,
 };
 use sdk_spec::{
     problem::Code,
-    recording::{Blame, BlockReason, RecordingState},
+    recording::{Blame, BlockReason, PurgeReason, RecordingState},
     rest::{
         Timestamp,
-        recordings::{Blocked, Recording},
+        recordings::{Blocked, Receipt, Recording},
     },
 };
 use serde::{Deserialize, Serialize};
-use sfu_proto::id::RoomId;
+use sfu_proto::id::{RecordingId, RoomId};
 
 use super::{api::Rest, failure::Failure, partner::check_code};
 
@@ -23,18 +30,22 @@ use super::{api::Rest, failure::Failure, partner::check_code};
 pub(super) struct Shelf {
     rest: Rest,
     code: String,
+    /// Whether recordings are sealed to the demo's identity; known once it was looked up.
+    opens: Arc<AtomicBool>,
 }
 
 /// Of which room.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+struct Wanted {
     room: String,
 }
 
 /// Recordings, newest first.
 #[derive(Serialize)]
-pub(super) struct Shown {
+struct Shown {
+    /// Whether the identity in the server's data directory opens them.
+    opens: bool,
     recordings: Vec<Line>,
 }
 
@@ -48,6 +59,7 @@ struct Line {
     started_at: Timestamp,
     files: usize,
     blocked: Option<Why>,
+    purge_reason: Option<PurgeReason>,
 }
 
 /// Why it is not pushed, and who must act.
@@ -59,24 +71,51 @@ struct Why {
 
 impl Shelf {
     pub(super) fn new(rest: Rest, code: String) -> Self {
-        Self { rest, code }
+        Self { rest, code, opens: Arc::default() }
+    }
+
+    /// Lets the demo's rooms be recorded.
+    pub(super) async fn set_up(self, recipient: String) {
+        let opens = self.rest.set_up_recording(recipient).await;
+        self.opens.store(opens, Ordering::Relaxed);
+    }
+
+    /// The join code as a bearer: addresses are logged on the way, headers are not.
+    fn check(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let shown = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        check_code(shown, &self.code)
     }
 }
 
-/// `GET /demo/recordings?room=rm_…`, with the join code as a bearer: addresses are logged on the way,
-/// headers are not.
-pub(super) async fn list(
+/// `GET /demo/recordings?room=rm_…` and `GET /demo/recordings/rc_…/receipt`.
+pub(super) fn router(shelf: Shelf) -> Router {
+    Router::new()
+        .route("/demo/recordings", get(list))
+        .route("/demo/recordings/{recording}/receipt", get(receipt))
+        .with_state(shelf)
+}
+
+async fn list(
     State(shelf): State<Shelf>,
     headers: HeaderMap,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Shown>, Failure> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let shown = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    check_code(shown, &shelf.code)?;
+    shelf.check(&headers)?;
     let Query(wanted) = wanted.map_err(|_| Failure::from(Code::MalformedRequest))?;
     let room: RoomId = wanted.room.parse().map_err(|_| Failure::from(Code::InvalidField))?;
     let recordings = shelf.rest.recordings(room).await?.into_iter().map(line).collect();
-    Ok(Json(Shown { recordings }))
+    Ok(Json(Shown { opens: shelf.opens.load(Ordering::Relaxed), recordings }))
+}
+
+async fn receipt(
+    State(shelf): State<Shelf>,
+    headers: HeaderMap,
+    Path(recording): Path<String>,
+) -> Result<Json<Receipt>, Failure> {
+    shelf.check(&headers)?;
+    let id: RecordingId = recording.parse().map_err(|_| Failure::from(Code::NotFound))?;
+    Ok(Json(shelf.rest.receipt(id).await?))
 }
 
 fn line(recording: Recording) -> Line {
@@ -88,5 +127,6 @@ fn line(recording: Recording) -> Line {
         started_at: recording.started_at,
         files: recording.artifacts.len(),
         blocked: recording.blocked.map(why),
+        purge_reason: recording.purge_reason,
     }
 }

@@ -21,6 +21,7 @@ use crate::data;
 
 const CODE: &str = "right-code";
 const KEY: &str = "ck_id_secret";
+const RECIPIENT: &str = "age1demo";
 /// Rooms in a page of the REST API that the tests play.
 const PAGE: usize = 200;
 
@@ -48,6 +49,8 @@ impl Played {
             .route("/v1/rooms/{id}", get(read))
             .route("/v1/rooms/{id}/tokens", post(token))
             .route("/v1/recordings", get(recordings))
+            .route("/v1/recordings/{id}/receipt", get(receipt))
+            .route("/v1/recording-policy", get(policy))
             .with_state(self.clone())
     }
 }
@@ -91,6 +94,18 @@ async fn recordings(
     }] }))
 }
 
+/// The receipt of one recording only.
+async fn receipt(Path(id): Path<String>) -> Result<Json<Value>, StatusCode> {
+    let known = id == sfu_proto::id::RecordingId::from_bits(7).to_string();
+    let receipt = json!({ "receipt": "{}", "signature": "c2ln", "key": "k" });
+    if known { Ok(Json(receipt)) } else { Err(StatusCode::NOT_FOUND) }
+}
+
+/// Somebody sealed recordings to the demo's identity.
+async fn policy() -> Json<Value> {
+    Json(json!({ "recipients": [RECIPIENT] }))
+}
+
 async fn create(State(played): State<Played>, Json(request): Json<Value>) -> Json<Value> {
     let reference = request["reference"].as_str().unwrap();
     Json(room(&played.open(reference), reference))
@@ -122,7 +137,7 @@ fn demo(played: &Played) -> Router {
     let credentials = Credentials {
         api_key: KEY.to_owned(),
         join_code: CODE.to_owned(),
-        recipient: String::new(),
+        recipient: RECIPIENT.to_owned(),
     };
     router(played.router(), credentials, std::path::Path::new("/nonexistent"), Reach::default())
 }
@@ -132,7 +147,7 @@ fn demo_reached(reach: Reach) -> Router {
     let credentials = Credentials {
         api_key: KEY.to_owned(),
         join_code: CODE.to_owned(),
-        recipient: String::new(),
+        recipient: RECIPIENT.to_owned(),
     };
     let dir = std::path::Path::new("/nonexistent");
     router(Played::default().router(), credentials, dir, reach)
@@ -227,7 +242,11 @@ async fn who_comes_first_moderates_unless_another_role_is_asked_for() {
 
 /// Status and body of the answer to a request for recordings.
 async fn shelf(demo: &Router, code: &str, room: &str) -> (u16, String) {
-    let request = Request::get(format!("/demo/recordings?room={room}"))
+    look(demo, code, &format!("/demo/recordings?room={room}")).await
+}
+
+async fn look(demo: &Router, code: &str, path: &str) -> (u16, String) {
+    let request = Request::get(path)
         .header(header::AUTHORIZATION, format!("Bearer {code}"))
         .body(Body::empty())
         .unwrap();
@@ -256,6 +275,29 @@ async fn recordings_are_listed_for_who_has_the_code_and_without_their_files() {
     ] {
         assert_eq!(shelf(&demo, code, room).await.0, status, "{room}");
     }
+}
+
+#[tokio::test]
+async fn a_receipt_is_for_who_has_the_code_and_the_page_knows_what_opens() {
+    let demo = demo(&Played::default());
+    let room = sfu_proto::id::RoomId::from_bits(7).to_string();
+    let receipt = |bits| {
+        let id = sfu_proto::id::RecordingId::from_bits(bits);
+        format!("/demo/recordings/{id}/receipt")
+    };
+    let (status, body) = look(&demo, CODE, &receipt(7)).await;
+    assert!(status == 200 && body.contains("c2ln"), "{body}");
+    assert_eq!(look(&demo, "wrong-code", &receipt(7)).await.0, 403);
+    assert_eq!(look(&demo, CODE, &receipt(8)).await.0, 404);
+    assert_eq!(look(&demo, CODE, "/demo/recordings/rc_x/receipt").await.0, 404);
+    // Looked up in the background, at the start.
+    for _ in 0..500 {
+        if shelf(&demo, CODE, &room).await.1.contains("\"opens\":true") {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the page never learns that the demo's identity opens recordings");
 }
 
 #[tokio::test]
