@@ -26,11 +26,7 @@ pub(crate) use reach::Reach;
 use std::path::Path;
 
 use anyhow::ensure;
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    routing::post,
-};
+use axum::{Router, extract::DefaultBodyLimit, routing::post};
 use sdk_spec::scope::Scope;
 use signaling::{Store, admin};
 
