@@ -102,6 +102,7 @@ fn a_receipt_verifies_and_is_of_its_recording_only() {
             target: "st_\u{1b}[2J".to_owned(),
             verified: Verified::ProviderChecksum,
             verified_at_ms: recorded.draft.created_at_ms,
+            only: Vec::new(),
         }],
         software: recorded.draft.software.clone(),
     };

@@ -22,7 +22,7 @@ mod sums;
 mod verify;
 
 pub use capture::{
-    CAPTURE_FILE, CAPTURE_SIGNATURE_FILE, Capture, Ended, JournalHead, SignedCapture,
+    CAPTURE_FILE, CAPTURE_SIGNATURE_FILE, Capture, Damage, Ended, JournalHead, SignedCapture,
 };
 pub use export::{Bundle, Draft, EvidenceFile, ExportError, export};
 pub use keys::{Jwk, Jwks, KeyId, KeySet, KeySetError, PublishedKey, Role};

@@ -223,19 +223,41 @@ pub const ROUND_MAX: Duration = Duration::from_millis(200);
 pub const ROUND_IDLE: Duration = Duration::from_secs(2);
 /// Longest sleep of the capture thread: so late it hears an order.
 pub const TAP_WAIT: Duration = Duration::from_millis(50);
-/// Time after which a row is written again when the store stood still.
-pub const LEDGER_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two notes of progress: one small transaction each.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// Time from a recording's end to the closing of its journal: media workers hand over what they have
 /// within 20 ms, a room hears of the end before them.
 pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
 /// Time between two looks for operator's keys that nobody needs; an hour's key lives so much longer
-/// than its hour, so that every wrap is on disk when keys are counted.
+/// than its hour, so that every wrap is on disk when keys are counted. Folders that belong to nothing
+/// are looked for at the same time.
 pub const EPOCHS_LOOK: Duration = Duration::from_secs(300);
-/// Recordings that are finished or pushed at once. Pushing waits for networks; making files is bounded
-/// by the disk and by Tokio's blocking threads.
-pub const JOBS_MAX: usize = 16;
+/// Recordings that are pushed at once: pushing waits for networks, a part of each is in memory.
+/// Making files has places of its own, one for each core.
+pub const PUSHES_MAX: usize = 16;
+/// Of them, those of one project: a storage that trickles leaves places for the others.
+pub const PUSHES_PER_PROJECT_MAX: usize = 4;
+/// Recordings that are purged at once: each removes a folder and may wait [`TAKE_BACK_WAIT`].
+pub const PURGES_MAX: usize = 256;
+/// How long a purge waits for a storage to take back what did not become whole there.
+pub const TAKE_BACK_WAIT: Duration = Duration::from_secs(30);
+/// Least time between two looks at all rows: news come with every event of the server.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long the supervisor waits for journals to be closed before it goes on with other recordings.
+pub const CLOSE_WAIT: Duration = Duration::from_millis(250);
+/// Time that jobs have to stop when the process ends; each looks several times a second.
+pub const JOBS_END: Duration = Duration::from_secs(10);
+/// Times that a step is taken again when others change the row meanwhile: they are people and rare.
+pub const STEP_TRIES: u32 = 5;
+/// Attempts to make files, some minutes, after which what cannot be read is passed over and what
+/// cannot be made into files is handed over as it is.
+pub const MAKE_TRIES: u32 = 8;
+/// Attempts to read the names of the wraps' hours for the receipt before it says that they are not
+/// known: the purge must not wait for them for ever.
+pub const WRAPS_TRIES: u32 = 3;
+/// Most bytes that stay free for live recordings when files are made, and twentieths of the disk when
+/// that is less: below 5 % recordings are about to stop.
+pub const SPOOL_RESERVE_BYTES: u64 = 1 << 30;
 /// Time between two looks at all rows when nobody says that one changed.
 pub const LOOK: Duration = Duration::from_secs(1);
 /// Percents of its largest age at which an undelivered recording is warned of.

@@ -32,6 +32,7 @@ fn receipt(recorded: &Recorded) -> Receipt {
             target: "st_1".to_owned(),
             verified: Verified::ReadBack,
             verified_at_ms: recorded.draft.created_at_ms + 10_000,
+            only: Vec::new(),
         }],
         software: recorded.draft.software.clone(),
     }

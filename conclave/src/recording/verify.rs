@@ -86,6 +86,7 @@ impl fmt::Display for Said<'_> {
             KeyFate::Destroyed { .. } => "its keys are destroyed",
             KeyFate::Pending { .. } => "its keys are destroyed with those of their hour",
             KeyFate::NeverKept => "its key was never kept",
+            KeyFate::Unknown => "which hours' keys wrapped its key is not known",
         };
         write!(f, "{recording}: {} files purged at {purged_at_ms} ms since 1970", artifacts.len())?;
         write!(f, " ({reason:?}); {keys}")?;
@@ -96,6 +97,9 @@ impl fmt::Display for Said<'_> {
                 Verified::ReadBack => "by reading back",
             };
             write!(f, "; at {}, verified {how}", place.target.escape_debug())?;
+            if !place.only.is_empty() {
+                write!(f, ", only {} of the files", place.only.len())?;
+            }
         }
         Ok(())
     }

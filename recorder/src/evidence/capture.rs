@@ -1,5 +1,7 @@
 //! The first signature: what the node captured, as the heads of its journals' chains.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use sfu_proto::id::RecordingId;
 
@@ -33,6 +35,53 @@ pub enum Ended {
     Closed,
     /// The recorder or the machine stopped; the journal is whole up to its last chunk.
     Recovered,
+    /// Something of the journal is missing or not what was written. What comes before the place is in
+    /// the files; the journal as it was found is handed over beside them.
+    Damaged {
+        /// The first file that is not as it was.
+        file: u32,
+        /// Where in it, bytes.
+        offset: u64,
+        /// What is wrong there.
+        flaw: Damage,
+    },
+}
+
+/// What is wrong with a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Damage {
+    /// The file has no header of a journal.
+    Header,
+    /// Sealed with another data key, or its header was changed.
+    OtherKey,
+    /// It says that it is another file or of another recording.
+    OtherPlace,
+    /// A chunk is not what was written.
+    Chunk,
+    /// A signature is not that of the capture key.
+    Signature,
+    /// The file is not there.
+    Missing,
+    /// The end of the file before it is missing.
+    Unlinked,
+    /// The system could not read it, however often it was tried.
+    Unreadable,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "it has no header of a journal",
+            Self::OtherKey => "it is sealed with another key, or its header was changed",
+            Self::OtherPlace => "it is of another place or recording",
+            Self::Chunk => "a chunk is not what was written",
+            Self::Signature => "a signature is not that of the capture key",
+            Self::Missing => "the file is missing",
+            Self::Unlinked => "the end of the file before it is missing",
+            Self::Unreadable => "the disk did not give it back",
+        })
+    }
 }
 
 /// What was captured.

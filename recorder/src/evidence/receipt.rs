@@ -38,7 +38,7 @@ pub struct Receipt {
     pub manifest_sha256: Option<Digest>,
     /// The files.
     pub artifacts: Vec<ReceiptArtifact>,
-    /// Where they were handed over. Empty: nowhere.
+    /// Where files verifiably arrived. Empty: nowhere that is known of.
     pub delivered: Vec<Delivery>,
     /// What purged it.
     pub software: Software,
@@ -73,8 +73,13 @@ pub enum PurgeReason {
     Erasure,
     /// Somebody who may do so deleted it.
     Deleted,
-    /// Nothing was recorded, or nothing that could be used.
+    /// Nothing was recorded.
     Empty,
+    /// What was recorded could be opened by nobody any more, neither here nor by the partner.
+    Unreadable,
+    /// It became as old as it may become while the disk that it was on was missing here. Nothing was
+    /// destroyed for this receipt.
+    Lost,
 }
 
 /// What became of the keys of a recording's journal.
@@ -94,6 +99,9 @@ pub enum KeyFate {
     },
     /// There never was an operator's wrap (option `sealed`): the key was only in memory.
     NeverKept,
+    /// The list of the hours whose keys wrapped it could not be read. Our copy of the wrapped key is
+    /// gone with the rest, unless the recording is lost.
+    Unknown,
 }
 
 /// A place where the files are now.
@@ -105,6 +113,9 @@ pub struct Delivery {
     pub verified: Verified,
     /// When, ms since 1970.
     pub verified_at_ms: u64,
+    /// Only these files, when not all of them arrived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<ArtifactName>,
 }
 
 /// How it was checked that the files arrived, from the weakest to the strongest.

@@ -13,8 +13,8 @@ use std::{fmt, path::Path};
 
 use self::folder::{Folder, ReadError};
 use super::{
-    Artifact, CAPTURE_FILE, CAPTURE_SIGNATURE_FILE, KeySet, MANIFEST_FILE, MANIFEST_SIGNATURE_FILE,
-    Manifest, Role, SUMS_FILE, SignedCapture, VERIFY_SCRIPT_FILE, sums,
+    Artifact, CAPTURE_FILE, CAPTURE_SIGNATURE_FILE, Ended, KeySet, MANIFEST_FILE,
+    MANIFEST_SIGNATURE_FILE, Manifest, Role, SUMS_FILE, SignedCapture, VERIFY_SCRIPT_FILE, sums,
 };
 use crate::{digest::Digest, limits::UNLISTED_NAMED_MAX, seal::Identities};
 
@@ -148,10 +148,29 @@ fn verify_capture(folder: &Folder, manifest: &Manifest, keys: &KeySet, report: &
                 report.wrong(CAPTURE_FILE, format!("key {} was not in use then", key.id));
             } else if same {
                 report.good(CAPTURE_FILE, format!("signed by capture key {}", key.id));
+                note_end(capture.ended, report);
             } else {
                 report.wrong(CAPTURE_FILE, "is not the capture that the manifest is about");
             }
         }
+    }
+}
+
+/// How the capture ended, unless as it should.
+fn note_end(ended: Ended, report: &mut Report) {
+    match ended {
+        Ended::Closed => {}
+        Ended::Recovered => report.note(
+            CAPTURE_FILE,
+            "the recorder or its machine stopped; the last moment before that may be missing",
+        ),
+        Ended::Damaged { file, offset, flaw } => report.note(
+            CAPTURE_FILE,
+            format!(
+                "DAMAGED before it was exported: journal file {file} at byte {offset}: {flaw}; \
+                 media behind it may be missing, the journal as it was found is among the files"
+            ),
+        ),
     }
 }
 

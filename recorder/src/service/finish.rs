@@ -1,41 +1,69 @@
 //! From a closed journal to sealed files and their evidence. Blocking. Begins anew after a crash.
+//!
+//! ```text
+//! prepare: key, room on the disk ─▶ inspect ─▶ tracks ─▶ events ─▶ capture.json, manifest ─▶ export.json
+//!                no key, nothing playable, damage └─▶ raw journal and data key, for the partner
+//! ```
+
+mod inspect;
+mod raw;
+mod sealing;
 
 use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, BufWriter, Write as _},
+    io::{self, Write as _},
     sync::Arc,
 };
 
-use sfu_proto::id::ParticipantId;
 use zeroize::Zeroizing;
 
+pub(super) use self::raw::is_gone;
+use self::{
+    inspect::inspect,
+    raw::Raw,
+    sealing::{Sealing, seal_into},
+};
 use super::{
+    cancel::{Cancel, Stoppable},
     ledger::{Entry, Timeline},
     spool::{Export, Spool},
 };
 use crate::{
-    digest::Digest,
     evidence::{
         self, Artifact, ArtifactKind, Capture, Draft, Ended, JournalHead, SignedCapture, Signers,
         Software,
     },
-    finalize::{self, Events, FileInfo, Handle, Request, TrackResult, finalize},
-    journal::{Ending, FileReport, Folder, FolderError, Replay},
-    key::DataKey,
+    finalize::{self, Events, Request, finalize},
+    journal::{Folder, FolderError, Space},
+    key::{DataKey, EpochError, EpochKeys},
+    limits::SPOOL_RESERVE_BYTES,
     recorded::Recorded,
-    seal::{Recipients, Sealed, Sealer, seal},
+    seal::Recipients,
 };
 
 /// Why no files were made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FinishError {
-    /// Nothing that could be made into a file.
+    /// Surely nothing was recorded.
     #[error("nothing was recorded")]
     Empty,
+    /// Whoever waited for it said stop.
+    #[error("stopped")]
+    Cancelled,
+    /// Environment: the disk has no room for the files besides the journal.
+    #[error("the disk has no room for the files")]
+    NoRoom,
     /// Environment: a journal file cannot be read now.
     #[error("journal file {0} cannot be read")]
     Unreadable(u32),
+    /// Environment: no file of the journal is there, and there was one.
+    #[error("the journal files are gone")]
+    NoJournal,
+    /// Environment: neither we nor the partner can open the journal, for the wraps of its key are gone.
+    #[error("nobody has the key")]
+    NoKey,
+    /// Environment: the operator's key cannot be read now.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// Environment.
     #[error("the spool: {0}")]
     Spool(#[from] io::Error),
@@ -45,6 +73,9 @@ pub(super) enum FinishError {
     /// The row names recipients that are none.
     #[error("recipients: {0}")]
     Recipients(#[from] crate::seal::RecipientError),
+    /// As [`Self::Recipients`].
+    #[error(transparent)]
+    Partner(#[from] crate::key::partner::PartnerError),
     /// The records.
     #[error(transparent)]
     Finalize(#[from] finalize::FinalizeError),
@@ -59,6 +90,63 @@ pub(super) enum FinishError {
     Name(#[from] evidence::ArtifactNameError),
 }
 
+impl FinishError {
+    /// It comes of what was recorded: the journal as it is can be handed over none the less.
+    fn is_of_content(&self) -> bool {
+        matches!(self, Self::Finalize(_) | Self::Export(_) | Self::Json(_) | Self::Name(_))
+    }
+}
+
+/// The data key, if it can still be had, and an empty place for files with room for them.
+///
+/// `is_last`: what cannot be read now will not be read later either.
+///
+/// # Errors
+/// [`FinishError`]: to be tried again.
+pub(super) fn prepare(
+    folder: &Folder,
+    key: Option<Arc<DataKey>>,
+    epochs: &EpochKeys,
+    is_last: bool,
+) -> Result<Option<Arc<DataKey>>, FinishError> {
+    Spool::of(folder).clear()?;
+    let mut bytes = 0;
+    for (_, path) in folder.files()? {
+        match path.metadata() {
+            Err(_) if is_last => {}
+            found => bytes += found?.len(),
+        }
+    }
+    if !has_room(Space::of(folder.path())?, bytes) {
+        return Err(FinishError::NoRoom);
+    }
+    match key {
+        Some(key) => Ok(Some(key)),
+        None if is_last => Ok(recover(folder, epochs).unwrap_or_default()),
+        None => recover(folder, epochs),
+    }
+}
+
+/// Sealed files are about as large as the journal; live recordings need room meanwhile.
+fn has_room(space: Space, bytes: u64) -> bool {
+    let reserve = (space.total / 20).min(SPOOL_RESERVE_BYTES);
+    space.total == 0 || space.free >= bytes.saturating_add(reserve)
+}
+
+/// The data key of a journal that a process before this one wrote; none: it is gone for good here.
+fn recover(folder: &Folder, epochs: &EpochKeys) -> Result<Option<Arc<DataKey>>, FinishError> {
+    let keys = match folder.keys() {
+        Err(error) if is_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let Some(wrap) = keys.operator else { return Ok(None) };
+    match epochs.unwrap(folder.recording(), &wrap) {
+        Ok(key) => Ok(Some(Arc::new(key))),
+        Err(EpochError::Destroyed(_) | EpochError::Wrap) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What is needed to make files.
 pub(super) struct Finish<'a> {
     pub(super) entry: &'a Entry,
@@ -69,6 +157,9 @@ pub(super) struct Finish<'a> {
     pub(super) signers: &'a Signers,
     pub(super) software: Software,
     pub(super) now_ms: u64,
+    /// Patience is at its end: pass over what cannot be read, hand over what no files can be made of.
+    pub(super) is_last: bool,
+    pub(super) cancel: &'a Cancel,
 }
 
 /// What was made.
@@ -78,60 +169,37 @@ pub(super) struct Finished {
     pub(super) seconds: u64,
 }
 
-/// Seals each file as it is written.
-struct Sealing<'a> {
-    spool: &'a Spool,
-    recipients: &'a Recipients,
-    /// What the partner calls people.
-    handles: BTreeMap<ParticipantId, Handle>,
-    artifacts: Vec<Artifact>,
-}
-
-struct SealedFile {
-    sealer: Sealer<BufWriter<File>>,
-}
-
-impl io::Write for SealedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.sealer.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sealer.flush()
-    }
-}
-
-impl finalize::Sinks for Sealing<'_> {
-    type Sink = SealedFile;
-
-    fn open(&mut self, file: &FileInfo) -> io::Result<SealedFile> {
-        let file = self.spool.create(&format!("{}.age", file.name))?;
-        Ok(SealedFile { sealer: Sealer::new(BufWriter::new(file), self.recipients)? })
-    }
-
-    fn close(&mut self, sink: SealedFile, result: &TrackResult) -> io::Result<()> {
-        let (file, sealed) = sink.sealer.finish()?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        let handle = self.handles.get(&result.file.participant).cloned();
-        let who = self.recipients.fingerprints();
-        let artifact = Artifact::of_track(result, handle, &sealed, who);
-        self.artifacts.push(artifact.map_err(io::Error::other)?);
-        Ok(())
-    }
-}
-
 impl Finish<'_> {
     /// Makes and seals all files. `progress` is told percents.
     ///
     /// # Errors
-    /// [`FinishError`]; what was begun is removed by the next attempt.
+    /// [`FinishError`]; nothing stays of what was begun.
     pub(super) fn run(self, progress: &mut dyn FnMut(u8)) -> Result<Finished, FinishError> {
         let spool = Spool::of(self.folder);
-        spool.clear()?;
+        self.make(&spool, progress).map_err(|error| {
+            let cleared = spool.clear();
+            match (self.cancel.is_set(), cleared) {
+                (true, _) => FinishError::Cancelled,
+                (false, Err(worse)) => worse.into(),
+                (false, Ok(())) => error,
+            }
+        })
+    }
+
+    fn make(&self, spool: &Spool, progress: &mut dyn FnMut(u8)) -> Result<Finished, FinishError> {
         let recipients = Recipients::parse(&self.entry.recipients)?;
-        match self.key {
-            Some(key) => self.finalize(&spool, &recipients, key, progress),
-            None => self.hand_over(&spool, &recipients),
+        if self.folder.files()?.is_empty() {
+            let is_lost = self.entry.has_journal;
+            return Err(if is_lost { FinishError::NoJournal } else { FinishError::Empty });
+        }
+        let Some(key) = self.key else { return self.hand_over(spool, &recipients) };
+        match self.finalize(spool, &recipients, key, progress) {
+            Err(error) if self.is_last && error.is_of_content() && !self.cancel.is_set() => {
+                tracing::error!(recording = %self.entry.id, %error, "handed over as it is");
+                spool.clear()?;
+                self.hand_over(spool, &recipients)
+            }
+            other => other,
         }
     }
 
@@ -142,10 +210,30 @@ impl Finish<'_> {
         key: &DataKey,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Finished, FinishError> {
-        let (journals, ended, bytes) = heads(self.folder, key)?;
-        if bytes == 0 {
+        let found = inspect(self.folder, key, self.entry.has_journal, self.cancel)?;
+        if let Some(file) = found.unreadable.filter(|_| !self.is_last) {
+            return Err(FinishError::Unreadable(file));
+        }
+        if found.is_empty() {
             return Err(FinishError::Empty);
         }
+        let (mut artifacts, events) = self.tracks(spool, recipients, key, progress)?;
+        let times = if artifacts.is_empty() { self.row_times() } else { event_times(&events) };
+        if artifacts.is_empty() || found.is_damaged() {
+            artifacts.extend(self.raw(spool, recipients).hand_over()?);
+        }
+        artifacts.push(self.seal_events(spool, recipients, &events)?);
+        self.conclude(spool, artifacts, times, (found.ended, found.heads))
+    }
+
+    /// A sealed file for each track, and what happened.
+    fn tracks(
+        &self,
+        spool: &Spool,
+        recipients: &Recipients,
+        key: &DataKey,
+        progress: &mut dyn FnMut(u8),
+    ) -> Result<(Vec<Artifact>, Events), FinishError> {
         let people = self.timeline.stays.iter();
         let handles =
             people.filter_map(|stay| Some((stay.participant, stay.handle.clone()?))).collect();
@@ -156,17 +244,13 @@ impl Finish<'_> {
             pauses: self.timeline.pauses.clone(),
             ..Request::default()
         };
-        let events = finalize(&Recorded::new(self.folder, key), &mut sinks, &request, progress)?;
-        if sinks.artifacts.is_empty() {
-            return Err(FinishError::Empty);
+        let mut recorded = Recorded::new(self.folder, key);
+        if self.is_last {
+            recorded = recorded.past_unreadable();
         }
-        let mut artifacts = sinks.artifacts;
-        artifacts.push(self.seal_events(spool, recipients, &events)?);
-        let started_at_ms = events.started_at_ms;
-        let ended_at_ms = started_at_ms + events.duration_ms;
-        let capture = self.capture((started_at_ms, ended_at_ms), ended, journals)?;
-        let export = self.export(spool, artifacts, capture)?;
-        Ok(Finished { export, seconds: events.duration_ms.div_ceil(1000) })
+        let source = Stoppable { recorded, cancel: self.cancel };
+        let events = finalize(&source, &mut sinks, &request, progress)?;
+        Ok((sinks.artifacts, events))
     }
 
     fn seal_events(
@@ -182,51 +266,44 @@ impl Finish<'_> {
         Ok(Artifact::new(name, ArtifactKind::Events, "application/json", &sealed, recipients))
     }
 
-    /// The journal as it is, and the data key sealed to the partner: nobody here can read it.
+    /// Only the journal as it is: nobody here can read it.
     fn hand_over(&self, spool: &Spool, recipients: &Recipients) -> Result<Finished, FinishError> {
-        let mut artifacts = Vec::new();
-        for (number, path) in self.folder.files()? {
-            let name = format!("{number:08}.journal.age");
-            let mut output = BufWriter::new(spool.create(&name)?);
-            let sealed = seal(File::open(path)?, &mut output, recipients)
-                .map_err(|error| io::Error::other(error.to_string()))?;
-            output.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-            let (kind, media) = (ArtifactKind::Journal, "application/vnd.conclave.journal");
-            let who = recipients.fingerprints();
-            artifacts.push(Artifact::new(name.parse()?, kind, media, &sealed, who));
-        }
-        let keys = self.folder.keys()?;
-        let (false, Some(partner)) = (artifacts.is_empty(), keys.partner) else {
-            return Err(FinishError::Empty);
-        };
-        let sealed = seal_into(spool, "data-key.age", partner.as_bytes(), recipients)?;
-        let (kind, who) = (ArtifactKind::Journal, recipients.fingerprints());
-        let media = "application/age";
-        artifacts.push(Artifact::new("data-key.age".parse()?, kind, media, &sealed, who));
-        let start = self.entry.started_at_ms;
-        let end = self.entry.stopped_at_ms.unwrap_or(start);
-        let capture = self.capture((start, end), Ended::Recovered, Vec::new())?;
-        let export = self.export(spool, artifacts, capture)?;
-        Ok(Finished { export, seconds: (end - start).div_ceil(1000) })
+        let artifacts = self.raw(spool, recipients).hand_over()?;
+        self.conclude(spool, artifacts, self.row_times(), (Ended::Recovered, Vec::new()))
     }
 
-    fn capture(
+    fn raw<'a>(&'a self, spool: &'a Spool, recipients: &'a Recipients) -> Raw<'a> {
+        let (folder, key, cancel) = (self.folder, self.key, self.cancel);
+        Raw { spool, folder, recipients, key, past_unreadable: self.is_last, cancel }
+    }
+
+    /// Start and end as the row has them, when no media tell.
+    fn row_times(&self) -> (u64, u64) {
+        let start = self.entry.started_at_ms;
+        (start, self.entry.stopped_at_ms.unwrap_or(start).max(start))
+    }
+
+    /// Signs, and says that all is made.
+    fn conclude(
         &self,
-        (started_at_ms, ended_at_ms): (u64, u64),
-        ended: Ended,
-        journals: Vec<JournalHead>,
-    ) -> Result<(Vec<JournalHead>, SignedCapture), FinishError> {
+        spool: &Spool,
+        artifacts: Vec<Artifact>,
+        (start_ms, end_ms): (u64, u64),
+        (ended, journals): (Ended, Vec<JournalHead>),
+    ) -> Result<Finished, FinishError> {
         let capture = Capture {
             recording: self.entry.id,
-            started_at_ms,
+            started_at_ms: start_ms,
             // Packets may carry times of a node whose clock runs ahead.
-            ended_at_ms: ended_at_ms.min(self.now_ms),
+            ended_at_ms: end_ms.min(self.now_ms),
             ended,
             signed_at_ms: self.now_ms,
             journals: journals.clone(),
             software: self.software.clone(),
         };
-        Ok((journals, SignedCapture::sign(capture, self.signers.capture())?))
+        let capture = SignedCapture::sign(capture, self.signers.capture())?;
+        let export = self.export(spool, artifacts, (journals, capture))?;
+        Ok(Finished { export, seconds: (end_ms - start_ms).div_ceil(1000) })
     }
 
     fn export(
@@ -261,55 +338,24 @@ impl Finish<'_> {
     }
 }
 
-fn seal_into(
-    spool: &Spool,
-    name: &str,
-    plain: &[u8],
-    recipients: &Recipients,
-) -> Result<Sealed, FinishError> {
-    let mut sealer = Sealer::new(spool.create(name)?, recipients)?;
-    sealer.write_all(plain)?;
-    let (file, sealed) = sealer.finish()?;
-    file.sync_all()?;
-    Ok(sealed)
+/// Start and end as the media tell.
+fn event_times(events: &Events) -> (u64, u64) {
+    (events.started_at_ms, events.started_at_ms.saturating_add(events.duration_ms))
 }
 
-/// Reads the journal once: its signed heads, how it ended, bytes of records.
-///
-/// # Errors
-/// A file that cannot be read: nothing is decided about a recording then.
-fn heads(folder: &Folder, key: &DataKey) -> Result<(Vec<JournalHead>, Ended, u64), FinishError> {
-    let mut replay = Replay::of(folder, key)?;
-    let mut bytes = 0;
-    for batch in &mut replay {
-        bytes += batch.bytes.len() as u64;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_made_only_when_live_recordings_keep_their_room() {
+        let disk = |free, total| Space { free, total };
+        assert!(has_room(disk(150, 1000), 100) && !has_room(disk(149, 1000), 100));
+        let large = 1 << 50;
+        assert!(has_room(disk(SPOOL_RESERVE_BYTES + 1, large), 1));
+        assert!(
+            !has_room(disk(SPOOL_RESERVE_BYTES, large), 1) && !has_room(disk(1, large), u64::MAX)
+        );
+        assert!(has_room(disk(0, 0), 1), "a file system that says nothing");
     }
-    let reports = replay.into_reports();
-    if let Some(report) = reports.iter().find(|report| report.found.is_err()) {
-        return Err(FinishError::Unreadable(report.file));
-    }
-    let is_closed = |report: &FileReport| {
-        report.found.as_ref().is_ok_and(|found| matches!(found.ending, Ending::Whole { .. }))
-    };
-    let ended = match reports.iter().all(is_closed) {
-        true => Ended::Closed,
-        false => Ended::Recovered,
-    };
-    let head = |report: &FileReport| {
-        let last = report.found.as_ref().ok()?.last_checkpoint.as_ref()?;
-        Some(JournalHead { file: report.file, chunks: last.seq, head: Digest(last.chain) })
-    };
-    Ok((reports.iter().filter_map(head).collect(), ended, bytes))
-}
-
-/// The wraps' hours, for the receipt and for keeping their keys.
-pub(super) fn epochs(folder: &Folder) -> Vec<String> {
-    let operator = folder.keys().ok().and_then(|keys| keys.operator);
-    operator.into_iter().map(|wrap| wrap.epoch.to_string()).collect()
-}
-
-/// The data key of a journal that a process before this one wrote.
-pub(super) fn recover(folder: &Folder, epochs: &crate::key::EpochKeys) -> Option<Arc<DataKey>> {
-    let wrap = folder.keys().ok()?.operator?;
-    epochs.unwrap(folder.recording(), &wrap).ok().map(Arc::new)
 }

@@ -8,6 +8,8 @@ use sfu_proto::{
 };
 use tokio::sync::watch;
 
+use crate::evidence::Delivery;
+
 /// Keeps the rows. Every call may be repeated.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
@@ -162,12 +164,16 @@ pub struct Work {
     pub manifest_sha256: Option<String>,
     /// Hours whose keys wrap the data key.
     pub epochs: Vec<String>,
-    /// How it was checked that all files arrived: `provider_checksum` or `read_back`.
-    pub verified: Option<String>,
-    /// When, milliseconds since 1970.
-    pub verified_at_ms: Option<u64>,
+    /// Whether hours may be missing in `epochs`: the wraps could not be read.
+    pub are_epochs_unknown: bool,
+    /// What verifiably arrived at the partner's.
+    pub delivered: Option<Delivery>,
     /// Why it is being purged, from [`State::Purging`] on.
     pub purge: Option<Purge>,
+    /// Whether it is given up with the disk that it was on: nothing is there to be destroyed.
+    pub is_lost: bool,
+    /// The disk on which it is being destroyed: there, and only there, no folder means that it is done.
+    pub disk: Option<String>,
 }
 
 /// A file, as the API shows it.

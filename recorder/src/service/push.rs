@@ -35,6 +35,12 @@ pub(super) enum PushError {
 }
 
 impl PushError {
+    /// A file that was made is not on our disk as it was: it must be made again.
+    pub(super) fn is_unmade(&self) -> bool {
+        let Self::Spool(error) = self else { return false };
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+    }
+
     /// What somebody must do something about; none: try again.
     pub(super) fn block(&self) -> Option<Block> {
         match self {
@@ -155,7 +161,7 @@ impl Pusher<'_> {
     ) -> Result<Verified, PushError> {
         if !push.files.contains_key(&file.name) {
             let upload = self.store.begin(key, Some(file.bytes)).await?;
-            let sending = Sending { upload, verified: None, restarts: 0 };
+            let sending = Sending { upload, verified: None, verified_at_ms: None, restarts: 0 };
             push.files.insert(file.name.clone(), sending);
             self.keep(push).await?;
         }
@@ -171,7 +177,7 @@ impl Pusher<'_> {
         self.store.finish(&mut sending.upload).await?;
         let is = Expected { bytes: file.bytes, sha256: file.sha256 };
         let verified = self.store.verify(&sending.upload, is).await?;
-        sending.verified = Some(verified);
+        (sending.verified, sending.verified_at_ms) = (Some(verified), Some(super::now_ms()));
         self.keep(push).await?;
         told(rows(self.export, push));
         Ok(verified)
@@ -210,7 +216,7 @@ impl Pusher<'_> {
         let _ = self.store.abort(&sending.upload).await; // The storage's own rules remove it else.
         let key = sending.upload.key().clone();
         let upload = self.store.begin(&key, Some(file.bytes)).await?;
-        *sending = Sending { upload, verified: None, restarts };
+        *sending = Sending { upload, verified: None, verified_at_ms: None, restarts };
         self.keep(push).await
     }
 
@@ -222,8 +228,7 @@ impl Pusher<'_> {
 }
 
 /// Takes back what is there of uploads that will not be finished.
-pub(super) async fn abort(spool: &Spool, store: &Store) {
-    let Ok(Some(push)) = spool.push() else { return };
+pub(super) async fn abort(push: &Push, store: &Store) {
     for sending in push.files.values() {
         let _ = store.abort(&sending.upload).await; // The storage's own rules remove it else.
     }

@@ -12,11 +12,13 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sfu_proto::id::RecordingId;
 
 use crate::{evidence, journal::Folder, storage};
 
@@ -40,6 +42,9 @@ pub(super) struct Export {
 pub(super) struct Sending {
     pub(super) upload: storage::Upload,
     pub(super) verified: Option<storage::Verified>,
+    /// When, milliseconds since 1970.
+    #[serde(default)]
+    pub(super) verified_at_ms: Option<u64>,
     /// How often it began anew.
     pub(super) restarts: u32,
 }
@@ -82,10 +87,14 @@ impl Spool {
         self.path.join(OUT).join(name)
     }
 
+    /// Makes folders below `out`, and never that one: what was destroyed does not come back.
     pub(super) fn create(&self, name: &str) -> io::Result<File> {
         let path = self.file(name);
-        if let Some(parent) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        for (end, _) in name.match_indices('/') {
+            match DirBuilder::new().mode(0o700).create(self.file(&name[..end])) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
         }
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
@@ -99,6 +108,12 @@ impl Spool {
     /// None: files are not made yet.
     pub(super) fn export(&self) -> io::Result<Option<Export>> {
         self.read(EXPORT)
+    }
+
+    /// Says that files must be made anew.
+    pub(super) fn forget_export(&self) -> io::Result<()> {
+        remove(&self.path.join(EXPORT))?;
+        sync(&self.path)
     }
 
     pub(super) fn write_push(&self, push: &Push) -> io::Result<()> {
@@ -120,13 +135,29 @@ impl Spool {
         sync(&self.path)
     }
 
+    /// None also for what is not what we wrote: it is made anew.
     fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
         match fs::read(self.path.join(name)) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether all files of a recording are made.
+pub(super) async fn has_export(spool: &Path, recording: RecordingId) -> bool {
+    let path = spool.join(recording.to_string()).join(EXPORT);
+    // Whoever reads it finds out why it cannot be told.
+    tokio::fs::try_exists(path).await.unwrap_or(true)
+}
+
+/// Tells one file system's folder from another one in its place: a disk that is not mounted. None:
+/// the system does not tell.
+pub(super) fn identity(folder: &Path) -> Option<String> {
+    let found = fs::metadata(folder).ok()?;
+    let made = found.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{}-{}", found.ino(), made.as_nanos()))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

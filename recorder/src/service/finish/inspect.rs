@@ -1,0 +1,139 @@
+//! Reads a journal once before files are made of it: what its evidence says, and whether it is as it
+//! was written.
+
+use sfu_proto::tap::{Body, records};
+
+use super::FinishError;
+use crate::{
+    evidence::{Damage, Ended, JournalHead},
+    journal::{Ending, FileFound, FileReport, Flaw, Folder, HeaderError, OpenError, Replay},
+    key::DataKey,
+    service::cancel::Cancel,
+};
+
+/// What was found.
+pub(in crate::service) struct Inspected {
+    pub(super) heads: Vec<JournalHead>,
+    pub(super) ended: Ended,
+    /// Whether there is a packet of any track.
+    has_media: bool,
+    /// A file that the system cannot read now.
+    pub(super) unreadable: Option<u32>,
+}
+
+impl Inspected {
+    /// Surely nothing was recorded.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_media && !self.is_damaged()
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        matches!(self.ended, Ended::Damaged { .. })
+    }
+}
+
+/// `is_begun`: its first file was safe on disk once.
+///
+/// # Errors
+/// The folder's, or that it was stopped.
+pub(super) fn inspect(
+    folder: &Folder,
+    key: &DataKey,
+    is_begun: bool,
+    cancel: &Cancel,
+) -> Result<Inspected, FinishError> {
+    let mut replay = Replay::of(folder, key)?;
+    let mut has_media = false;
+    for batch in &mut replay {
+        if cancel.is_set() {
+            return Err(FinishError::Cancelled);
+        }
+        has_media = has_media || is_media(&batch.bytes);
+    }
+    let reports = replay.into_reports();
+    let found = reports.iter().filter_map(|report| report.found.as_ref().ok());
+    let unreadable = reports.iter().find(|report| is_unreadable(report));
+    Ok(Inspected {
+        heads: found.map(FileFound::journal_head).collect(),
+        ended: ended(&reports, is_begun),
+        has_media,
+        unreadable: unreadable.map(|report| report.file),
+    })
+}
+
+fn is_media(bytes: &[u8]) -> bool {
+    records(bytes).any(|one| one.is_ok_and(|one| matches!(one.body, Body::Packet(_))))
+}
+
+fn is_unreadable(report: &FileReport) -> bool {
+    match &report.found {
+        Ok(found) => matches!(found.ending, Ending::Unreadable { .. }),
+        Err(error) => matches!(error, OpenError::File(_)),
+    }
+}
+
+fn ended(reports: &[FileReport], is_begun: bool) -> Ended {
+    let is_whole = |report: &FileReport| {
+        report.found.as_ref().is_ok_and(|found| matches!(found.ending, Ending::Whole { .. }))
+    };
+    let is_last = |report: &FileReport| {
+        report
+            .found
+            .as_ref()
+            .is_ok_and(|found| matches!(found.ending, Ending::Whole { last: true }))
+    };
+    match first_damage(reports, is_begun) {
+        Some(damaged) => damaged,
+        None if reports.iter().all(is_whole) && reports.last().is_some_and(is_last) => {
+            Ended::Closed
+        }
+        None => Ended::Recovered,
+    }
+}
+
+/// Numbers count from 1 without a hole: one that has no file was taken away.
+fn first_damage(reports: &[FileReport], is_begun: bool) -> Option<Ended> {
+    let damaged = |file, offset, flaw| Some(Ended::Damaged { file, offset, flaw });
+    for (at, report) in reports.iter().enumerate() {
+        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        if report.file != number {
+            return damaged(number, 0, Damage::Missing);
+        }
+        if let Some((offset, flaw)) = damage(report, reports.get(at + 1), is_begun && at == 0) {
+            return damaged(report.file, offset, flaw);
+        }
+    }
+    None
+}
+
+/// `next`: the file after it, which proves by its link that everything in this one was read.
+fn damage(
+    report: &FileReport,
+    next: Option<&FileReport>,
+    must_begin: bool,
+) -> Option<(u64, Damage)> {
+    let found = match &report.found {
+        // A crash at the very beginning of a file leaves such a one.
+        Err(OpenError::Header(HeaderError::Short(_))) if !must_begin => return None,
+        Err(OpenError::Header(_)) => return Some((0, Damage::Header)),
+        Err(OpenError::Key(_)) => return Some((0, Damage::OtherKey)),
+        Err(OpenError::Place) => return Some((0, Damage::OtherPlace)),
+        Err(OpenError::File(_)) => return Some((0, Damage::Unreadable)),
+        Ok(found) if !found.linked => return Some((0, Damage::Unlinked)),
+        Ok(found) => found,
+    };
+    let is_continued = next.and_then(|next| next.found.as_ref().ok()).is_some_and(|next| {
+        // With a chunk its header is authentic.
+        next.linked && next.header.run == found.header.run && next.chunks > 0
+    });
+    match &found.ending {
+        // A disk that failed wrote something behind what was safe; the next file has it.
+        _ if is_continued => None,
+        Ending::Whole { .. } | Ending::Truncated { .. } => None,
+        Ending::Tampered { offset, flaw: Flaw::Signature, .. } => {
+            Some((*offset, Damage::Signature))
+        }
+        Ending::Tampered { offset, .. } => Some((*offset, Damage::Chunk)),
+        Ending::Unreadable { offset, .. } => Some((*offset, Damage::Unreadable)),
+    }
+}
