@@ -72,15 +72,17 @@ export function losing(share, seed) {
 /** A path on which what is sent with this RTP payload type, and its sender reports, come `ms` later. */
 export function delaying(payloadType, ms) {
   let source = null;
-  return (datagram, isUp) => {
+  const path = (datagram, isUp) => {
     // RTP and RTCP are told apart by RFC 5761 section 4; STUN and DTLS are neither (RFC 7983).
     if (!isUp || (datagram[0] & 0xc0) !== 0x80) return 0;
     const isControl = datagram[1] >= 192 && datagram[1] <= 223;
     if (isControl) return datagram.readUInt32BE(4) === source ? ms : 0;
     if ((datagram[1] & 0x7f) !== payloadType) return 0;
     source = datagram.readUInt32BE(8);
+    path.delayed += 1;
     return ms;
   };
+  return Object.assign(path, { delayed: 0 });
 }
 
 /** A path that is all of these. */

@@ -128,9 +128,10 @@ function callOfFour(share) {
       await Promise.all(clients.map((client, i) => join(client, room, { codec: CODECS[i] })));
       const opus = await clients[0].page.evaluate(() =>
         Number(/a=rtpmap:(\d+) opus/.exec(window.patch.connections[0].localDescription.sdp)[1]));
+      const late = delaying(opus, SOUND_LATE_MS);
       relays.forEach((relay, i) => {
         const loses = losing(share, 7 + i);
-        relay.path = i === 0 ? along(loses, delaying(opus, SOUND_LATE_MS)) : loses;
+        relay.path = i === 0 ? along(loses, late) : loses;
       });
       const { id } = await studio.start(room);
       const toldAt = await Promise.all(clients.map(toldOfStart));
@@ -140,7 +141,8 @@ function callOfFour(share) {
       await Promise.all(clients.map(toldOfEnd));
       const purged = await studio.purged(id);
       assert.equal(purged.purge_reason, 'delivered');
-      t.diagnostic(`stopped to purged: ${Date.now() - ended} ms`);
+      t.diagnostic(`stopped to purged: ${Date.now() - ended} ms; ${late.delayed} packets of sound came late`);
+      assert.ok(late.delayed > 200, 'the sound of one came late all the time');
       await judge(t, await studio.open({ id, room }), { clients, toldAt, ended, times });
     } finally {
       for (const relay of relays) relay.close();
