@@ -74,6 +74,11 @@ pub struct RecordingRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(default = false)]
     pub consent: Option<bool>,
+    /// Whether tracks are recorded too of publishers who cannot be told that they are: those who speak
+    /// WHIP. They cannot consent either: where `consent` is asked for they are left out all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(default = false)]
+    pub untold: Option<bool>,
     /// Which sources; none named is all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 4)]
@@ -113,6 +118,7 @@ impl RecordingRule {
         Self {
             auto: over.auto.or(self.auto),
             consent: over.consent.or(self.consent),
+            untold: over.untold.or(self.untold),
             sources: list(&self.sources, &over.sources),
             roles: list(&self.roles, &over.roles),
             outputs: list(&self.outputs, &over.outputs),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 const ROOM: &str = "rm_01hzx3m8q7v5k2c9d4e6f8g0hj";
 const PARTICIPANT: &str = "pa_01hzx3m8q7v5k2c9d4e6f8g0hj";
+const RECORDING: &str = "rc_01hzx3m8q7v5k2c9d4e6f8g0hj";
 const TIME: &str = "2026-11-21T20:00:00.000Z";
 
 /// An instance of each type with every field, and one without those that may be missing.
@@ -18,6 +19,11 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
     let who = json!({ "participant": PARTICIPANT, "handle": "user-1" });
     let with = |more: Value| {
         let mut all = who.clone();
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    let recording = |more: Value| {
+        let mut all = json!({ "recording": RECORDING });
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         all
     };
@@ -64,6 +70,26 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
         same(
             "media.transferred",
             json!({ "participant": PARTICIPANT, "received": u32::MAX, "sent": 0 }),
+        ),
+        same("consent.changed", with(json!({ "granted": false }))),
+        same("recording.started", recording(json!({}))),
+        same("recording.paused", recording(json!({}))),
+        same("recording.resumed", recording(json!({}))),
+        same("recording.stopped", recording(json!({ "reason": "disk_full" }))),
+        same(
+            "recording.finalized",
+            recording(json!({ "artifacts": 3, "bytes": 1 << 40, "seconds": 600 })),
+        ),
+        same(
+            "recording.push_blocked",
+            recording(json!({ "reason": "spool_missing", "blame": "operator" })),
+        ),
+        same("recording.delivered", recording(json!({ "artifacts": 3, "bytes": 7 }))),
+        same("recording.expiring", recording(json!({ "age_percent": 50, "expires_at": TIME }))),
+        same("recording.held", recording(json!({ "held": true }))),
+        same(
+            "recording.purged",
+            recording(json!({ "reason": "unreadable", "receipt": "{}", "signature": "c2ln" })),
         ),
         same("webhook.disabled", json!({ "webhook": "wh_1", "reason": "gone" })),
         same("webhook.test", json!({ "webhook": "wh_1" })),

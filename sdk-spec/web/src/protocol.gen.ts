@@ -134,7 +134,8 @@ export type ActionRefusal =
   | 'floor_taken'
   | 'not_configured'
   | 'version_mismatch'
-  | 'unavailable';
+  | 'unavailable'
+  | 'quota_exceeded';
 
 /** What an action gave. */
 export interface ActionResult {
@@ -357,6 +358,9 @@ export interface RecordingRule {
   sources?: Source[];
   /** Storage target (`st_…`), instead of the project's. */
   target?: string | null;
+  /** Whether tracks are recorded too of publishers who cannot be told that they are: those who speak
+   * WHIP. They cannot consent either: where `consent` is asked for they are left out all the same. */
+  untold?: boolean | null;
 }
 
 /** Role of a participant. */

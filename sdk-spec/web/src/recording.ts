@@ -93,6 +93,12 @@ export abstract class Recorded extends Emitter<RoomEvents> {
     if (JSON.stringify(this.#recording) !== before) this.#tell();
   }
 
+  /** @internal The server says so: nothing is recorded of us before it knows that we know. */
+  protected recordingTold(info: RecordingInfo | null | undefined): void {
+    this.recordingIs(info);
+    if (info) this.say({ type: 'ping' });
+  }
+
   #tell(): void {
     this.emit('recording', this.#recording);
   }

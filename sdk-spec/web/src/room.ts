@@ -417,7 +417,7 @@ export class Room extends Recorded {
         this.recordingIs(message.room.recording);
         return this.emit('roomUpdated', this.#info);
       case 'recording':
-        return this.recordingIs(message.recording);
+        return this.recordingTold(message.recording);
       case 'grants_changed':
         return this.#setGrants(message.role, message.grants);
       case 'floor':

@@ -39,6 +39,18 @@ describe('a recording', () => {
     expect(events).toEqual([['recording', SHOWN]]);
   });
 
+  it('is acknowledged at once, when the page was told', async () => {
+    const { room, server } = await join();
+    const pings = (): number => server.socket.sent.filter(({ type }) => type === 'ping').length;
+    const before = pings();
+    let told = -1;
+    room.on('recording', () => (told = pings()));
+    server.say({ type: 'recording', recording: RUNS });
+    expect([told, pings()]).toEqual([before, before + 1]);
+    server.say({ type: 'recording', recording: null });
+    expect(pings()).toBe(before + 1);
+  });
+
   it('is known from room_updated too, and its end', async () => {
     const { room, server } = await join();
     const events = record(room, 'recording');

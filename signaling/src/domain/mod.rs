@@ -320,6 +320,7 @@ impl Room {
         now: Instant,
     ) -> Option<Member> {
         let member = self.members.remove(&participant)?;
+        self.recorder.forget(participant);
         self.stale.door = true;
         self.drop_floor(participant, now);
         self.sessions.remove(&member.session);

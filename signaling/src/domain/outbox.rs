@@ -42,6 +42,16 @@ impl Outbox {
         self.last + 1
     }
 
+    /// The number of the newest message.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The number of the newest message that the client has for certain.
+    pub(crate) fn acked(&self) -> u64 {
+        self.acked
+    }
+
     /// Puts a text of the same length in the place of another, in a message that is kept.
     pub(crate) fn replace(&mut self, seq: u64, old: &str, new: &str) {
         debug_assert_eq!(old.len(), new.len());

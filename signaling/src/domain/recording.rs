@@ -26,7 +26,7 @@ use sfu_proto::{
 };
 
 use super::{
-    Actor, Client, Effect, Link, Policy, RecordingChange, Room, error,
+    Actor, Client, Effect, Policy, RecordingChange, Room, error,
     member::{Member, MemberTrack},
     mute::ALL,
     record::Asked,
@@ -58,8 +58,8 @@ struct Live {
     began: Instant,
     /// The commit that stores it.
     number: u64,
-    /// Those who were away when they were told that it runs, and did not come back yet.
-    unaware: BTreeSet<ParticipantId>,
+    /// Those who did not acknowledge yet that it runs, with the number of the message that says so.
+    unaware: BTreeMap<ParticipantId, u64>,
 }
 
 /// A wish to record.
@@ -74,6 +74,13 @@ impl Recorder {
     /// The media node has nothing of the room any more.
     pub(super) fn untapped(&mut self) {
         self.told = None;
+    }
+
+    /// Somebody is gone.
+    pub(super) fn forget(&mut self, id: ParticipantId) {
+        if let Some(live) = &mut self.live {
+            live.unaware.remove(&id);
+        }
     }
 }
 
@@ -95,7 +102,11 @@ impl Live {
     fn takes(&self, id: &ParticipantId, member: &Member) -> bool {
         let has_role = self.rule.roles.is_empty() || self.rule.roles.contains(&member.info.role);
         let may = member.consents || !self.rule.consent.unwrap_or_default();
-        has_role && may && !member.hidden() && !self.unaware.contains(id)
+        let is_told = match &member.client {
+            Client::Sdk(_) => !self.unaware.contains_key(id),
+            Client::Standard(_) => self.rule.untold.unwrap_or_default(),
+        };
+        has_role && may && is_told && !member.hidden()
     }
 }
 
@@ -206,13 +217,14 @@ impl Room {
         }
         let id = RecordingId::from_bits(self.draw_bits());
         let number = self.record.next();
-        let unaware = self.away();
         let change = RecordingChange::Started { id, rule: rule.clone() };
         self.record.commit.recordings.push(change);
         self.audit(&start.actor, "recording.start", id);
+        let unaware = BTreeMap::new();
         let live = Live { id, rule, is_paused: false, began: now, number, unaware };
         self.recorder.live = Some(live);
         self.tell_recording();
+        self.all_must_hear_of_recording();
         Ok(id)
     }
 
@@ -223,7 +235,6 @@ impl Room {
         action: &Action,
     ) -> Result<u32, ActionRefusal> {
         let count = self.participants();
-        let away = self.away();
         let live = self.recorder.live.as_mut().ok_or(ActionRefusal::WrongState)?;
         let id = live.id;
         let (what, change) = match action {
@@ -237,7 +248,6 @@ impl Room {
             }
             Action::ResumeRecording {} if live.is_paused => {
                 live.is_paused = false;
-                live.unaware.extend(away);
                 ("recording.resume", RecordingChange::Resumed(id))
             }
             _ => return Err(ActionRefusal::WrongState),
@@ -248,6 +258,7 @@ impl Room {
             self.tap(|_| false);
         }
         self.tell_recording();
+        self.all_must_hear_of_recording();
         Ok(count)
     }
 
@@ -287,18 +298,32 @@ impl Room {
         self.tell_all(&ServerMessage::Recording { recording });
     }
 
-    /// Those who cannot be told anything now.
-    fn away(&self) -> BTreeSet<ParticipantId> {
-        let is_cut = |member: &Member| match &member.client {
-            Client::Sdk(sdk) => matches!(sdk.link, Link::Cut { .. }),
-            Client::Standard(_) => false,
+    /// Nothing more is recorded of anybody who did not acknowledge what was just told.
+    fn all_must_hear_of_recording(&mut self) {
+        let Some(live) = &mut self.recorder.live else { return };
+        let told = |(id, member): (&ParticipantId, &Member)| match &member.client {
+            Client::Sdk(sdk) => Some((*id, sdk.outbox.last())),
+            Client::Standard(_) => None,
         };
-        self.members.iter().filter(|(_, member)| is_cut(member)).map(|(id, _)| *id).collect()
+        live.unaware = self.members.iter().filter_map(told).collect();
     }
 
-    /// Somebody who was away is here again and hears what it missed.
-    pub(super) fn aware_of_recording(&mut self, id: ParticipantId) {
-        if let Some(live) = &mut self.recorder.live {
+    /// Somebody is told by what it was sent last that it is recorded: nothing is, before it
+    /// acknowledges that.
+    pub(super) fn must_hear_of_recording(&mut self, id: ParticipantId) {
+        let Some(live) = &mut self.recorder.live else { return };
+        if let Some(Client::Sdk(sdk)) = self.members.get(&id).map(|member| &member.client) {
+            live.unaware.insert(id, sdk.outbox.last());
+        }
+    }
+
+    /// Somebody acknowledged messages: maybe the one that tells of the recording.
+    pub(super) fn heard_of_recording(&mut self, id: ParticipantId) {
+        let Some(live) = &mut self.recorder.live else { return };
+        let Some(Client::Sdk(sdk)) = self.members.get(&id).map(|member| &member.client) else {
+            return;
+        };
+        if live.unaware.get(&id).is_some_and(|number| sdk.outbox.acked() >= *number) {
             live.unaware.remove(&id);
         }
     }

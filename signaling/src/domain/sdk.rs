@@ -220,6 +220,7 @@ impl Room {
         };
         let moderates = me.grants.moderate;
         self.tell(id, &joined);
+        self.must_hear_of_recording(id);
         self.tell_floor_to(id);
         if moderates {
             self.tell_lobby_to(id);
@@ -254,7 +255,7 @@ impl Room {
         let body = encode(&ServerMessage::Resumed { received: heard, ticket: text });
         self.effects.push(Effect::Send { to: connection, seq: 0, ack: heard, body });
         self.effects.extend(missed.into_iter().map(|m| deliver(connection, heard, m)));
-        self.aware_of_recording(id);
+        self.heard_of_recording(id);
     }
 
     pub(super) fn on_client(&mut self, from: ConnectionId, input: ClientInput, now: Instant) {
@@ -280,6 +281,7 @@ impl Room {
         sdk.heard = sdk.heard.max(input.seq);
         // It speaks after `resumed`, so it has the newest ticket.
         sdk.ticket_before = None;
+        self.heard_of_recording(id);
         if fresh || input.seq == 0 {
             self.on_body(id, input.body, now);
         }

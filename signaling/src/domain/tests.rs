@@ -94,6 +94,9 @@ struct Mirror {
     ticket: String,
     received: u64,
     sent: u64,
+    /// What it acknowledged, and the last message that said that it is recorded.
+    acked: u64,
+    told: u64,
     participants: BTreeSet<String>,
     tracks: BTreeMap<String, String>,
     errors: Vec<(ErrorCode, bool)>,
@@ -130,6 +133,9 @@ impl Mirror {
                 assert!(self.me.is_empty() || self.me == participant.id, "it stays who it is");
                 self.waits = false;
                 self.grants = grants;
+                if room.recording.is_some() {
+                    self.told = seq;
+                }
                 self.room = Some(room);
                 self.me = participant.id;
                 self.ticket = ticket;
@@ -151,6 +157,7 @@ impl Mirror {
             ServerMessage::Acted { id, result, refused } => self.acted.push((id, result, refused)),
             ServerMessage::ParticipantUpdated { participant } => self.updated.push(participant),
             ServerMessage::Recording { recording } => {
+                self.told = recording.as_ref().map_or(self.told, |_| seq);
                 self.room.as_mut().unwrap().recording = recording;
             }
             ServerMessage::Data { from, body } => self.texts.push((from, body)),
@@ -215,6 +222,8 @@ struct Scene {
     unanswered: u32,
     /// What the recorder is given.
     tap: Option<control::Tap>,
+    /// Whether clients acknowledge at once that they are recorded, as they should.
+    is_attentive: bool,
     ended: bool,
 }
 
@@ -288,6 +297,7 @@ impl Scene {
             policy: Some(Policy::Missing),
             unanswered: 0,
             tap: None,
+            is_attentive: true,
             ended: false,
         }
     }
@@ -296,6 +306,11 @@ impl Scene {
         self.carry_out(command);
         if self.stores && self.commits.len() as u64 > self.stored {
             self.store();
+        }
+        let owes = |client: &Mirror| client.told > client.acked && !client.over;
+        let debtor = self.clients.iter().find(|(_, client)| owes(client)).map(|(id, _)| *id);
+        if let Some(client) = debtor.filter(|_| self.is_attentive) {
+            self.say(client, Body::Ping);
         }
     }
 
@@ -487,7 +502,7 @@ impl Scene {
     fn resume(&mut self, mirror: Mirror) -> ConnectionId {
         let ticket = Capability::parse(&mirror.ticket).unwrap();
         let received = mirror.received;
-        let connection = self.connect(mirror);
+        let connection = self.connect(Mirror { acked: received, ..mirror });
         let proof = Proof { participant: ticket.participant, secret: ticket.secret };
         self.apply(Command::Resume { connection, proof, received });
         connection
@@ -496,6 +511,7 @@ impl Scene {
     fn say(&mut self, connection: ConnectionId, body: Body) {
         let Some(client) = self.clients.get_mut(&connection) else { return };
         client.sent += 1;
+        client.acked = client.received;
         let input = ClientInput { seq: client.sent, ack: client.received, body };
         self.apply(Command::Client { connection, input });
     }

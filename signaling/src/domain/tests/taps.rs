@@ -21,6 +21,7 @@ enum Step {
     Resume(usize),
     Publish(usize, u8),
     Consent(usize, bool),
+    Heed(usize),
     Viewer(usize),
     Record(usize),
     Lose,
@@ -38,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => who.clone().prop_map(Step::Resume),
         4 => (who.clone(), 0..16_u8).prop_map(|(w, s)| Step::Publish(w, s)),
         5 => (who.clone(), any::<bool>()).prop_map(|(w, g)| Step::Consent(w, g)),
+        5 => who.clone().prop_map(Step::Heed),
         1 => who.clone().prop_map(Step::Viewer),
         5 => (0..5_usize).prop_map(Step::Record),
         1 => Just(Step::Lose),
@@ -106,7 +108,7 @@ impl Fold {
 
 struct Stage {
     scene: Scene,
-    /// Those who were cut when it was said that it is recorded, and are not back.
+    /// Those who did not acknowledge what was said of the recording.
     away: BTreeSet<String>,
     changes: usize,
 }
@@ -122,7 +124,7 @@ impl Stage {
         let charter = Charter::new(Kind::Permanent, &RoomSettings::default());
         let mut scene = Scene::of(charter, begin());
         scene.policy = Some(Policy::Rule(Box::new(policy)));
-        scene.stores = false;
+        (scene.stores, scene.is_attentive) = (false, false);
         Self { scene, away: BTreeSet::new(), changes: 0 }
     }
 
@@ -143,6 +145,7 @@ impl Stage {
                 self.scene.join();
             }
             Step::Leave(n) => self.say(n, Body::Leave),
+            Step::Heed(n) => self.say(n, Body::Ping),
             Step::Consent(n, granted) => self.say(n, Body::Consent { granted }),
             Step::Detach(n) => {
                 if let Some(client) = self.client(n) {
@@ -152,10 +155,7 @@ impl Stage {
             Step::Resume(n) if !self.scene.cut.is_empty() => {
                 let n = n % self.scene.cut.len();
                 let mirror = self.scene.cut.swap_remove(n);
-                let (id, connection) = (mirror.me.clone(), self.scene.resume(mirror));
-                if self.scene.clients.contains_key(&connection) {
-                    self.away.remove(&id);
-                }
+                self.scene.resume(mirror);
             }
             Step::Resume(_) => {}
             Step::Publish(n, bits) => {
@@ -213,6 +213,13 @@ impl Stage {
             }
         }
         self.changes = changes.len();
+        for client in scene.clients.values() {
+            if client.told > client.acked {
+                self.away.insert(client.me.clone());
+            } else {
+                self.away.remove(&client.me);
+            }
+        }
         let now = fold(scene.commits.iter());
         let stored = scene.commits.iter().filter(|commit| commit.number <= scene.stored);
         let stored = fold(stored);

@@ -216,6 +216,59 @@ fn who_is_cut_when_it_begins_is_recorded_when_it_is_back() {
 }
 
 #[test]
+fn nobody_is_recorded_who_did_not_acknowledge_to_be_told() {
+    let mut scene = recorded(&settings(), policy());
+    let (a, b) = (scene.join(), scene.join());
+    scene.camera(a);
+    scene.camera(b);
+    scene.is_attentive = false;
+    scene.order(start()).ok().unwrap();
+    assert!(scene.is_told(a) && scene.is_told(b) && scene.tapped() == Some(0));
+    let stale = scene.clients[&a].received - 1;
+    let sent = scene.clients[&a].sent + 1;
+    scene.clients.get_mut(&a).unwrap().sent = sent;
+    let input = ClientInput { seq: sent, ack: stale, body: Body::Ping };
+    scene.apply(Command::Client { connection: a, input });
+    assert_eq!(scene.tapped(), Some(0), "it acknowledged what was before");
+    scene.say(a, Body::Ping);
+    assert_eq!(scene.tapped(), Some(1));
+    scene.say(b, Body::Ping);
+    assert_eq!(scene.tapped(), Some(2));
+    let late = scene.join();
+    scene.publish(late, &[Source::Camera]);
+    scene.answer();
+    assert_eq!(scene.tapped(), Some(3), "its offer came after `joined`");
+    scene.order(Action::PauseRecording {}).ok().unwrap();
+    scene.order(Action::ResumeRecording {}).ok().unwrap();
+    assert_eq!(scene.tapped(), Some(0), "that it goes on is told anew");
+    scene.say(b, Body::Ping);
+    assert_eq!(scene.tapped(), Some(1));
+    scene.detach(late);
+    let mirror = scene.cut.pop().unwrap();
+    scene.resume(mirror);
+    assert_eq!(scene.tapped(), Some(2), "a resume says what it has");
+}
+
+#[test]
+fn who_cannot_be_told_is_recorded_only_if_the_rule_says_so() {
+    let untold = RecordingRule { untold: Some(true), ..policy() };
+    let gate = RecordingRule { consent: Some(true), ..untold.clone() };
+    for (rule, expected) in [(policy(), 0), (untold, 1), (gate, 0)] {
+        let mut scene = recorded(&settings(), rule);
+        scene.join();
+        let whip = Ask::Open {
+            kind: Standard::Whip,
+            admission: admission("camera-1"),
+            offer: offer(&[("0", Kind::Video, Direction::SendOnly)]),
+        };
+        scene.apply(Command::Standard { request: RequestId(1), ask: whip });
+        scene.answer();
+        scene.order(start()).ok().unwrap();
+        assert_eq!(scene.tapped(), Some(expected));
+    }
+}
+
+#[test]
 fn by_rule_it_starts_with_the_first_participant_of_each_session() {
     let mut scene = recorded(&auto(), policy());
     scene.wait(40);
