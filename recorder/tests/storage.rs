@@ -473,6 +473,14 @@ async fn a_test_push_says_what_is_missing() {
     let probe = open(&blind).test_push().await;
     assert_eq!((&probe.write, failed(&probe.read)), (&Step::Ok, "unverifiable"), "{probe:?}");
     assert!(!format!("{probe:?}").contains("CANARY"));
+    // A URL that asks for a header, of a server that has no presigned ones.
+    let mut asked = put(WORLD.webdav.port);
+    asked["url"] = format!("http://127.0.0.1:{}/put-{{key}}", WORLD.webdav.port).into();
+    assert_eq!(failed(&open(&asked).test_push().await.write), "credentials");
+    let basic = STANDARD.encode("partner:CANARY-password");
+    asked["authorization"] = format!("Basic {basic}").into();
+    let probe = open(&asked).test_push().await;
+    assert!(probe.is_good(), "{probe:?}");
 }
 
 #[tokio::test]

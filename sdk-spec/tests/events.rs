@@ -78,7 +78,7 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
         same("recording.stopped", recording(json!({ "reason": "disk_full" }))),
         same(
             "recording.finalized",
-            recording(json!({ "artifacts": 3, "bytes": 1 << 40, "seconds": 600 })),
+            recording(json!({ "artifacts": 3, "bytes": 1_u64 << 40, "seconds": 600 })),
         ),
         same(
             "recording.push_blocked",

@@ -66,7 +66,7 @@ fn asyncapi_names_every_message_both_ways() {
         assert!(client.contains(name), "{name}");
     }
     let server = names("fromServer");
-    assert_eq!((client.len(), server.len()), (12, 24));
+    assert_eq!((client.len(), server.len()), (13, 25));
     let both: Vec<_> = client.intersection(&server).collect();
     assert!(both.is_empty(), "one shape for two messages: {both:?}");
     let messages = &document["components"]["messages"];

@@ -1,9 +1,12 @@
-//! A URL that takes a PUT and carries its own authorization, as presigned ones do. Whoever made it
-//! decides what else it allows: reading back is tried at the test push.
+//! A URL that takes a PUT and carries its own authorization, as presigned ones do, or is given one in a
+//! header. Whoever made it decides what else it allows: reading back is tried at the test push.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hyper::Method;
+use hyper::{
+    Method, Request,
+    header::{AUTHORIZATION, HeaderValue},
+};
 
 use super::{
     Backend,
@@ -20,6 +23,7 @@ use crate::digest::Hasher;
 pub(super) struct Put {
     url: Secret,
     read_url: Secret,
+    authorization: Option<HeaderValue>,
     http: Http,
 }
 
@@ -33,8 +37,24 @@ impl Put {
         for url in [&target.url, &read_url] {
             http.place(&url.expose().replace("{key}", "k"))?;
         }
-        Ok(Self { url: target.url.clone(), read_url, http })
+        let authorization = target.authorization.as_ref().map(header).transpose()?;
+        Ok(Self { url: target.url.clone(), read_url, authorization, http })
     }
+
+    fn request(&self, method: Method, url: &str) -> Result<Request<Bytes>, StoreError> {
+        let mut request = request(method, url)?;
+        if let Some(value) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+fn header(secret: &Secret) -> Result<HeaderValue, StoreError> {
+    let wrong = |_| StoreError::Config("the authorization cannot be used");
+    let mut value = HeaderValue::from_str(secret.expose()).map_err(wrong)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// What refuses to be read is not a wrong credential: it may be meant so.
@@ -57,7 +77,7 @@ impl Backend for Put {
 
     async fn put_part(&self, upload: &Upload, data: Bytes) -> Result<String, StoreError> {
         let url = filled(&self.url, &upload.next_name()?);
-        self.http.call(request(Method::PUT, &url)?.map(|_| data)).await?;
+        self.http.call(self.request(Method::PUT, &url)?.map(|_| data)).await?;
         Ok(String::new())
     }
 
@@ -81,12 +101,12 @@ impl Backend for Put {
     }
 
     async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError> {
-        let request = request(Method::GET, &filled(&self.read_url, key))?;
+        let request = self.request(Method::GET, &filled(&self.read_url, key))?;
         self.http.digest(request, into).await.map_err(unread)
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        let request = request(Method::DELETE, &filled(&self.url, key))?;
+        let request = self.request(Method::DELETE, &filled(&self.url, key))?;
         self.http.call(request).await.map(drop)
     }
 }

@@ -157,7 +157,7 @@ pub struct Webdav {
     pub password: Secret,
 }
 
-/// A URL that takes a PUT, as presigned ones do. It carries its own authorization.
+/// A URL that takes a PUT, as presigned ones do. It carries its own authorization, or gets a header.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Put {
@@ -167,6 +167,9 @@ pub struct Put {
     /// Where the same object is read back, with `{key}`; `url` without it.
     #[serde(default, skip_serializing)]
     pub read_url: Option<Secret>,
+    /// Value of the header `Authorization`, sent to both.
+    #[serde(default, skip_serializing)]
+    pub authorization: Option<Secret>,
 }
 
 /// A folder of this machine, if the operator allows it.
@@ -257,7 +260,11 @@ impl Target {
             }
             Self::Webdav(dav) => vec![("password", &dav.password)],
             Self::Put(put) => {
-                given(vec![("url", Some(&put.url)), ("read_url", put.read_url.as_ref())])
+                given(vec![
+                    ("url", Some(&put.url)),
+                    ("read_url", put.read_url.as_ref()),
+                    ("authorization", put.authorization.as_ref()),
+                ])
             }
             Self::Local(_) => Vec::new(),
         }
@@ -268,8 +275,12 @@ impl Target {
         for (name, secret) in self.secrets() {
             let text = secret.expose();
             let lines = matches!(name, "service_account" | "key" | "password");
-            let fits =
-                |b: u8| b.is_ascii_graphic() || (lines && (b >= b' ' || b"\r\n\t".contains(&b)));
+            let words = name == "authorization"; // "Bearer …": a space, no line.
+            let fits = |b: u8| {
+                b.is_ascii_graphic()
+                    || (words && b == b' ')
+                    || (lines && (b >= b' ' || b"\r\n\t".contains(&b)))
+            };
             if text.is_empty() || text.len() > SECRET_BYTES_MAX || !text.bytes().all(fits) {
                 return Err(TargetError::Text(name));
             }

@@ -307,6 +307,11 @@ impl Scene {
         if self.stores && self.commits.len() as u64 > self.stored {
             self.store();
         }
+        self.attend();
+    }
+
+    /// Who was told of a recording acknowledges it.
+    fn attend(&mut self) {
         let owes = |client: &Mirror| client.told > client.acked && !client.over;
         let debtor = self.clients.iter().find(|(_, client)| owes(client)).map(|(id, _)| *id);
         if let Some(client) = debtor.filter(|_| self.is_attentive) {
@@ -543,12 +548,15 @@ impl Scene {
         let end = self.now + Duration::from_secs(seconds);
         while let Some(deadline) = self.room.deadline().filter(|d| *d <= end) {
             self.now = self.now.max(deadline);
+            let is_attentive = std::mem::take(&mut self.is_attentive);
             self.apply(Command::Tick);
             assert!(self.room.over || self.room.people_due == self.room.people_due_now());
             assert!(
                 self.room.deadline().is_none_or(|d| d > self.now),
                 "a tick settles what is due"
             );
+            self.is_attentive = is_attentive;
+            self.attend();
         }
         self.now = end;
     }

@@ -259,7 +259,7 @@ fn who_cannot_be_told_is_recorded_only_if_the_rule_says_so() {
         let whip = Ask::Open {
             kind: Standard::Whip,
             admission: admission("camera-1"),
-            offer: offer(&[("0", Kind::Video, Direction::SendOnly)]),
+            offer: offer(&[("0", sdp::Kind::Video, Direction::SendOnly)]),
         };
         scene.apply(Command::Standard { request: RequestId(1), ask: whip });
         scene.answer();
