@@ -259,13 +259,11 @@ impl Target {
                 given(vec![("key", sftp.key.as_ref()), ("password", sftp.password.as_ref())])
             }
             Self::Webdav(dav) => vec![("password", &dav.password)],
-            Self::Put(put) => {
-                given(vec![
-                    ("url", Some(&put.url)),
-                    ("read_url", put.read_url.as_ref()),
-                    ("authorization", put.authorization.as_ref()),
-                ])
-            }
+            Self::Put(put) => given(vec![
+                ("url", Some(&put.url)),
+                ("read_url", put.read_url.as_ref()),
+                ("authorization", put.authorization.as_ref()),
+            ]),
             Self::Local(_) => Vec::new(),
         }
     }
