@@ -16,13 +16,16 @@ mod recording;
 mod serve;
 mod usage;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 
 use audit::AuditCommand;
 use cli::{Cli, Command, ConfigCommand};
 use config::Config;
+
+/// How long threads that wait for a disk keep a server that was told to end.
+const THREADS_END: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -68,7 +71,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve { demo } => {
             log::start(&config.log)?;
             forbid_core_dumps();
-            runtime()?.block_on(serve::run(config, demo))?;
+            let runtime = runtime()?;
+            let served = runtime.block_on(serve::run(config, demo));
+            // A thread that waits for a disk must not keep the process.
+            runtime.shutdown_timeout(THREADS_END);
+            served?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -2,174 +2,31 @@
 //! a purged recording with a receipt. Only the row is kept in memory.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "service/damage.rs"]
+mod damage;
+#[path = "service/hold.rs"]
+mod hold;
 #[path = "service/ledger.rs"]
 mod ledger;
+#[path = "service/missing.rs"]
+mod missing;
+#[path = "service/others.rs"]
+mod others;
+#[path = "service/room.rs"]
+mod room;
+#[path = "service/supervisor.rs"]
+mod supervisor;
+#[path = "service/world.rs"]
+mod world;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, time::Duration};
 
-use bus::tap::{TapSender, tap};
-use egress::{Dialer, Guard, Rules};
-use ledger::{Memory, Row};
-use prometheus::Registry;
 use recorder::{
     evidence::SignedReceipt,
-    service::{
-        Metrics, Parts, Recorder,
-        ledger::{Block, News, Purge, State},
-    },
-    storage::{Cap, Storages, Target},
+    service::ledger::{Block, News, Purge, State},
 };
-use sfu_proto::{
-    control::Source,
-    id::{ParticipantId, RecordingId, TrackId},
-    sdp::Codec,
-    tap::{Batch, Body, Packet, Record},
-    unit::{RtpTimestamp, SeqNo},
-};
-
-/// A frame of Opus: 20 ms of silence (RFC 6716 section 3.1).
-const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
-/// Stands in every packet, to be searched for on the disk.
-const PATTERN: &[u8] = b"planted media pattern";
-
-struct World {
-    root: PathBuf,
-    ledger: Arc<Memory>,
-    identity: PathBuf,
-    recipient: String,
-}
-
-impl World {
-    fn new(name: &str) -> Self {
-        let root =
-            std::env::temp_dir().join(format!("conclave-service-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
-        fs::create_dir_all(root.join("partner")).unwrap();
-        let identity = root.join("identity");
-        let made = Command::new("age-keygen").arg("-o").arg(&identity).output();
-        assert!(made.expect("age-keygen: apt-get install age").status.success());
-        let text = fs::read_to_string(&identity).unwrap();
-        let line = text.lines().find(|line| line.starts_with("# public key: ")).unwrap();
-        let recipient = line.trim_start_matches("# public key: ").to_owned();
-        Self { root, ledger: Arc::new(Memory::new()), identity, recipient }
-    }
-
-    fn partner(&self) -> PathBuf {
-        self.root.join("partner")
-    }
-
-    fn spool(&self) -> PathBuf {
-        self.root.join("data/spool")
-    }
-
-    fn target(&self) -> Target {
-        let folder = self.partner();
-        Target::parse(&format!(r#"{{"type":"local","folder":"{}"}}"#, folder.display())).unwrap()
-    }
-
-    fn row(&self, id: RecordingId) -> Row {
-        self.ledger.set_target("st_local", self.target());
-        Row::new(id, &self.recipient, "st_local")
-    }
-
-    fn start(&self) -> (Recorder, TapSender) {
-        let (sender, receiver) = tap(8 << 20);
-        let dialer = Dialer::new(Arc::new(Guard::new(&Rules::default()).unwrap()), None).unwrap();
-        let recorder = Recorder::start(Parts {
-            folder: self.root.join("data"),
-            tap: receiver,
-            ledger: self.ledger.clone(),
-            storages: Storages::new(dialer, Cap::new(None), vec![self.partner()]),
-            metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
-            live_max: 100,
-        })
-        .unwrap();
-        (recorder, sender)
-    }
-
-    /// Files under a folder, by their paths below it.
-    fn files(folder: &Path) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        let mut open = vec![folder.to_owned()];
-        while let Some(dir) = open.pop() {
-            let Ok(entries) = fs::read_dir(&dir) else { continue };
-            for entry in entries.map(Result::unwrap) {
-                let path = entry.path();
-                if path.is_dir() { open.push(path) } else { found.push(path) }
-            }
-        }
-        found.sort();
-        found
-    }
-
-    fn holds(folder: &Path, pattern: &[u8]) -> bool {
-        Self::files(folder).iter().any(|file| {
-            let bytes = fs::read(file).unwrap_or_default();
-            bytes.windows(pattern.len()).any(|window| window == pattern)
-        })
-    }
-
-    fn open(&self, sealed: &Path) -> Vec<u8> {
-        let opened =
-            Command::new("age").arg("-d").arg("-i").arg(&self.identity).arg(sealed).output();
-        let opened = opened.unwrap();
-        assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
-        opened.stdout
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
-    }
-}
-
-fn records(id: RecordingId, seconds: u64) -> Vec<Batch> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let started_us = now.as_micros() as u64;
-    let mut batches = vec![Vec::new()];
-    let begin = Body::Track {
-        index: 0,
-        track: TrackId::from_bits(id.bits() + 1),
-        participant: ParticipantId::from_bits(5),
-        source: Source::Microphone,
-        codec: Codec::Opus,
-    };
-    Record { time_us: started_us, body: begin }.write(&mut batches[0]);
-    let mut payload = SILENCE.to_vec();
-    payload.extend_from_slice(PATTERN);
-    for n in 0..seconds * 50 {
-        let packet = Packet {
-            index: 0,
-            seq: SeqNo(1000 + n),
-            timestamp: RtpTimestamp((n * 960) as u32),
-            marker: false,
-            level: None,
-            descriptor: &[],
-            payload: &payload,
-        };
-        let record = Record { time_us: started_us + n * 20_000, body: Body::Packet(packet) };
-        record.write(batches.last_mut().unwrap());
-        if n % 50 == 49 {
-            batches.push(Vec::new());
-        }
-    }
-    batches.into_iter().map(|bytes| Batch { recording: id, bytes }).collect()
-}
-
-async fn until(what: &str, is: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !is() {
-        assert!(Instant::now() < until, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+use sfu_proto::id::RecordingId;
+use world::{PATTERN, World, records, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_arrives_sealed_and_is_purged_with_a_receipt() {

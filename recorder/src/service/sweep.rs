@@ -55,8 +55,9 @@ fn look(spool: &Path) -> io::Result<Spooled> {
         };
         match folder.keys() {
             Ok(keys) => {
-                let epoch = keys.operator.map(|wrap| wrap.epoch);
-                epochs.as_mut().map(|epochs| epochs.extend(epoch));
+                if let Some(epochs) = &mut epochs {
+                    epochs.extend(keys.operator.map(|wrap| wrap.epoch));
+                }
             }
             // Nobody will read the wrap, so nobody needs the key of its hour.
             Err(error) if is_gone(&error) => {}

@@ -1,9 +1,9 @@
 //! Rows in memory, under the same rules as those of the store.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -53,8 +53,28 @@ struct Rows {
     targets: HashMap<String, Target>,
 }
 
+/// What goes wrong, on purpose, and what was asked.
+#[derive(Default)]
+pub(crate) struct Trouble {
+    /// Held in the moment in which their destruction begins.
+    pub(crate) hold_at_purging: HashSet<RecordingId>,
+    /// The last step is not stored.
+    pub(crate) refuse_purged: bool,
+    /// Targets that nobody gets an answer about.
+    pub(crate) silent_targets: HashSet<String>,
+    /// Whose timeline is asked for in vain, with a panic.
+    pub(crate) panics: HashSet<RecordingId>,
+    /// Whose timeline takes for ever.
+    pub(crate) silent_timelines: HashSet<RecordingId>,
+    /// Attempts to make files, by recording.
+    pub(crate) makes: HashMap<RecordingId, u32>,
+    /// How often all rows were read.
+    pub(crate) looks: u32,
+}
+
 pub(crate) struct Memory {
     rows: Mutex<Rows>,
+    trouble: Mutex<Trouble>,
     news: watch::Sender<u64>,
 }
 
@@ -64,11 +84,19 @@ fn now_ms() -> u64 {
 
 impl Memory {
     pub(crate) fn new() -> Self {
-        Self { rows: Mutex::default(), news: watch::channel(0).0 }
+        Self { rows: Mutex::default(), trouble: Mutex::default(), news: watch::channel(0).0 }
     }
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap()
+    }
+
+    pub(crate) fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap()
+    }
+
+    pub(crate) fn row(&self, id: RecordingId) -> Entry {
+        self.rows().rows[&id].clone()
     }
 
     pub(crate) fn insert(&self, row: Row) {
@@ -109,6 +137,7 @@ impl Memory {
 #[async_trait]
 impl Ledger for Memory {
     async fn open(&self) -> Result<Vec<Entry>, LedgerError> {
+        self.trouble().looks += 1;
         let rows = self.rows();
         let open = rows.rows.values().filter(|row| row.state != State::Purged);
         Ok(open.cloned().collect())
@@ -126,6 +155,12 @@ impl Ledger for Memory {
     ) -> Result<u64, LedgerError> {
         let mut rows = self.rows();
         let row = rows.rows.get_mut(&recording).ok_or(LedgerError::Changed)?;
+        if step.state == Some(State::Purging) && self.trouble().hold_at_purging.remove(&recording) {
+            row.held = true;
+        }
+        if step.state == Some(State::Purged) && self.trouble().refuse_purged {
+            return Err(LedgerError::Unavailable);
+        }
         if row.version != version || row.state == State::Purged {
             return Err(LedgerError::Changed);
         }
@@ -157,7 +192,12 @@ impl Ledger for Memory {
         Ok(())
     }
 
-    async fn timeline(&self, _: RecordingId) -> Result<Timeline, LedgerError> {
+    async fn timeline(&self, recording: RecordingId) -> Result<Timeline, LedgerError> {
+        *self.trouble().makes.entry(recording).or_default() += 1;
+        assert!(!self.trouble().panics.contains(&recording), "a defect, on purpose");
+        while self.trouble().silent_timelines.contains(&recording) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let stay = Stay {
             participant: ParticipantId::from_bits(5),
             handle: Some(Handle("user-1".to_owned())),
@@ -168,6 +208,9 @@ impl Ledger for Memory {
     }
 
     async fn target(&self, _: &str, target: &str) -> Result<Option<Target>, LedgerError> {
+        while self.trouble().silent_targets.contains(target) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Ok(self.rows().targets.get(target).cloned())
     }
 

@@ -1,0 +1,64 @@
+//! Making files needs room, and leaves live recordings theirs.
+
+use std::{fs, os::unix::fs::MetadataExt as _, process::Command};
+
+use recorder::{
+    journal::Space,
+    service::ledger::{Block, News, State},
+};
+use sfu_proto::id::RecordingId;
+
+use crate::world::{Sound, World, until};
+
+/// Set in the process that runs on the small disk.
+const CHILD: &str = "CONCLAVE_TEST_SMALL_DISK";
+
+/// The mount is seen by the child only and ends with it.
+#[test]
+fn files_wait_until_the_disk_has_room_for_them() {
+    let disk = std::env::temp_dir().join(format!("conclave-room-{}", std::process::id()));
+    fs::create_dir(&disk).unwrap();
+    let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let alone: &[&str] =
+        if root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
+    let script = "mount -t tmpfs -o size=64m none \"$1\" && TMPDIR=\"$1\" exec \"$2\" \
+                  --exact room::child_on_a_small_disk --ignored --nocapture";
+    let output = Command::new("unshare")
+        .args(alone)
+        .args(["sh", "-c", script, "sh"])
+        .arg(&disk)
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, "1")
+        .output()
+        .expect("unshare of util-linux is installed");
+    fs::remove_dir(&disk).unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "runs on the small disk that the other test mounts"]
+async fn child_on_a_small_disk() {
+    if std::env::var(CHILD).is_err() {
+        return;
+    }
+    let world = World::new("room");
+    let id = RecordingId::from_bits(171);
+    let (recorder, tap) = world.start();
+    // 2 MB of journal; a twentieth of the disk is 3.2 MB.
+    let sound = Sound { index: 0, seconds: 40, padding: 1000 };
+    world.record(&tap, world.row(id), sound.records(id)).await;
+    let filler = world.root.join("filler");
+    let free = Space::of(&world.root).unwrap().free;
+    fs::write(&filler, vec![1; usize::try_from(free - 5_000_000).unwrap()]).unwrap();
+    world.ledger.stop_now(id);
+    world.until_state(id, State::PushBlocked).await;
+    let is_told = |news: &News| matches!(news, News::Blocked { block: Block::SpoolFull, .. });
+    until("it is told", || world.ledger.told(id).iter().any(is_told)).await;
+    assert!(!World::files(&world.folder(id)).iter().any(|file| file.ends_with("export.json")));
+    fs::remove_file(&filler).unwrap();
+    world.ledger.change(id, |row| row.push_wanted = true);
+    world.until_delivered(&recorder, id, ".ogg.age").await;
+    recorder.shut_down().await;
+}
