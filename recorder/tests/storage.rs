@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use common::servers::{self, AZURE_KEY, Folder, Server, Ssh, free_port};
 use egress::{Dialer, Guard, Rules};
