@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 #[cfg(feature = "bench")]
 use loadtest::bench;
-use loadtest::{conformance, load, peer};
+use loadtest::{conformance, load, peer, recorder};
 
 #[derive(Parser)]
 #[command(name = "loadtest", about = "Scripted peers and benchmarks for Conclave", version)]
@@ -23,6 +23,8 @@ enum Command {
     Conformance(conformance::Options),
     /// REST and WebSocket figures of a server, against their targets.
     Load(load::Options),
+    /// Recordings: kill -9 in every state, storages that fail, and what recording costs.
+    Recorder(recorder::Options),
     /// Benchmarks.
     #[cfg(feature = "bench")]
     #[command(subcommand)]
@@ -52,6 +54,12 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Load(options) => {
             let say = |line: &str| println!("{line}");
             let report = tokio::runtime::Runtime::new()?.block_on(load::run(&options, say))?;
+            print!("{report}");
+            Ok(if report.met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Recorder(options) => {
+            let say = |line: &str| println!("{line}");
+            let report = tokio::runtime::Runtime::new()?.block_on(recorder::run(&options, say))?;
             print!("{report}");
             Ok(if report.met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

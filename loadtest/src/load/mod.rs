@@ -9,9 +9,9 @@
 mod crowd;
 mod idle;
 mod member;
-mod report;
+pub(crate) mod report;
 mod rest;
-mod server;
+pub(crate) mod server;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 /// Bound of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Bound {
+pub(crate) enum Bound {
     AtMost(f64),
     AtLeast(f64),
 }
@@ -24,11 +24,11 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+    pub(crate) fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
         self.rows.push(Row { name: name.into(), value, unit, bound: None });
     }
 
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &mut self,
         name: impl Into<String>,
         value: f64,
@@ -76,7 +76,7 @@ impl fmt::Display for Report {
 }
 
 /// The value below which `part` of the durations lie, in milliseconds.
-pub(super) fn quantile_ms(durations: &mut [Duration], part: f64) -> f64 {
+pub(crate) fn quantile_ms(durations: &mut [Duration], part: f64) -> f64 {
     durations.sort_unstable();
     let last = durations.len().saturating_sub(1);
     let at = (last as f64 * part).round() as usize;

@@ -28,40 +28,53 @@ const RATE_TRIES: u32 = 100;
 
 /// Where to send what.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) url: String,
-    pub(super) keys: Vec<String>,
-    pub(super) pid: Option<u32>,
-    pub(super) client: Client,
+pub(crate) struct Target {
+    pub(crate) url: String,
+    pub(crate) keys: Vec<String>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) client: Client,
 }
 
 impl Target {
-    pub(super) fn new(url: &str, keys: Vec<String>, pid: Option<u32>) -> Result<Self> {
+    pub(crate) fn new(url: &str, keys: Vec<String>, pid: Option<u32>) -> Result<Self> {
         ensure!(!keys.is_empty(), "--key is needed");
         let client = Client::builder().timeout(Duration::from_secs(30)).build()?;
         Ok(Self { url: url.trim_end_matches('/').to_owned(), keys, pid, client })
     }
 
     /// A request with the key of this number.
-    pub(super) fn ask(&self, method: Method, path: &str, key: usize) -> RequestBuilder {
+    pub(crate) fn ask(&self, method: Method, path: &str, key: usize) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.url));
         request.bearer_auth(&self.keys[key % self.keys.len()])
     }
 
     /// Posts JSON until the rate lets it through.
-    pub(super) async fn post(&self, path: &str, body: &Value, key: usize) -> Result<Value> {
+    pub(crate) async fn post(&self, path: &str, body: &Value, key: usize) -> Result<Value> {
+        self.call(Method::POST, path, Some(body), key).await
+    }
+
+    /// Asks until the rate lets it through; `null` for an answer without a body.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: usize,
+    ) -> Result<Value> {
         for _ in 0..RATE_TRIES {
-            let request = self.ask(Method::POST, path, key);
-            let request = request.header("content-type", "application/json");
-            let response = request.body(body.to_string()).send().await?;
+            let mut request = self.ask(method.clone(), path, key);
+            if let Some(body) = body {
+                request = request.header("content-type", "application/json").body(body.to_string());
+            }
+            let response = request.send().await?;
             let (status, text) = (response.status(), response.text().await?);
             if status.is_success() {
-                return Ok(serde_json::from_str(&text)?);
+                return if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) };
             }
-            ensure!(status == 429, "POST {path}: {status}: {text}");
+            ensure!(status == 429, "{method} {path}: {status}: {text}");
             tokio::time::sleep(RATE_PAUSE).await;
         }
-        bail!("POST {path}: above the rate for too long; give more keys")
+        bail!("{method} {path}: above the rate for too long; give more keys")
     }
 
     /// Resident memory of the server in bytes.

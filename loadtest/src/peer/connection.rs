@@ -23,12 +23,12 @@ use webrtc::{
 use super::http::{self, Resource};
 
 /// Payload type of Opus in our offers.
-pub(super) const OPUS_PAYLOAD_TYPE: u8 = 111;
+pub(crate) const OPUS_PAYLOAD_TYPE: u8 = 111;
 /// Payload type of VP8 in our offers.
-pub(super) const VP8_PAYLOAD_TYPE: u8 = 96;
+pub(crate) const VP8_PAYLOAD_TYPE: u8 = 96;
 
 /// Opus as offered.
-pub(super) fn opus() -> RTCRtpCodec {
+pub(crate) fn opus() -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: MIME_TYPE_OPUS.to_owned(),
         clock_rate: 48_000,
@@ -39,7 +39,7 @@ pub(super) fn opus() -> RTCRtpCodec {
 }
 
 /// VP8 as offered; the default interceptors add its feedback types.
-pub(super) fn vp8() -> RTCRtpCodec {
+pub(crate) fn vp8() -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: MIME_TYPE_VP8.to_owned(),
         clock_rate: 90_000,
@@ -50,7 +50,7 @@ pub(super) fn vp8() -> RTCRtpCodec {
 }
 
 /// What a peer does with an incoming track.
-pub(super) type OnTrack = Box<dyn Fn(Arc<dyn TrackRemote>) + Send + Sync>;
+pub(crate) type OnTrack = Box<dyn Fn(Arc<dyn TrackRemote>) + Send + Sync>;
 
 struct Handler {
     on_track: OnTrack,
@@ -76,15 +76,15 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 /// A peer connection and its news.
-pub(super) struct Connection {
-    pub(super) peer: Arc<dyn PeerConnection>,
+pub(crate) struct Connection {
+    pub(crate) peer: Arc<dyn PeerConnection>,
     gathered: watch::Receiver<bool>,
     state: watch::Receiver<RTCPeerConnectionState>,
 }
 
 impl Connection {
     /// A connection on every interface and on loopback.
-    pub(super) async fn new(on_track: OnTrack) -> Result<Self> {
+    pub(crate) async fn new(on_track: OnTrack) -> Result<Self> {
         let (gathered_tx, gathered) = watch::channel(false);
         let (state_tx, state) = watch::channel(RTCPeerConnectionState::New);
         let mut engine = MediaEngine::default();
@@ -103,7 +103,7 @@ impl Connection {
     }
 
     /// Offers to the endpoint and applies its answer.
-    pub(super) async fn negotiate(&mut self, url: &str, token: &str) -> Result<Resource> {
+    pub(crate) async fn negotiate(&mut self, url: &str, token: &str) -> Result<Resource> {
         const GATHERING_MAX: Duration = Duration::from_secs(5);
         let offer = self.peer.create_offer(None).await.context("cannot make an offer")?;
         self.peer.set_local_description(offer).await.context("own offer")?;
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// Waits for ICE and DTLS; `None` when they did not come up in time.
-    pub(super) async fn connected(&mut self, within: Duration) -> Option<Duration> {
+    pub(crate) async fn connected(&mut self, within: Duration) -> Option<Duration> {
         let start = Instant::now();
         let up = self.state.wait_for(|state| *state == RTCPeerConnectionState::Connected);
         timeout(within, up).await.ok()?.ok()?;
@@ -125,7 +125,7 @@ impl Connection {
     }
 
     /// Whether ICE and DTLS are up now.
-    pub(super) fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         *self.state.borrow() == RTCPeerConnectionState::Connected
     }
 }

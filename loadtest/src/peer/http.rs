@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode, Url, header};
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 /// A session resource on the server.
-pub(super) struct Resource {
+pub(crate) struct Resource {
     client: Client,
     token: String,
     url: Url,
@@ -40,7 +40,7 @@ pub(super) async fn post(url: &str, token: &str, offer: String) -> Result<(Strin
 
 impl Resource {
     /// Ends the session; returns the status.
-    pub(super) async fn delete(self) -> Result<u16> {
+    pub(crate) async fn delete(self) -> Result<u16> {
         let request = self.client.delete(self.url).bearer_auth(self.token);
         Ok(request.send().await.context("the DELETE")?.status().as_u16())
     }

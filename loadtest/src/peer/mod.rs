@@ -3,10 +3,10 @@
 //! It publishes synthetic VP8 and Opus packets whose content tells their number, or watches and
 //! checks that what claims to be such a packet is intact. Packets of other senders count as foreign.
 
-mod connection;
+pub(crate) mod connection;
 mod content;
-mod http;
-mod publish;
+pub(crate) mod http;
+pub(crate) mod publish;
 mod tally;
 mod watch;
 

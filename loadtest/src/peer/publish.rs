@@ -53,7 +53,7 @@ pub(super) async fn run(url: &str, options: &Options) -> Result<Report> {
 }
 
 /// A track that packets can be written to.
-struct Track {
+pub(crate) struct Track {
     local: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
     payload_type: u8,
@@ -61,7 +61,7 @@ struct Track {
 }
 
 impl Track {
-    async fn add(
+    pub(crate) async fn add(
         connection: &Connection,
         label: &str,
         kind: RtpCodecKind,
@@ -88,7 +88,12 @@ impl Track {
         Ok(Self { local, ssrc, payload_type, seq: rand::random() })
     }
 
-    async fn write(&mut self, timestamp: u32, marker: bool, payload: Vec<u8>) -> Result<()> {
+    pub(crate) async fn write(
+        &mut self,
+        timestamp: u32,
+        marker: bool,
+        payload: Vec<u8>,
+    ) -> Result<()> {
         let header = rtp::header::Header {
             version: 2,
             marker,
