@@ -60,7 +60,7 @@ impl Phase {
             Self::Recording => 0, // The caller has waited already.
             Self::Recorded => 450_000,
             Self::Finalizing => 12_000,
-            Self::Pushing => 900_000,
+            Self::Pushing => 700_000,
             Self::Purging => 4_000,
         })
     }
