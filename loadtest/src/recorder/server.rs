@@ -114,7 +114,8 @@ impl Place {
         let body = json!({ "name": "storage-1", "storage": storage });
         let made = server.target.post("/v1/storage-targets", &body, 0).await?;
         let id = made["id"].as_str().context("id")?.to_owned();
-        let policy = json!({ "recipients": [self.recipient], "target": id });
+        let rule = json!({ "untold": true }); // WHIP publishers cannot be told.
+        let policy = json!({ "recipients": [self.recipient], "target": id, "rule": rule });
         let put = server.target.call(Method::PUT, "/v1/recording-policy", Some(&policy), 0);
         put.await?;
         Ok(id)
