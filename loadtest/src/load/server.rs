@@ -69,7 +69,11 @@ impl Target {
             let response = request.send().await?;
             let (status, text) = (response.status(), response.text().await?);
             if status.is_success() {
-                return if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) };
+                return if text.is_empty() {
+                    Ok(Value::Null)
+                } else {
+                    Ok(serde_json::from_str(&text)?)
+                };
             }
             ensure!(status == 429, "{method} {path}: {status}: {text}");
             tokio::time::sleep(RATE_PAUSE).await;

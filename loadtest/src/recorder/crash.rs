@@ -90,7 +90,12 @@ impl Run {
     }
 
     /// Records in all rooms, kills in one state of the first of them.
-    async fn kill(&mut self, phase: Phase, options: &Options, random: &mut StdRng) -> Result<Phase> {
+    async fn kill(
+        &mut self,
+        phase: Phase,
+        options: &Options,
+        random: &mut StdRng,
+    ) -> Result<Phase> {
         let began = Instant::now();
         let mut server = self.place.serve().await?;
         self.slowest_start = self.slowest_start.max(began.elapsed());
@@ -100,7 +105,8 @@ impl Run {
             let publisher = Publisher::start(&server.target, &room, &self.film).await?;
             let id = server.record(&room).await?;
             let (now, sent) = (Instant::now(), Arc::clone(&publisher.sent));
-            let take = Take { id, room, started: now, ended: now, was_killed: true, sent, wraps: None };
+            let take =
+                Take { id, room, started: now, ended: now, was_killed: true, sent, wraps: None };
             takes.push(take);
             publishers.push(publisher);
         }

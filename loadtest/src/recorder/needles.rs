@@ -68,7 +68,8 @@ impl Needles {
                 scan.files += 1;
                 scan.bytes += bytes.len() as u64;
                 let place = path.display();
-                scan.hits.extend(self.within(&bytes).iter().map(|what| format!("{what} in {place}")));
+                scan.hits
+                    .extend(self.within(&bytes).iter().map(|what| format!("{what} in {place}")));
             }
         }
         Ok(())

@@ -90,7 +90,8 @@ impl Publisher {
         connection.connected(CONNECT).await.context("the publisher did not connect")?;
         let sent = Arc::<Sent>::default();
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(send(Arc::clone(film), (sound, picture), Arc::clone(&sent), stopped));
+        let task =
+            tokio::spawn(send(Arc::clone(film), (sound, picture), Arc::clone(&sent), stopped));
         Ok(Self { sent, stop, task, connection, resource })
     }
 

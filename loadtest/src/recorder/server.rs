@@ -18,7 +18,8 @@ use crate::load::server::Target;
 const START: Duration = Duration::from_secs(60);
 /// Longest orderly end.
 const STOP: Duration = Duration::from_secs(60);
-const SCOPES: &str = "rooms:read,rooms:write,tokens:mint,recordings:read,recordings:write,events:read";
+const SCOPES: &str =
+    "rooms:read,rooms:write,tokens:mint,recordings:read,recordings:write,events:read";
 /// Ticks of processor time in /proc, a second.
 const TICKS: f64 = 100.0;
 
@@ -79,9 +80,8 @@ impl Place {
         command.args(words).arg("--config").arg(self.folder.join("conclave.toml"));
         let output = command.arg("--data-dir").arg(&self.data).output();
         let output = output.with_context(|| self.binary.display().to_string())?;
-        let [out, told] = [output.stdout, output.stderr].map(|text| {
-            String::from_utf8_lossy(&text).trim().to_owned()
-        });
+        let [out, told] = [output.stdout, output.stderr]
+            .map(|text| String::from_utf8_lossy(&text).trim().to_owned());
         // What is wrong with a file is told as the result, not as an error.
         ensure!(output.status.success(), "conclave {}: {out} {told}", words.join(" "));
         Ok(out)

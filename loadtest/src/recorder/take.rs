@@ -98,7 +98,12 @@ impl Take {
     ///
     /// # Errors
     /// What is not as promised.
-    pub(super) async fn check(&self, server: &Server, place: &Place, film: &Film) -> Result<Outcome> {
+    pub(super) async fn check(
+        &self,
+        server: &Server,
+        place: &Place,
+        film: &Film,
+    ) -> Result<Outcome> {
         let told = server.get(&format!("/v1/recordings/{}", self.id)).await?;
         ensure!(told["state"] == "purged", "is {}", told["state"]);
         let reason = told["purge_reason"].as_str().unwrap_or_default();
@@ -113,7 +118,15 @@ impl Take {
         self.check_receipt(server, place, Some(&folder)).await?;
         let keys = keys(place);
         let (shown, identity) = (text(&folder)?, text(&place.identity)?);
-        place.conclave(&["recording", "verify", shown, "--key", text(&keys)?, "--identity", identity])?;
+        place.conclave(&[
+            "recording",
+            "verify",
+            shown,
+            "--key",
+            text(&keys)?,
+            "--identity",
+            identity,
+        ])?;
         self.check_files(place, film, &folder)
     }
 
