@@ -10,7 +10,7 @@
   window.source = ({ width = 320, height = 180, fps = 15, tone = 440, offset = 0, beat = false } = {}) => {
     const canvas = Object.assign(document.createElement('canvas'), { width, height });
     const pen = canvas.getContext('2d', { alpha: false });
-    const stream = canvas.captureStream(fps);
+    const stream = beat ? canvas.captureStream() : canvas.captureStream(fps);
     const { output, beep, close } = sound(tone, beat);
     let frame = offset;
     let [second, flashUntil] = [Math.floor(Date.now() / 1000), 0];
@@ -36,7 +36,9 @@
       frame += 1;
     };
     draw();
-    const timer = setInterval(draw, 1000 / fps);
+    // A picture is stamped with the time at which the browser began that frame, up to 17 ms before a timer
+    // paints it; so the beat is painted as a frame begins. Hidden pages begin none.
+    const timer = setInterval(() => (beat ? requestAnimationFrame(draw) : draw()), 1000 / fps);
     return {
       video: stream.getVideoTracks()[0],
       audio: output.stream.getAudioTracks()[0],
