@@ -2,9 +2,14 @@
 //! worker.
 //!
 //! ```text
-//! worker ── TapSender::send(Batch) ─▶ ring ─▶ TapReceiver::recv ── recorder's thread
-//!   full: the batch comes back; the worker counts it, says Lost in the next, asks for key frames
+//!                                  ┌─ lane ─▶ TapReceiver::recv ── a thread of the recorder
+//! worker ── TapSender::send(Batch) ┤
+//!   full: the batch comes back;    └─ lane ─▶ TapReceiver::recv ── another one
+//!   the worker counts it, says Lost in the next, asks for key frames
 //! ```
+//!
+//! All batches of a recording are in one lane, in order. A lane that nobody empties takes half of the
+//! ring at most; the other half is left for the others.
 
 use std::{
     collections::VecDeque,
@@ -12,26 +17,73 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sfu_proto::tap::Batch;
+use sfu_proto::{id::RecordingId, tap::Batch};
 
 /// The ring's two ends. `bytes_max`: what may wait in it.
 #[must_use]
 pub fn tap(bytes_max: usize) -> (TapSender, TapReceiver) {
-    let ring = Arc::new(Ring { state: Mutex::default(), filled: Condvar::new(), bytes_max });
-    (TapSender(Arc::clone(&ring)), TapReceiver(ring))
+    let (first, filled) = Lane::new();
+    let state = State { lanes: vec![first], bytes: 0 };
+    let ring = Arc::new(Ring { state: Mutex::new(state), bytes_max });
+    (TapSender(Arc::clone(&ring)), TapReceiver { ring, lane: 0, filled })
+}
+
+/// In which of `lanes` a recording is.
+#[must_use]
+pub fn lane_of(recording: RecordingId, lanes: usize) -> usize {
+    let bits = recording.bits();
+    let folded = (bits >> 64) as u64 ^ bits as u64;
+    usize::try_from(folded % lanes.max(1) as u64).unwrap_or(0)
 }
 
 struct Ring {
     state: Mutex<State>,
-    filled: Condvar,
     bytes_max: usize,
 }
 
-#[derive(Default)]
 struct State {
+    /// Never empty.
+    lanes: Vec<Lane>,
+    /// In all of them.
+    bytes: usize,
+}
+
+struct Lane {
     batches: VecDeque<Batch>,
     bytes: usize,
     is_closed: bool,
+    filled: Arc<Condvar>,
+}
+
+impl Lane {
+    fn new() -> (Self, Arc<Condvar>) {
+        let filled = Arc::new(Condvar::new());
+        let waking = Arc::clone(&filled);
+        (Self { batches: VecDeque::new(), bytes: 0, is_closed: false, filled: waking }, filled)
+    }
+}
+
+impl State {
+    fn lane(&mut self, recording: RecordingId) -> Option<&mut Lane> {
+        let at = lane_of(recording, self.lanes.len());
+        self.lanes.get_mut(at)
+    }
+
+    fn push(&mut self, batch: Batch) {
+        let bytes = batch.bytes.len();
+        let Some(lane) = self.lane(batch.recording) else { return };
+        lane.bytes += bytes;
+        lane.batches.push_back(batch);
+        self.bytes += bytes;
+    }
+
+    fn pop(&mut self, lane: usize) -> Option<Batch> {
+        let lane = self.lanes.get_mut(lane)?;
+        let batch = lane.batches.pop_front()?;
+        lane.bytes -= batch.bytes.len();
+        self.bytes -= batch.bytes.len();
+        Some(batch)
+    }
 }
 
 impl Ring {
@@ -49,35 +101,66 @@ impl TapSender {
     /// Puts a batch into the ring.
     ///
     /// # Errors
-    /// The batch, when the ring is full or nobody receives any more.
+    /// The batch, when the ring or its lane is full or nobody receives any more.
     pub fn send(&self, batch: Batch) -> Result<(), Batch> {
         let mut state = self.0.lock();
-        if state.is_closed || state.bytes + batch.bytes.len() > self.0.bytes_max {
+        let bytes = batch.bytes.len();
+        let all = self.0.bytes_max;
+        let share = if state.lanes.len() > 1 { all / 2 } else { all };
+        if state.bytes + bytes > all {
             return Err(batch);
         }
-        state.bytes += batch.bytes.len();
-        state.batches.push_back(batch);
+        let filled = match state.lane(batch.recording) {
+            Some(lane) if !lane.is_closed && lane.bytes + bytes <= share => {
+                Arc::clone(&lane.filled)
+            }
+            _ => return Err(batch),
+        };
+        state.push(batch);
         drop(state);
-        self.0.filled.notify_one();
+        filled.notify_one();
         Ok(())
     }
 }
 
-/// Where the recorder takes batches.
-pub struct TapReceiver(Arc<Ring>);
+/// Where the recorder takes batches: of one lane.
+pub struct TapReceiver {
+    ring: Arc<Ring>,
+    lane: usize,
+    filled: Arc<Condvar>,
+}
 
 impl TapReceiver {
+    /// Splits the ring into `count` lanes, at least one, in place of the only one there is at first.
+    #[must_use]
+    pub fn lanes(self, count: usize) -> Vec<Self> {
+        let mut state = self.ring.lock();
+        let mut receivers = Vec::with_capacity(count);
+        for lane in state.lanes.len()..count {
+            let (new, filled) = Lane::new();
+            state.lanes.push(new);
+            receivers.push(Self { ring: Arc::clone(&self.ring), lane, filled });
+        }
+        let mut waiting = Vec::new();
+        while let Some(batch) = state.pop(self.lane) {
+            waiting.push(batch);
+        }
+        waiting.into_iter().for_each(|batch| state.push(batch));
+        drop(state);
+        receivers.insert(0, self);
+        receivers
+    }
+
     /// The next batch, waiting for at most `timeout`.
     pub fn recv(&self, timeout: Duration) -> Option<Batch> {
         let until = Instant::now() + timeout;
-        let mut state = self.0.lock();
+        let mut state = self.ring.lock();
         loop {
-            if let Some(batch) = state.batches.pop_front() {
-                state.bytes -= batch.bytes.len();
+            if let Some(batch) = state.pop(self.lane) {
                 return Some(batch);
             }
             let left = until.checked_duration_since(Instant::now())?;
-            let wait = self.0.filled.wait_timeout(state, left);
+            let wait = self.filled.wait_timeout(state, left);
             state = wait.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -85,24 +168,23 @@ impl TapReceiver {
     /// Bytes that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.lock().bytes
+        self.ring.lock().lanes.get(self.lane).map_or(0, |lane| lane.bytes)
     }
 }
 
 impl Drop for TapReceiver {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.is_closed = true;
-        state.batches.clear();
-        state.bytes = 0;
+        let mut state = self.ring.lock();
+        while state.pop(self.lane).is_some() {}
+        if let Some(lane) = state.lanes.get_mut(self.lane) {
+            lane.is_closed = true;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use sfu_proto::id::RecordingId;
 
     use super::*;
 
@@ -129,6 +211,49 @@ mod tests {
         let (sender, receiver) = tap(10);
         drop(receiver);
         assert!(sender.send(batch(1)).is_err());
+    }
+
+    fn of(recording: u128, len: usize) -> Batch {
+        Batch { recording: RecordingId::from_bits(recording), bytes: vec![0; len] }
+    }
+
+    #[test]
+    fn each_recording_keeps_its_lane_and_its_order() {
+        let (sender, receiver) = tap(1000);
+        assert!(sender.send(of(1, 1)).is_ok());
+        let lanes = receiver.lanes(3);
+        for n in 2..=9 {
+            assert!(sender.send(of(n % 4, n as usize)).is_ok());
+        }
+        let mut seen = 0;
+        for (at, lane) in lanes.iter().enumerate() {
+            let mut last = [0; 4];
+            while let Some(batch) = lane.recv(Duration::ZERO) {
+                assert_eq!(lane_of(batch.recording, 3), at);
+                let last = &mut last[batch.recording.bits() as usize];
+                assert!(batch.bytes.len() > *last, "in order");
+                *last = batch.bytes.len();
+                seen += 1;
+            }
+            assert_eq!(lane.waiting(), 0);
+        }
+        assert_eq!(seen, 9);
+    }
+
+    #[test]
+    fn a_lane_that_nobody_empties_leaves_half_of_the_ring_to_the_others() {
+        let (sender, receiver) = tap(100);
+        let mut lanes = receiver.lanes(2);
+        assert!(sender.send(of(2, 50)).is_ok());
+        assert!(sender.send(of(2, 1)).is_err(), "half is what a lane may have");
+        assert!(sender.send(of(3, 40)).is_ok());
+        assert_eq!(lanes[1].recv(Duration::ZERO).unwrap().bytes.len(), 40);
+        assert!(sender.send(of(3, 50)).is_ok());
+        assert_eq!((lanes[0].waiting(), lanes[1].waiting()), (50, 50));
+        drop(lanes.pop());
+        assert!(sender.send(of(3, 1)).is_err(), "nobody reads it");
+        assert_eq!(lanes[0].recv(Duration::ZERO).unwrap().bytes.len(), 50);
+        assert!(sender.send(of(2, 50)).is_ok(), "what the other had is free again");
     }
 
     #[test]

@@ -221,7 +221,21 @@ pub const SPACE_LOOK: Duration = Duration::from_secs(1);
 pub const ROUND_MAX: Duration = Duration::from_millis(200);
 /// Time after which a writer's last round says nothing any more: it has had no journal to write.
 pub const ROUND_IDLE: Duration = Duration::from_secs(2);
-/// Longest sleep of the capture thread: so late it hears an order.
+/// Threads that write journals: syncs of as many recordings run at once. More than the disk takes at
+/// once brings nothing (`cargo test -p recorder --test journal_rounds -- --ignored --nocapture`).
+pub const WRITERS: usize = 8;
+/// Recordings of a writer whose journals are about to begin; each is asked for in a task.
+pub const WAITING_MAX: usize = 256;
+/// Bytes of a recording that wait for its journal: 6 s at 10 Mbit/s, while the store or the disk stands
+/// still.
+pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of all recordings that wait for their journals: as many as the ring holds.
+pub const WAITING_TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest time that the ledger may take to answer a task.
+pub const LEDGER_WAIT: Duration = Duration::from_secs(10);
+/// How long the end of the process waits for journals that are about to begin.
+pub const END_WAIT: Duration = Duration::from_secs(3);
+/// Longest sleep of a writer: so late it hears an order.
 pub const TAP_WAIT: Duration = Duration::from_millis(50);
 /// Time between two notes of progress: one small transaction each.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);

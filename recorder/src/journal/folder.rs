@@ -24,6 +24,8 @@ use crate::{
 const SUFFIX: &str = ".journal";
 const DIGITS: usize = 8;
 const KEYS: &str = "keys.json";
+/// Their name until they are whole and safe on disk.
+const KEYS_NEW: &str = "keys.json.new";
 
 /// Folder of a recording.
 #[derive(Debug, Clone)]
@@ -115,11 +117,15 @@ impl Folder {
     /// [`FolderError::File`], also when there are some already.
     pub fn write_keys(&self, keys: &WrappedKeys) -> Result<(), FolderError> {
         let text = serde_json::to_vec(keys).map_err(|_| FolderError::Keys)?;
-        let path = self.path.join(KEYS);
+        let (new, path) = (self.path.join(KEYS_NEW), self.path.join(KEYS));
+        if path.try_exists()? {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
+        }
         let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(&text)?;
         file.sync_all()?;
+        fs::rename(new, path)?;
         Ok(sync_dir(&self.path)?)
     }
 
@@ -140,6 +146,7 @@ impl Folder {
     /// [`FolderError::File`].
     pub fn destroy(self) -> Result<(), FolderError> {
         shred(&self.path.join(KEYS))?;
+        shred(&self.path.join(KEYS_NEW))?;
         match sync_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
@@ -215,10 +222,14 @@ mod tests {
         assert_eq!(fs::metadata(&keys).unwrap().mode() & 0o777, 0o600);
         let looking = dir.join("looking");
         fs::hard_link(&keys, &looking).unwrap();
+        let (new, half) = (folder.path().join(KEYS_NEW), dir.join("half"));
+        fs::write(&new, b"half").unwrap();
+        fs::hard_link(&new, &half).unwrap();
         fs::write(folder.file(1), b"x").unwrap();
         folder.clone().destroy().unwrap();
         assert!(!folder.path().exists());
         assert!(fs::read(&looking).unwrap().iter().all(|b| *b == 0));
+        assert_eq!(fs::read(&half).unwrap(), [0; 4], "what a crash left of writing them");
         folder.destroy().unwrap();
         fs::remove_dir_all(&dir).unwrap();
     }

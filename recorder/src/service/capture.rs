@@ -1,35 +1,52 @@
-//! The thread that writes journals: batches of the tap in, chunks on disk out.
+//! The threads that write journals: batches of the tap in, chunks on disk out.
+//!
+//! ```text
+//!              lane ─▶ thread ─▶ journals of its recordings       several, so that their syncs run at once
+//! tap ring ─┤  lane ─▶ thread ─▶ …
+//!                        │ ▲
+//!     unknown recording  ▼ │ its journal, begun
+//!                      task: asks the ledger, makes the folder     no thread waits for the ledger
+//! ```
 //!
 //! A recording's journal begins with its first batch. It is closed by an order, a while after the
 //! recording stopped, so that what the media workers still hand over is in it.
 
-pub(super) mod load;
+mod begin;
+mod lane;
+mod load;
+mod over;
+mod waiting;
 
 use std::{
-    collections::HashMap,
+    io,
     path::PathBuf,
-    sync::{Arc, mpsc},
-    time::{Duration, Instant, SystemTime},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
 };
 
-use bus::tap::TapReceiver;
-use sfu_proto::{id::RecordingId, tap::Batch};
+use bus::tap::{TapReceiver, lane_of};
+use sfu_proto::id::RecordingId;
 use tokio::{runtime::Handle, sync::oneshot};
 
-use self::load::{Load, Place};
-use super::{
-    ledger::{Entry, Ledger, State, Stop},
-    metrics::Metrics,
+pub use self::load::Admission;
+use self::{
+    begin::{Live, Refusal},
+    lane::Lane,
+    load::Load,
 };
+use super::{ledger::Ledger, metrics::Metrics};
 use crate::{
     evidence::SigningKey,
-    journal::{Folder, Moment, Space, Watermark, WriteError, Writer},
-    key::{DataKey, EpochKeys, WrappedKeys},
-    limits::{LIVE_REFUSED_MAX, SPACE_LOOK, TAP_WAIT},
-    seal::Recipients,
+    journal::{Space, Watermark},
+    key::{DataKey, EpochKeys},
+    limits::{WAITING_TOTAL_BYTES_MAX, WRITERS},
 };
 
-/// What the thread is told.
+/// What threads are told.
 pub(super) enum Order {
     /// Close the journal; the answer is the data key, if there was a journal.
     Close(RecordingId, oneshot::Sender<Option<Arc<DataKey>>>),
@@ -37,201 +54,159 @@ pub(super) enum Order {
     End,
 }
 
-/// Everything that the thread owns.
-pub(super) struct Capture {
+/// What a thread is told by others.
+enum Message {
+    Order(Order),
+    /// What a recording's first batch led to.
+    Begun(RecordingId, Box<Result<Live, Refusal>>),
+    /// Another recorder writes it.
+    Foreign(RecordingId),
+}
+
+/// What capturing needs.
+pub(super) struct Parts {
     pub(super) tap: TapReceiver,
-    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) runtime: Handle,
     pub(super) spool: PathBuf,
     pub(super) epochs: Arc<EpochKeys>,
     pub(super) capture: Arc<SigningKey>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) load: Arc<Load>,
-    pub(super) live: HashMap<RecordingId, Live>,
-    /// Not written: ended by us, unknown, or too many. Bounded.
-    pub(super) refused: HashMap<RecordingId, Instant>,
-    pub(super) looked_at: Instant,
+    /// Most recordings that are written at once.
+    pub(super) live_max: usize,
 }
 
-/// A recording that is written.
-pub(super) struct Live {
-    writer: Writer,
-    key: Arc<DataKey>,
-    _place: Place,
+/// What all threads share.
+struct Common {
+    ledger: Arc<dyn Ledger>,
+    runtime: Handle,
+    spool: PathBuf,
+    epochs: Arc<EpochKeys>,
+    capture: Arc<SigningKey>,
+    metrics: Arc<Metrics>,
+    load: Arc<Load>,
+    /// Bytes of batches whose journal has not begun.
+    waiting: AtomicUsize,
 }
 
-impl Capture {
-    /// Runs until it is told to end.
-    pub(super) fn run(mut self) {
-        self.look_at_space();
-        loop {
-            let batch = self.tap.recv(self.wait());
-            if let Some(batch) = batch {
-                self.on_batch(&batch);
-            }
-            self.tick();
-            match self.orders.try_recv() {
-                Ok(Order::Close(recording, done)) => {
-                    self.drain();
-                    let key = self.close(recording);
-                    let _ = done.send(key); // Whoever asked may be gone.
-                }
-                Ok(Order::End) | Err(mpsc::TryRecvError::Disconnected) => break,
-                Err(mpsc::TryRecvError::Empty) => {}
-            }
-        }
-        self.drain();
-        let all: Vec<RecordingId> = self.live.keys().copied().collect();
-        all.into_iter().for_each(|recording| drop(self.close(recording)));
+impl Common {
+    /// Whether so many more bytes may wait; they are counted then.
+    fn may_wait(&self, bytes: usize) -> bool {
+        let more = |all: usize| Some(all + bytes).filter(|all| *all <= WAITING_TOTAL_BYTES_MAX);
+        self.waiting.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
-    fn wait(&self) -> Duration {
-        let next = self.live.values().map(|live| live.writer.deadline()).min();
-        let now = Instant::now();
-        next.map_or(TAP_WAIT, |at| at.saturating_duration_since(now).min(TAP_WAIT))
+    fn waited(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Relaxed);
     }
 
-    /// What waits in the ring belongs to what ends now.
-    fn drain(&mut self) {
-        while let Some(batch) = self.tap.recv(Duration::ZERO) {
-            self.on_batch(&batch);
-        }
-    }
-
-    fn on_batch(&mut self, batch: &Batch) {
-        let recording = batch.recording;
-        if !self.live.contains_key(&recording) && !self.begin(recording) {
-            self.metrics.batches_refused.inc();
-            return;
-        }
-        let Some(live) = self.live.get_mut(&recording) else { return };
-        self.metrics.captured_bytes.inc_by(batch.bytes.len() as u64);
-        if let Err(error) = live.writer.append(&batch.bytes) {
-            self.fail(recording, &error);
-        }
-    }
-
-    fn tick(&mut self) {
-        let now = Moment::now();
-        self.load.round_begins(0);
-        let due = |live: &Live| live.writer.deadline() <= now.at;
-        let due: Vec<RecordingId> =
-            self.live.iter().filter(|(_, live)| due(live)).map(|(id, _)| *id).collect();
-        let counts = !due.is_empty();
-        for recording in due {
-            let Some(live) = self.live.get_mut(&recording) else { continue };
-            let result = live.writer.tick(now);
-            let stats = live.writer.stats();
-            self.metrics.sync_seconds.observe(stats.sync_last.as_secs_f64());
-            if let Err(error) = result {
-                self.fail(recording, &error);
-            }
-        }
-        self.load.round_ends(0, counts);
-        if now.at.saturating_duration_since(self.looked_at) >= SPACE_LOOK {
-            self.looked_at = now.at;
-            self.look_at_space();
-        }
+    fn show_load(&self) {
+        let round = i64::try_from(self.load.round().as_millis()).unwrap_or(i64::MAX);
+        self.metrics.round_ms.set(round);
+        self.metrics.live.set(i64::try_from(self.load.live()).unwrap_or(i64::MAX));
     }
 
     fn look_at_space(&self) {
         let Ok(space) = Space::of(&self.spool) else { return };
         self.metrics.free_bytes.set(i64::try_from(space.free).unwrap_or(i64::MAX));
         let mark = space.watermark();
+        self.metrics.disk_mark.set(mark as i64);
         if self.load.set_mark(mark) {
             match mark {
                 Watermark::Plenty => tracing::info!("the recorder's disk has room again"),
-                mark => tracing::warn!(?mark, "the recorder's disk runs full"),
+                Watermark::Low => tracing::warn!("the recorder's disk runs full"),
+                mark => tracing::error!(?mark, "the recorder's disk is nearly full"),
             }
         }
     }
+}
 
-    /// Begins the journal of a recording, if there is one to be written.
-    fn begin(&mut self, recording: RecordingId) -> bool {
-        if self.refused.contains_key(&recording) {
-            return false;
-        }
-        let entry = match self.runtime.block_on(self.ledger.entry(recording)) {
-            Ok(Some(entry)) if entry.state == State::Live => entry,
-            Ok(_) => {
-                self.refuse(recording);
-                return false;
+/// The way to the threads.
+#[derive(Clone)]
+pub(super) struct Orders(Arc<[mpsc::Sender<Message>]>);
+
+/// The threads have ended.
+#[derive(Debug)]
+pub(super) struct Ended;
+
+impl Orders {
+    /// Tells whom it concerns.
+    pub(super) fn send(&self, order: Order) -> Result<(), Ended> {
+        match order {
+            Order::Close(recording, done) => {
+                let lane = self.0.get(lane_of(recording, self.0.len())).ok_or(Ended)?;
+                let order = Order::Close(recording, done);
+                lane.send(Message::Order(order)).map_err(|_| Ended)
             }
-            // The store stands still: what cannot be asked about is lost, the rest comes later.
-            Err(_) => return false,
-        };
-        if self.load.is_disk_low() {
-            self.end(recording, Stop::DiskFull);
-            return false;
-        }
-        let Some(place) = self.load.place() else {
-            self.end(recording, Stop::NoCapacity);
-            return false;
-        };
-        match self.open(&entry, place) {
-            Ok(live) => {
-                self.live.insert(recording, live);
-                self.metrics.live.set(self.live.len() as i64);
-                true
-            }
-            Err(error) => {
-                tracing::error!(%recording, %error, "a journal cannot begin");
-                self.end(recording, Stop::DiskFull);
-                false
+            Order::End => {
+                for lane in self.0.iter() {
+                    let _ = lane.send(Message::Order(Order::End)); // It may have ended.
+                }
+                Ok(())
             }
         }
     }
+}
 
-    fn open(&self, entry: &Entry, place: Place) -> Result<Live, Box<dyn std::error::Error>> {
-        let recipients = Recipients::parse(&entry.recipients)?;
-        let key = DataKey::generate();
-        let epochs = (!entry.sealed).then_some(&*self.epochs);
-        let now = SystemTime::now();
-        let keys = WrappedKeys::wrap(entry.id, &key, recipients.as_slice(), epochs, now)?;
-        let folder = Folder::create(&self.spool, entry.id)?;
-        folder.write_keys(&keys)?;
-        let key = Arc::new(key);
-        let capture = Arc::clone(&self.capture);
-        let writer = Writer::create(&folder, Arc::clone(&key), capture, Moment::now())?;
-        Ok(Live { writer, key, _place: place })
-    }
+/// Capturing at work. Dropped, it ends like by [`Order::End`].
+pub(super) struct Capture {
+    pub(super) orders: Orders,
+    load: Arc<Load>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+}
 
-    fn fail(&mut self, recording: RecordingId, error: &WriteError) {
-        if let WriteError::Batch(_) = error {
-            self.metrics.batches_refused.inc();
-            return;
-        }
-        tracing::error!(%recording, %error, "a journal ends early");
-        self.close(recording);
-        self.end(recording, Stop::DiskFull);
-    }
-
-    fn end(&mut self, recording: RecordingId, why: Stop) {
-        self.refuse(recording);
-        let ledger = Arc::clone(&self.ledger);
-        self.runtime.spawn(async move {
-            while ledger.stop(recording, why).await.is_err() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+impl Capture {
+    /// Starts the threads within a Tokio runtime.
+    ///
+    /// # Errors
+    /// The system has no room for threads.
+    pub(super) fn start(parts: Parts) -> io::Result<Self> {
+        let load = Arc::new(Load::new(parts.live_max, WRITERS));
+        let common = Arc::new(Common {
+            ledger: parts.ledger,
+            runtime: Handle::current(),
+            spool: parts.spool,
+            epochs: parts.epochs,
+            capture: parts.capture,
+            metrics: parts.metrics,
+            load: Arc::clone(&load),
+            waiting: AtomicUsize::new(0),
         });
+        common.look_at_space();
+        let (mut senders, mut threads) = (Vec::new(), Vec::new());
+        for (number, tap) in parts.tap.lanes(WRITERS).into_iter().enumerate() {
+            let (sender, messages) = mpsc::channel();
+            let lane = Lane::new(number, tap, (sender.clone(), messages), Arc::clone(&common));
+            let name = format!("recorder-{number}");
+            threads.push(thread::Builder::new().name(name).spawn(move || lane.run())?);
+            senders.push(sender);
+        }
+        Ok(Self { orders: Orders(senders.into()), load, threads: Mutex::new(threads) })
     }
 
-    fn refuse(&mut self, recording: RecordingId) {
-        if self.refused.len() >= LIVE_REFUSED_MAX {
-            let oldest = self.refused.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id);
-            oldest.map(|id| self.refused.remove(&id));
-        }
-        self.refused.insert(recording, Instant::now());
+    /// Whether one more recording may begin.
+    pub(super) fn admission(&self) -> Admission {
+        self.load.admission()
     }
 
-    fn close(&mut self, recording: RecordingId) -> Option<Arc<DataKey>> {
-        self.refuse(recording);
-        let live = self.live.remove(&recording)?;
-        self.metrics.live.set(self.live.len() as i64);
-        if let Err(error) = live.writer.close(Moment::now()) {
-            tracing::warn!(%recording, %error, "the end of a journal is not written");
+    /// Closes all journals and waits for the threads.
+    pub(super) async fn end(&self) {
+        let _ = self.orders.send(Order::End); // It never fails.
+        let threads = self.threads();
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().filter_map(|thread| thread.join().err()).count()
+        });
+        if joined.await.is_ok_and(|failed| failed > 0) {
+            tracing::error!("a writer of journals failed by a defect");
         }
-        Some(live.key)
+    }
+
+    fn threads(&self) -> Vec<thread::JoinHandle<()>> {
+        std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::End); // It never fails.
     }
 }

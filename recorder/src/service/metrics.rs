@@ -10,6 +10,8 @@ pub struct Metrics {
     pub(super) blocked: IntGauge,
     pub(super) push_lag_bytes: IntGauge,
     pub(super) free_bytes: IntGauge,
+    pub(super) disk_mark: IntGauge,
+    pub(super) round_ms: IntGauge,
     pub(super) captured_bytes: IntCounter,
     pub(super) batches_refused: IntCounter,
     pub(super) sync_seconds: Histogram,
@@ -50,6 +52,16 @@ impl Metrics {
             blocked: gauge("push_blocked", "Recordings that their storage refuses.")?,
             push_lag_bytes: gauge("push_lag_bytes", "Bytes sealed and not yet pushed.")?,
             free_bytes: gauge("free_bytes", "Free bytes of the disk of journals.")?,
+            disk_mark: gauge(
+                "disk_mark",
+                "How full the disk of journals is: 1 at 20 % free, 2 at 10 % (no new recordings), \
+                 3 at 5 %.",
+            )?,
+            round_ms: gauge(
+                "round_ms",
+                "Time that the slowest writer took to bring all its journals to disk, milliseconds; \
+                 above 200 no new recordings.",
+            )?,
             captured_bytes: counter("captured_bytes", "Bytes taken from the tap.")?,
             batches_refused: counter(
                 "batches_refused",

@@ -1,8 +1,8 @@
-//! The recorder at work: a thread that writes journals, and tasks that bring what was recorded to the
+//! The recorder at work: threads that write journals, and tasks that bring what was recorded to the
 //! partner's storage.
 //!
 //! ```text
-//! tap ring ─▶ capture (thread) ─▶ journal      ledger: rows, events (somebody else's store)
+//! tap ring ─▶ capture (threads) ─▶ journal     ledger: rows, events (somebody else's store)
 //!                  ▲ close                         ▲ steps          │ news
 //!             supervisor ── a job per recording ───┴── finish, push, purge
 //! ```
@@ -20,22 +20,20 @@ mod tries;
 mod work;
 
 use std::{
-    collections::HashMap,
     fs::DirBuilder,
     io,
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    thread,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bus::tap::TapReceiver;
 use tokio::sync::watch;
 
-pub use self::{capture::load::Admission, metrics::Metrics};
+pub use self::{capture::Admission, metrics::Metrics};
 use self::{
-    capture::{Capture, Order, load::Load},
+    capture::Capture,
     ledger::Ledger,
     supervisor::Supervisor,
     tries::{Keys, Tries},
@@ -97,9 +95,7 @@ struct Shared {
 /// A recorder that runs.
 pub struct Recorder {
     shared: Arc<Shared>,
-    load: Arc<Load>,
-    orders: mpsc::Sender<Order>,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    capture: Capture,
     stop: watch::Sender<bool>,
     supervisor: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
@@ -125,31 +121,20 @@ impl Recorder {
             stop: stopped,
             spool,
         });
-        let (orders, taken) = mpsc::channel();
-        let load = Arc::new(Load::new(parts.live_max, 1));
-        let capture = Capture {
+        let capture = Capture::start(capture::Parts {
             tap: parts.tap,
-            orders: taken,
             ledger: Arc::clone(&shared.ledger),
-            runtime: tokio::runtime::Handle::current(),
             spool: shared.spool.clone(),
             epochs: Arc::clone(&shared.epochs),
             capture: Arc::clone(shared.signers.capture()),
             metrics: Arc::clone(&shared.metrics),
-            load: Arc::clone(&load),
-            live: HashMap::new(),
-            refused: HashMap::new(),
-            looked_at: Instant::now(),
-        };
-        let thread =
-            thread::Builder::new().name("recorder".to_owned()).spawn(move || capture.run())?;
-        let supervisor = Supervisor::new(Arc::clone(&shared), orders.clone());
+            live_max: parts.live_max,
+        })?;
+        let supervisor = Supervisor::new(Arc::clone(&shared), capture.orders.clone());
         let supervisor = tokio::spawn(supervisor.run());
         Ok(Self {
             shared,
-            load,
-            orders,
-            thread: Mutex::new(Some(thread)),
+            capture,
             stop,
             supervisor: Mutex::new(Some(supervisor)),
         })
@@ -164,7 +149,7 @@ impl Recorder {
     /// Whether one more recording may begin, by what is measured now. Cheap: ask before each.
     #[must_use]
     pub fn admission(&self) -> Admission {
-        self.load.admission()
+        self.capture.admission()
     }
 
     /// The way to partners' storages, for a test push.
@@ -180,11 +165,7 @@ impl Recorder {
         if let Some(supervisor) = supervisor {
             let _ = supervisor.await;
         }
-        let _ = self.orders.send(Order::End);
-        let thread = taken(&self.thread);
-        if let Some(thread) = thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
+        self.capture.end().await;
     }
 }
 

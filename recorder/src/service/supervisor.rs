@@ -10,7 +10,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, mpsc},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     Shared,
-    capture::Order,
+    capture::{Order, Orders},
     ledger::{Entry, LedgerError, News, State, Step},
     now_ms, spool,
     sweep::sweep,
@@ -57,7 +57,7 @@ type Closing = oneshot::Receiver<Option<Arc<DataKey>>>;
 /// All that is under way.
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
-    orders: mpsc::Sender<Order>,
+    orders: Orders,
     /// Journals whose end is ordered, and those that are closed.
     closing: HashMap<RecordingId, Closing>,
     closed: HashSet<RecordingId>,
@@ -71,7 +71,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn new(shared: Arc<Shared>, orders: mpsc::Sender<Order>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, orders: Orders) -> Self {
         Self {
             shared,
             orders,

@@ -26,7 +26,7 @@ pub enum Admission {
 }
 
 /// Shared by all writers.
-pub(in crate::service) struct Load {
+pub(super) struct Load {
     live_max: usize,
     live: AtomicUsize,
     mark: AtomicU8,
@@ -45,7 +45,7 @@ struct Round {
 }
 
 /// Room for one recording, given back when it is dropped.
-pub(in crate::service) struct Place(Arc<Load>);
+pub(super) struct Place(Arc<Load>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -54,13 +54,13 @@ impl Drop for Place {
 }
 
 impl Load {
-    pub(in crate::service) fn new(live_max: usize, writers: usize) -> Self {
+    pub(super) fn new(live_max: usize, writers: usize) -> Self {
         let rounds = (0..writers).map(|_| Round::default()).collect();
         let (live, mark) = (AtomicUsize::new(0), AtomicU8::new(0));
         Self { live_max, live, mark, rounds, epoch: Instant::now() }
     }
 
-    pub(in crate::service) fn admission(&self) -> Admission {
+    pub(super) fn admission(&self) -> Admission {
         match () {
             () if self.is_disk_low() => Admission::DiskLow,
             () if self.live() >= self.live_max || self.round() > ROUND_MAX => Admission::Busy,
@@ -69,41 +69,41 @@ impl Load {
     }
 
     /// Recordings that are written.
-    pub(in crate::service) fn live(&self) -> usize {
+    pub(super) fn live(&self) -> usize {
         self.live.load(Relaxed)
     }
 
     /// None: as many as may be are written.
-    pub(in crate::service) fn place(self: &Arc<Self>) -> Option<Place> {
+    pub(super) fn place(self: &Arc<Self>) -> Option<Place> {
         let more = |live| (live < self.live_max).then_some(live + 1);
         self.live.fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(Place(Arc::clone(self)))
     }
 
-    pub(in crate::service) fn is_disk_low(&self) -> bool {
+    pub(super) fn is_disk_low(&self) -> bool {
         self.mark.load(Relaxed) >= Watermark::VeryLow as u8
     }
 
     /// Notes how full the disk is; gives whether that is news.
-    pub(in crate::service) fn set_mark(&self, mark: Watermark) -> bool {
+    pub(super) fn set_mark(&self, mark: Watermark) -> bool {
         self.mark.swap(mark as u8, Relaxed) != mark as u8
     }
 
     /// The longest of the writers' last rounds; one that does not end counts as it grows.
-    pub(in crate::service) fn round(&self) -> Duration {
+    pub(super) fn round(&self) -> Duration {
         let now = self.now_us();
         let longest = self.rounds.iter().map(|round| round.at(now)).max();
         Duration::from_micros(longest.unwrap_or_default())
     }
 
-    pub(in crate::service) fn round_begins(&self, writer: usize) {
+    pub(super) fn round_begins(&self, writer: usize) {
         if let Some(round) = self.rounds.get(writer) {
             round.began_us.store(self.now_us().max(1), Relaxed);
         }
     }
 
     /// The round ended; `counts`: it waited for the disk.
-    pub(in crate::service) fn round_ends(&self, writer: usize, counts: bool) {
+    pub(super) fn round_ends(&self, writer: usize, counts: bool) {
         let Some(round) = self.rounds.get(writer) else { return };
         let now = self.now_us();
         let began = round.began_us.swap(0, Relaxed);

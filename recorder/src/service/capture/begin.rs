@@ -1,0 +1,132 @@
+//! How a journal begins: a task asks the ledger, makes the folder with the wrapped keys, and claims the
+//! recording for this recorder. Batches wait meanwhile; the threads do not.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::SystemTime,
+};
+
+use sfu_proto::id::RecordingId;
+use tokio::time::{sleep, timeout};
+
+use super::{Common, Message, load::Place};
+use crate::{
+    journal::{Folder, FolderError, Moment, WriteError, Writer},
+    key::{DataKey, WrapError, WrappedKeys},
+    limits::{LEDGER_AGAIN, LEDGER_WAIT},
+    seal::{RecipientError, Recipients},
+    service::ledger::{Entry, LedgerError, State, Stop},
+};
+
+/// A recording that is written.
+pub(super) struct Live {
+    pub(super) writer: Writer,
+    pub(super) key: Arc<DataKey>,
+    pub(super) folder: Folder,
+    pub(super) place: Place,
+}
+
+/// Why a recording is not written.
+pub(super) enum Refusal {
+    /// The ledger does not answer: ask again.
+    Later,
+    /// It is over, or there is none.
+    Over,
+    /// It must end.
+    Stop(Stop),
+}
+
+/// Why a journal cannot begin.
+#[derive(Debug, thiserror::Error)]
+enum JournalError {
+    #[error(transparent)]
+    Recipients(#[from] RecipientError),
+    #[error(transparent)]
+    Wrap(#[from] WrapError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Begins the journal of a recording, tells the thread, and claims the recording until that is stored.
+pub(super) async fn begin(
+    common: Arc<Common>,
+    recording: RecordingId,
+    thread: mpsc::Sender<Message>,
+) {
+    let begun = open(&common, recording).await;
+    let is_ours = begun.is_ok();
+    if thread.send(Message::Begun(recording, Box::new(begun))).is_ok() && is_ours {
+        claim(&common, recording, &thread).await;
+    }
+}
+
+async fn open(common: &Arc<Common>, recording: RecordingId) -> Result<Live, Refusal> {
+    let found = timeout(LEDGER_WAIT, common.ledger.entry(recording)).await;
+    let Ok(Ok(entry)) = found else { return Err(Refusal::Later) };
+    // It may have been stopped while its first batches waited for the ledger.
+    let is_due = |entry: &Entry| matches!(entry.state, State::Live | State::Recorded);
+    let entry = entry.filter(is_due).ok_or(Refusal::Over)?;
+    if common.load.is_disk_low() {
+        return Err(Refusal::Stop(Stop::DiskFull));
+    }
+    let place = common.load.place().ok_or(Refusal::Stop(Stop::NoCapacity))?;
+    let shared = Arc::clone(common);
+    let made = tokio::task::spawn_blocking(move || journal(&shared, &entry, place)).await;
+    match made {
+        Ok(Ok(live)) => Ok(live),
+        Ok(Err(error)) => {
+            tracing::error!(%recording, %error, "a journal cannot begin");
+            Err(Refusal::Stop(Stop::DiskFull))
+        }
+        // The process ends, or a defect.
+        Err(_) => Err(Refusal::Later),
+    }
+}
+
+/// The folder with the keys and the first, empty file; nothing of it stays when that fails.
+fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Live, JournalError> {
+    let recipients = Recipients::parse(&entry.recipients)?;
+    let key = Arc::new(DataKey::generate());
+    let epochs = (!entry.sealed).then_some(&*common.epochs);
+    let now = SystemTime::now();
+    let keys = WrappedKeys::wrap(entry.id, &key, recipients.as_slice(), epochs, now)?;
+    let folder = Folder::create(&common.spool, entry.id)?;
+    let first = || {
+        folder.write_keys(&keys)?;
+        let capture = Arc::clone(&common.capture);
+        Ok(Writer::create(&folder, Arc::clone(&key), capture, Moment::now())?)
+    };
+    match first() {
+        Ok(writer) => Ok(Live { writer, key, folder, place }),
+        Err(error) => {
+            destroy(folder);
+            Err(error)
+        }
+    }
+}
+
+/// Says that this recorder writes the journal, until it is stored or known to be another's.
+async fn claim(common: &Common, recording: RecordingId, thread: &mpsc::Sender<Message>) {
+    loop {
+        match timeout(LEDGER_WAIT, common.ledger.begun(recording)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(LedgerError::Changed)) => {
+                let _ = thread.send(Message::Foreign(recording)); // It may have ended.
+                return;
+            }
+            Ok(Err(LedgerError::Held | LedgerError::Unavailable)) | Err(_) => {
+                sleep(LEDGER_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Removes a folder that nobody needs.
+pub(super) fn destroy(folder: Folder) {
+    let recording = folder.recording();
+    if let Err(error) = folder.destroy() {
+        tracing::error!(%recording, %error, "a folder that nobody needs cannot be removed");
+    }
+}
