@@ -118,3 +118,50 @@ fn measure_write_amplification_and_sync_times() {
         );
     }
 }
+
+/// `cargo test -p recorder --test journal_full -- --ignored --nocapture rounds`
+#[test]
+#[ignore = "figures, for people"]
+fn measure_rounds_of_a_hundred_recordings() {
+    const ROUNDS: u32 = 12;
+    println!("100 recordings at 1.5 Mbit/s: writers | round median / max ms");
+    for writers in [1usize, 2, 4, 8, 16, 32] {
+        let mut took = vec![Duration::ZERO; ROUNDS as usize];
+        let start = std::sync::Barrier::new(writers);
+        std::thread::scope(|scope| {
+            let threads = (0..writers).map(|n| {
+                let start = &start;
+                scope.spawn(move || rounds(n, writers, start, ROUNDS))
+            });
+            for thread in threads.collect::<Vec<_>>() {
+                let times = thread.join().unwrap();
+                took.iter_mut().zip(times).for_each(|(most, time)| *most = time.max(*most));
+            }
+        });
+        took.sort();
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        println!(
+            "{writers:3} | {:6.0} / {:.0}",
+            ms(took[took.len() / 2]),
+            ms(took[took.len() - 1])
+        );
+    }
+}
+
+/// One writer's share of the recordings; how long it took to bring each round of them to disk.
+fn rounds(n: usize, of: usize, start: &std::sync::Barrier, count: u32) -> Vec<Duration> {
+    let places: Vec<Place> = (n..100).step_by(of).map(|_| Place::new("rounds")).collect();
+    let mut writers: Vec<_> = places.iter().map(Place::writer).collect();
+    let bytes = vec![0x5a; 47_000];
+    let mut times = Vec::new();
+    for round in 1..=count {
+        start.wait();
+        let began = std::time::Instant::now();
+        for (place, writer) in places.iter().zip(&mut writers) {
+            writer.append(&bytes).unwrap();
+            writer.tick(place.at(JOURNAL_FLUSH * round)).unwrap();
+        }
+        times.push(began.elapsed());
+    }
+    times
+}
