@@ -68,7 +68,7 @@ async fn child_on_a_small_disk() {
     let mut n = 100;
     while world.ledger.stopped(ended).is_empty() {
         assert!(n < 10_000, "the disk never becomes full: {grown}");
-        assert!(tap.send(packets(ended, n, 1, 2000)).is_ok());
+        assert!(tap.send(packets(ended, n, 1, 1000)).is_ok());
         n += 1;
         sleep(Duration::from_millis(20)).await;
     }
