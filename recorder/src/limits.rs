@@ -234,6 +234,8 @@ pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const WAITING_TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest time that the ledger may take to answer a task.
 pub const LEDGER_WAIT: Duration = Duration::from_secs(10);
+/// Time after which the ledger is asked or told again when the store stood still.
+pub const LEDGER_AGAIN: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for journals that are about to begin.
 pub const END_WAIT: Duration = Duration::from_secs(3);
 /// Longest sleep of a writer: so late it hears an order.

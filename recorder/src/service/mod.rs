@@ -132,12 +132,7 @@ impl Recorder {
         })?;
         let supervisor = Supervisor::new(Arc::clone(&shared), capture.orders.clone());
         let supervisor = tokio::spawn(supervisor.run());
-        Ok(Self {
-            shared,
-            capture,
-            stop,
-            supervisor: Mutex::new(Some(supervisor)),
-        })
+        Ok(Self { shared, capture, stop, supervisor: Mutex::new(Some(supervisor)) })
     }
 
     /// Public keys that ever signed here.

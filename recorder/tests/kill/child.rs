@@ -43,14 +43,15 @@ async fn child_that_is_killed() {
     }
 }
 
-/// Half a minute of short recordings, one after the other.
+/// Half a minute of recordings, one after the other; one in three is longer than most lives.
 async fn room(ledger: Arc<Kept>, tap: TapSender, mut random: StdRng) {
     for _ in 0..20 {
         let id = RecordingId::from_bits(random.random());
         ledger.add(id).await;
         assert!(tap.send(track(id)).is_ok());
         let mut pace = interval(Duration::from_millis(20));
-        for n in 0..random.random_range(5..75) {
+        let longest = if random.random_ratio(1, 3) { 400 } else { 75 };
+        for n in 0..random.random_range(5..longest) {
             pace.tick().await;
             assert!(tap.send(packets(id, n, 1, 0)).is_ok());
             println!("sent {id} {}", n + 1);
