@@ -15,7 +15,7 @@ use crate::{
 /// Folder, seed, and whether it is the last one: that one records nothing and ends when all is purged.
 pub(crate) const CHILD: &str = "CONCLAVE_TEST_KILL_CHILD";
 /// Recordings at once.
-const ROOMS: usize = 3;
+const ROOMS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the process that the other test kills"]
