@@ -266,9 +266,9 @@ pub const CLOSE_WAIT: Duration = Duration::from_millis(250);
 pub const JOBS_END: Duration = Duration::from_secs(10);
 /// Times that a step is taken again when others change the row meanwhile: they are people and rare.
 pub const STEP_TRIES: u32 = 5;
-/// Attempts to make files, some minutes, after which what cannot be read is passed over and what
+/// Attempts to make files, about an hour, after which what cannot be read is passed over and what
 /// cannot be made into files is handed over as it is.
-pub const MAKE_TRIES: u32 = 8;
+pub const MAKE_TRIES: u32 = 12;
 /// Attempts to read the names of the wraps' hours for the receipt before it says that they are not
 /// known: the purge must not wait for them for ever.
 pub const WRAPS_TRIES: u32 = 3;

@@ -163,6 +163,13 @@ async fn a_sealed_recording_comes_as_its_journal_when_the_process_that_wrote_it_
     let files = World::files(&world.partner());
     assert!(files.iter().any(|file| file.to_string_lossy().ends_with(".journal.age")));
     assert!(files.iter().any(|file| file.to_string_lossy().ends_with("data-key.age")));
+    let capture = files.iter().find(|file| file.ends_with("capture.json")).unwrap();
+    let capture: serde_json::Value = serde_json::from_slice(&fs::read(capture).unwrap()).unwrap();
+    assert_eq!(capture["ended"], "recovered");
+    assert!(
+        capture["journals"][0]["chunks"].as_u64().unwrap() > 1,
+        "what is handed over is signed"
+    );
     second.shut_down().await;
 }
 

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 pub(super) use self::raw::is_gone;
 use self::{
-    inspect::inspect,
+    inspect::{inspect, inspect_sealed},
     raw::Raw,
     sealing::{Sealing, seal_into},
 };
@@ -91,6 +91,19 @@ pub(super) enum FinishError {
 }
 
 impl FinishError {
+    /// Our own disk has no room.
+    pub(super) fn is_full(&self) -> bool {
+        let error = match self {
+            Self::NoRoom => return true,
+            Self::Spool(error) => error,
+            Self::Finalize(finalize::FinalizeError::File(finalize::MuxError::Write(error))) => {
+                error
+            }
+            _ => return false,
+        };
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     /// It comes of what was recorded: the journal as it is can be handed over none the less.
     fn is_of_content(&self) -> bool {
         matches!(self, Self::Finalize(_) | Self::Export(_) | Self::Json(_) | Self::Name(_))
@@ -269,7 +282,8 @@ impl Finish<'_> {
     /// Only the journal as it is: nobody here can read it.
     fn hand_over(&self, spool: &Spool, recipients: &Recipients) -> Result<Finished, FinishError> {
         let artifacts = self.raw(spool, recipients).hand_over()?;
-        self.conclude(spool, artifacts, self.row_times(), (Ended::Recovered, Vec::new()))
+        let found = inspect_sealed(self.folder, self.is_last)?;
+        self.conclude(spool, artifacts, self.row_times(), found)
     }
 
     fn raw<'a>(&'a self, spool: &'a Spool, recipients: &'a Recipients) -> Raw<'a> {

@@ -1,12 +1,17 @@
 //! Reads a journal once before files are made of it: what its evidence says, and whether it is as it
 //! was written.
 
+use std::{fs::File, io::BufReader};
+
 use sfu_proto::tap::{Body, records};
 
 use super::FinishError;
 use crate::{
+    digest::Digest,
     evidence::{Damage, Ended, JournalHead},
-    journal::{Ending, FileFound, FileReport, Flaw, Folder, HeaderError, OpenError, Replay},
+    journal::{
+        Ending, FileFound, FileReport, Flaw, Folder, HeaderError, OpenError, Replay, Structure,
+    },
     key::DataKey,
     service::cancel::Cancel,
 };
@@ -59,6 +64,48 @@ pub(super) fn inspect(
         has_media,
         unreadable: unreadable.map(|report| report.file),
     })
+}
+
+/// The same for a journal that nobody here can open: its shape and the heads of its chains. That a
+/// chunk was changed is seen by whoever has the key.
+///
+/// # Errors
+/// A file that cannot be read, unless `past_unreadable`.
+pub(super) fn inspect_sealed(
+    folder: &Folder,
+    past_unreadable: bool,
+) -> Result<(Ended, Vec<JournalHead>), FinishError> {
+    let (mut heads, mut ended) = (Vec::new(), Ended::Recovered);
+    for (at, (file, path)) in folder.files()?.into_iter().enumerate() {
+        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        let flaw = match File::open(path).and_then(|file| Structure::read(BufReader::new(file))) {
+            _ if file != number => Some((0, Damage::Missing)),
+            Err(_) if past_unreadable => Some((0, Damage::Unreadable)),
+            Err(error) => return Err(error.into()),
+            // A crash at its very beginning.
+            Ok(Err(HeaderError::Short(_))) => None,
+            Ok(Err(_)) => Some((0, Damage::Header)),
+            Ok(Ok(Structure { header, .. })) if header.file != file => {
+                Some((0, Damage::OtherPlace))
+            }
+            Ok(Ok(found)) => {
+                let chunks = found.batches + found.checkpoints;
+                heads.push(JournalHead { file, chunks, head: Digest(found.chain) });
+                match found.ending {
+                    Ending::Unreadable { error, .. } if !past_unreadable => {
+                        return Err(error.into());
+                    }
+                    Ending::Unreadable { offset, .. } => Some((offset, Damage::Unreadable)),
+                    Ending::Tampered { offset, .. } => Some((offset, Damage::Chunk)),
+                    Ending::Whole { .. } | Ending::Truncated { .. } => None,
+                }
+            }
+        };
+        if let (Some((offset, flaw)), Ended::Recovered) = (flaw, ended) {
+            ended = Ended::Damaged { file: file.min(number), offset, flaw };
+        }
+    }
+    Ok((ended, heads))
 }
 
 fn is_media(bytes: &[u8]) -> bool {

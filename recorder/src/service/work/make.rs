@@ -130,7 +130,7 @@ impl Job {
         match error {
             FinishError::Cancelled => Err(WorkError::Changed),
             FinishError::Empty => self.purge(Purge::Empty).await,
-            FinishError::NoRoom => Err(self.block(Block::SpoolFull).await),
+            error if error.is_full() => Err(self.block(Block::SpoolFull).await),
             FinishError::NoKey | FinishError::NoJournal if self.is_last() => {
                 tracing::error!(recording = %self.entry.id, %error, "purged unread");
                 self.purge(Purge::Unreadable).await

@@ -132,12 +132,13 @@ impl Job {
             return;
         }
         let project = &self.entry.project;
-        let Ok(Some(found)) = self.shared.ledger.target(project, &push.target).await else {
-            return;
+        let taking = async {
+            let found = self.shared.ledger.target(project, &push.target).await.ok()??;
+            let store = self.shared.storages.open(&found, project).ok()?;
+            abort(push, &store).await;
+            Some(())
         };
-        if let Ok(store) = self.shared.storages.open(&found, project) {
-            let _ = tokio::time::timeout(TAKE_BACK_WAIT, abort(push, &store)).await;
-        }
+        let _ = tokio::time::timeout(TAKE_BACK_WAIT, taking).await; // The storage's rules do it else.
     }
 }
 
