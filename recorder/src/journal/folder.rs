@@ -13,6 +13,7 @@ use std::{
 
 use sfu_proto::id::RecordingId;
 
+use super::format::{CHECKPOINT_BYTES, CHUNK_HEAD_BYTES, HEADER_BYTES, TAG_BYTES};
 use crate::{
     key::{
         WrappedKeys,
@@ -109,6 +110,12 @@ impl Folder {
     /// Where a journal file is.
     pub(super) fn file(&self, number: u32) -> PathBuf {
         self.path.join(format!("{number:0DIGITS$}{SUFFIX}"))
+    }
+
+    /// Whether the opening of the first file was written: only then may anything be in the journal.
+    pub(crate) fn has_begun(&self) -> bool {
+        let opening = HEADER_BYTES + CHUNK_HEAD_BYTES + CHECKPOINT_BYTES + TAG_BYTES;
+        fs::metadata(self.file(1)).is_ok_and(|file| file.len() >= opening as u64)
     }
 
     /// Keeps the wraps of the data key, safe on disk at return. Done once, before the journal begins.

@@ -172,6 +172,7 @@ impl Capture {
             waiting: AtomicUsize::new(0),
         });
         common.look_at_space();
+        common.runtime.spawn(begin::adopt(Arc::clone(&common)));
         let (mut senders, mut threads) = (Vec::new(), Vec::new());
         for (number, tap) in parts.tap.lanes(WRITERS).into_iter().enumerate() {
             let (sender, messages) = mpsc::channel();

@@ -1,8 +1,11 @@
 //! The store: slow, failing, or another recorder's.
 
-use std::time::Duration;
+use std::{fs, sync::Arc, time::Duration};
 
 use recorder::{
+    evidence::SigningKey,
+    journal::{Folder, Moment, Writer},
+    key::DataKey,
     limits::WAITING_BYTES_MAX,
     service::ledger::{LedgerError, News, Purge, State},
 };
@@ -109,5 +112,23 @@ async fn what_another_recorder_writes_is_left_to_it() {
     until("the other goes on", || packets_in(&world.root, ours) == 1).await;
     assert!(!world.has_folder(foreign) && world.ledger.stopped(foreign).is_empty());
     assert_eq!(world.ledger.asked(foreign), 1, "and is not begun again");
+    recorder.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_before_wrote_and_did_not_claim_is_claimed() {
+    let world = World::new("adopt");
+    let (begun, empty, torn) = (world.row(1), world.row(2), world.row(3));
+    let spool = world.root.join("data/spool");
+    fs::create_dir_all(&spool).unwrap();
+    let [folder, _, half] = [begun, empty, torn].map(|id| Folder::create(&spool, id).unwrap());
+    let capture = Arc::new(SigningKey::generate().unwrap());
+    Writer::create(&folder, Arc::new(DataKey::generate()), capture, Moment::now()).unwrap();
+    fs::write(half.path().join("00000001.journal"), [0; 200]).unwrap();
+    let (recorder, _tap, _) = world.start();
+    until("it is claimed", || world.ledger.is_claimed(begun)).await;
+    sleep(Duration::from_millis(300)).await;
+    assert!(!world.ledger.is_claimed(empty), "nothing was written");
+    assert!(!world.ledger.is_claimed(torn), "its opening was not");
     recorder.shut_down().await;
 }

@@ -2,6 +2,7 @@
 //! recording for this recorder. Batches wait meanwhile; the threads do not.
 
 use std::{
+    path::Path,
     sync::{Arc, mpsc},
     time::SystemTime,
 };
@@ -57,8 +58,9 @@ pub(super) async fn begin(
 ) {
     let begun = open(&common, recording).await;
     let is_ours = begun.is_ok();
-    if thread.send(Message::Begun(recording, Box::new(begun))).is_ok() && is_ours {
-        claim(&common, recording, &thread).await;
+    let told = thread.send(Message::Begun(recording, Box::new(begun)));
+    if told.is_ok() && is_ours && !claim(&common, recording).await {
+        let _ = thread.send(Message::Foreign(recording)); // It may have ended.
     }
 }
 
@@ -107,18 +109,44 @@ fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Live, Journal
     }
 }
 
-/// Says that this recorder writes the journal, until it is stored or known to be another's.
-async fn claim(common: &Common, recording: RecordingId, thread: &mpsc::Sender<Message>) {
+/// Says that this recorder writes the journal, until it is stored. False: another one does.
+async fn claim(common: &Common, recording: RecordingId) -> bool {
     loop {
         match timeout(LEDGER_WAIT, common.ledger.begun(recording)).await {
-            Ok(Ok(())) => return,
-            Ok(Err(LedgerError::Changed)) => {
-                let _ = thread.send(Message::Foreign(recording)); // It may have ended.
-                return;
-            }
+            Ok(Ok(())) => return true,
+            Ok(Err(LedgerError::Changed)) => return false,
             Ok(Err(LedgerError::Held | LedgerError::Unavailable)) | Err(_) => {
                 sleep(LEDGER_AGAIN).await;
             }
+        }
+    }
+}
+
+/// Claims what a process before this one wrote and was killed before it could claim it. Until then
+/// another recorder at the same store takes a recording without a claim for one that nobody wrote.
+pub(super) async fn adopt(common: Arc<Common>) {
+    let spool = common.spool.clone();
+    let Ok(begun) = tokio::task::spawn_blocking(move || begun_in(&spool)).await else { return };
+    for recording in begun {
+        if let Some(Entry { has_journal: false, .. }) = found(&common, recording).await {
+            claim(&common, recording).await;
+        }
+    }
+}
+
+/// Recordings whose journals have begun.
+fn begun_in(spool: &Path) -> Vec<RecordingId> {
+    let paths = std::fs::read_dir(spool).into_iter().flatten().filter_map(Result::ok);
+    let folders = paths.filter_map(|entry| Folder::open(&entry.path()).ok());
+    folders.filter(Folder::has_begun).map(|folder| folder.recording()).collect()
+}
+
+/// The row, unless there is none or it is purged.
+async fn found(common: &Common, recording: RecordingId) -> Option<Entry> {
+    loop {
+        match timeout(LEDGER_WAIT, common.ledger.entry(recording)).await {
+            Ok(Ok(entry)) => return entry.filter(|entry| entry.state != State::Purged),
+            Ok(Err(_)) | Err(_) => sleep(LEDGER_AGAIN).await,
         }
     }
 }
