@@ -158,7 +158,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sfu", &["sfu-core", "sfu-proto", "bus"]),
     ("signaling", &["sdk-spec", "sfu-proto", "bus", "egress"]),
     ("recorder", &["sfu-proto", "bus", "egress"]),
-    ("conclave", &["sfu", "sfu-proto", "signaling", "recorder", "bus", "sdk-spec"]),
+    ("conclave", &["sfu", "sfu-proto", "signaling", "recorder", "bus", "sdk-spec", "egress"]),
     ("loadtest", &["sfu-core", "sfu-proto", "sfu", "bus", "sdk-spec", "signaling", "recorder"]),
 ];
 

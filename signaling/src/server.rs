@@ -14,7 +14,6 @@ use std::{
 use axum::Router;
 use axum_server::{Handle, accept::DefaultAcceptor};
 use bus::Bus;
-use egress::Shares;
 use hyper_util::rt::TokioTimer;
 use prometheus::Registry;
 use sdk_spec::{limits::HEADER_BYTES_MAX, recording::StopReason};
@@ -36,7 +35,7 @@ use crate::{
     rooms::{self, Rooms},
     store::{Store, StoreError},
     usage,
-    webhook::{self, Webhooks},
+    webhook::{self, Shares, Webhooks},
 };
 
 /// Why the server does not start.

@@ -24,7 +24,6 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use egress::Shares;
 use prometheus::Registry;
 use sdk_spec::{limits as public, problem::Code};
 use tokio::sync::watch;
@@ -39,8 +38,13 @@ pub(crate) use self::{
     rest::Turns,
 };
 use crate::{
-    config::Config, limits, metrics::Metrics, recorder::RecorderPort, rooms::Rooms, store::Store,
-    webhook::Webhooks,
+    config::Config,
+    limits,
+    metrics::Metrics,
+    recorder::RecorderPort,
+    rooms::Rooms,
+    store::Store,
+    webhook::{Shares, Webhooks},
 };
 
 /// What every handler can reach.

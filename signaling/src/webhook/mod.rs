@@ -18,7 +18,8 @@ mod sign;
 
 use std::{sync::Arc, time::Duration};
 
-use egress::{Dialer, Guard, Shares, UrlRefusal};
+pub(crate) use egress::Shares;
+use egress::{Dialer, Guard, UrlRefusal};
 use prometheus::Registry;
 use sdk_spec::rest::webhooks::{DeliveryResult, Scheme};
 use tokio::sync::Notify;
