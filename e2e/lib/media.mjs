@@ -11,7 +11,9 @@ const RATE = 48_000;
 const WINDOW = 240;
 /** Level of the beep (sent with 0.5) at which it begins, and below which it is over. */
 const [BEEP_ON, BEEP_OFF] = [0.2, 0.08];
-/** Level below which nothing sounds: the tone under the beeps has 0.03. */
+/** Level of the tone under the beeps. */
+const TONE = 0.03;
+/** Level below which nothing sounds. */
 const SILENT = 0.004;
 
 /** Runs a program to its end; what it wrote. Fails with its errors when it does. */
@@ -43,35 +45,48 @@ export async function complaints(file) {
 }
 
 /** Every picture: `{ at, code, flash }`, where `code` is `{ clock, frame }` or null. */
-export async function pictures(file, crop = '') {
-  const filters = `${crop}scale=${WIDTH}:${HEIGHT},format=gray,showinfo`;
+export async function pictures(file) {
+  return (await mosaic(file, 1, 1)).map(({ at, tiles: [tile] }) => ({ at, ...tile }));
+}
+
+/** Every picture of a file that shows `columns` x `rows` coded ones: `{ at, tiles }`, row by row. */
+export async function mosaic(file, columns, rows) {
+  const [width, height] = [WIDTH * columns, HEIGHT * rows];
   const { out, told } = await run('ffmpeg', [
-    '-hide_banner', '-nostats', '-copyts', '-i', file, '-map', '0:v:0', '-vf', filters,
+    '-hide_banner', '-nostats', '-copyts', '-i', file, '-map', '0:v:0', '-vf', `scale=${width}:${height},format=gray,showinfo`,
     '-fps_mode', 'passthrough', '-f', 'rawvideo', '-',
   ]);
   const times = [...told.matchAll(/ pts_time:([-\d.]+)/g)].map(([, seconds]) => Number(seconds) * 1000);
-  const size = WIDTH * HEIGHT;
-  return times.slice(0, Math.floor(out.length / size)).map((at, i) => {
-    const luma = (x, y) => out[i * size + y * WIDTH + x];
-    const { read, flash } = globalThis.pictureCode;
-    return { at, code: read(luma, WIDTH, HEIGHT), flash: flash(luma, WIDTH, HEIGHT) };
-  });
+  const { read, flash } = globalThis.pictureCode;
+  const corners = Array.from({ length: columns * rows }, (_, i) =>
+    Math.floor(i / columns) * HEIGHT * width + (i % columns) * WIDTH);
+  return times.slice(0, Math.floor(out.length / (width * height))).map((at, n) => ({
+    at,
+    tiles: corners.map((corner) => {
+      const luma = (x, y) => out[n * width * height + corner + y * width + x];
+      return { code: read(luma, WIDTH, HEIGHT), flash: flash(luma, WIDTH, HEIGHT) };
+    }),
+  }));
 }
 
 /** When the flash comes on. */
 export const flashes = (seen) => seen.filter(({ flash }, i) => flash && i > 0 && !seen[i - 1].flash).map(({ at }) => at);
 
-/** When beeps begin, the stretches of 100 ms in which nothing sounds, and the length. */
-export async function sounds(file) {
+/**
+ * When beeps begin, the stretches of 100 ms in which nothing sounds, and the length. `voices` sound at once: the
+ * tones under the beeps add up.
+ */
+export async function sounds(file, voices = 1) {
   const { out } = await run('ffmpeg', [
     '-v', 'error', '-copyts', '-i', file, '-map', '0:a:0', '-af', 'aresample=48000:async=1:first_pts=0',
     '-ac', '1', '-f', 's16le', '-',
   ]);
   const samples = new Int16Array(out.buffer, out.byteOffset, Math.floor(out.length / 2));
-  return { beeps: beeps(samples), silences: silences(samples), ms: (samples.length / RATE) * 1000 };
+  return { beeps: beeps(samples, voices), silences: silences(samples), ms: (samples.length / RATE) * 1000 };
 }
 
-function beeps(samples) {
+function beeps(samples, voices) {
+  const off = BEEP_OFF + TONE * (voices - 1);
   const found = [];
   let on = false;
   for (let from = 0; from + WINDOW <= samples.length; from += WINDOW) {
@@ -82,8 +97,8 @@ function beeps(samples) {
       im += samples[from + k] * Math.sin(angle);
     }
     const level = (2 * Math.hypot(re, im)) / WINDOW / 32_768;
-    if (!on && level > BEEP_ON) found.push((from / RATE) * 1000);
-    on = on ? level > BEEP_OFF : level > BEEP_ON;
+    if (!on && level > Math.max(BEEP_ON, 1.5 * off)) found.push((from / RATE) * 1000);
+    on = on ? level > off : level > Math.max(BEEP_ON, 1.5 * off);
   }
   return found;
 }

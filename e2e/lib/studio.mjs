@@ -62,7 +62,8 @@ class Studio {
     const handles = new Map(events.participants.map(({ id: who, handle }) => [who, handle]));
     const tracks = events.tracks.map((track) =>
       ({ ...track, handle: handles.get(track.participant), path: path.join(opened, track.name) }));
-    return { sealed, opened, events, tracks };
+    const manifest = JSON.parse(fs.readFileSync(path.join(sealed, 'manifest.json'), 'utf8'));
+    return { sealed, opened, events, manifest, tracks };
   }
 
   /** With the stock tools of verify.sh, and by the command line, with the receipt. */

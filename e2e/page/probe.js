@@ -10,7 +10,7 @@
   window.source = ({ width = 320, height = 180, fps = 15, tone = 440, offset = 0, beat = false } = {}) => {
     const canvas = Object.assign(document.createElement('canvas'), { width, height });
     const pen = canvas.getContext('2d', { alpha: false });
-    const stream = beat ? canvas.captureStream() : canvas.captureStream(fps);
+    const camera = beat ? stamped(canvas) : captured(canvas, fps);
     const { output, beep, close } = sound(tone, beat);
     let frame = offset;
     let [second, flashUntil] = [Math.floor(Date.now() / 1000), 0];
@@ -33,18 +33,33 @@
         pen.fillStyle = bit ? '#fff' : '#000';
         pen.fillRect(Math.floor(x), Math.floor(y), Math.ceil(w), Math.ceil(h));
       });
+      camera.show?.(now);
       frame += 1;
     };
     draw();
-    // A picture is stamped with the time at which the browser began that frame, up to 17 ms before a timer
-    // paints it; so the beat is painted as a frame begins. Hidden pages begin none.
-    const timer = setInterval(() => (beat ? requestAnimationFrame(draw) : draw()), 1000 / fps);
+    const timer = setInterval(draw, 1000 / fps);
     return {
-      video: stream.getVideoTracks()[0],
+      video: camera.track,
       audio: output.stream.getAudioTracks()[0],
-      stop: () => { clearInterval(timer); stream.getTracks().forEach((t) => t.stop()); return close(); },
+      stop: () => { clearInterval(timer); camera.track.stop(); return close(); },
     };
   };
+
+  const captured = (canvas, fps) => ({ track: canvas.captureStream(fps).getVideoTracks()[0] });
+
+  /**
+   * Pictures with the time at which they were painted (Chromium only). A captured canvas has the time
+   * of the browser's own frame, which on a busy machine is up to 50 ms earlier than the beep of the same moment.
+   */
+  function stamped(canvas) {
+    const track = new MediaStreamTrackGenerator({ kind: 'video' });
+    const writer = track.writable.getWriter();
+    const show = (now) => {
+      const picture = new VideoFrame(canvas, { timestamp: now * 1000 });
+      writer.write(picture).catch(() => picture.close());
+    };
+    return { track, show };
+  }
 
   /** A tone, and with `beat` a function that beeps now. */
   function sound(tone, beat) {
