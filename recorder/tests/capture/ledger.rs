@@ -21,6 +21,8 @@ struct Faults {
     /// Look-ups of these fail; of those never answer.
     failing: HashSet<RecordingId>,
     silent: HashSet<RecordingId>,
+    /// The first look-up of these panics.
+    defects: HashSet<RecordingId>,
     asked: HashMap<RecordingId, u32>,
     claims: HashMap<RecordingId, VecDeque<LedgerError>>,
     claimed: HashSet<RecordingId>,
@@ -47,6 +49,10 @@ impl Faulty {
 
     pub(crate) fn set_failing(&self, recording: RecordingId) {
         self.faults().failing.insert(recording);
+    }
+
+    pub(crate) fn set_defect(&self, recording: RecordingId) {
+        self.faults().defects.insert(recording);
     }
 
     pub(crate) fn heal(&self) {
@@ -85,6 +91,8 @@ impl Ledger for Faulty {
         while self.faults().silent.contains(&recording) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let is_defect = self.faults().defects.remove(&recording);
+        assert!(!is_defect, "a defect, on purpose");
         if self.faults().failing.contains(&recording) {
             return Err(LedgerError::Unavailable);
         }

@@ -82,6 +82,19 @@ async fn a_failing_store_is_asked_once_a_second_and_what_does_not_fit_is_counted
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_that_panics_is_done_again() {
+    let world = World::new("defect");
+    let id = world.row(1);
+    world.ledger.set_defect(id);
+    let (recorder, tap, _) = world.start();
+    assert!(tap.send(track(id)).is_ok());
+    assert!(tap.send(packets(id, 0, 1, 0)).is_ok());
+    until("it is written", || packets_in(&world.root, id) == 1).await;
+    assert_eq!(world.ledger.asked(id), 2);
+    recorder.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_repeated_until_it_is_stored() {
     let world = World::new("claim");
     let id = world.row(1);

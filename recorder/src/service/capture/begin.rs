@@ -39,7 +39,7 @@ pub(super) enum Refusal {
 
 /// Why a journal cannot begin.
 #[derive(Debug, thiserror::Error)]
-enum JournalError {
+pub(super) enum JournalError {
     #[error(transparent)]
     Recipients(#[from] RecipientError),
     #[error(transparent)]
@@ -56,7 +56,13 @@ pub(super) async fn begin(
     recording: RecordingId,
     thread: mpsc::Sender<Message>,
 ) {
-    let begun = open(&common, recording).await;
+    let opening = tokio::spawn(open(Arc::clone(&common), recording));
+    let begun = opening.await.unwrap_or_else(|error| {
+        if error.is_panic() {
+            tracing::error!(%recording, "a journal cannot begin by a defect");
+        }
+        Err(Refusal::Later)
+    });
     let is_ours = begun.is_ok();
     let told = thread.send(Message::Begun(recording, Box::new(begun)));
     if told.is_ok() && is_ours && !claim(&common, recording).await {
@@ -64,7 +70,7 @@ pub(super) async fn begin(
     }
 }
 
-async fn open(common: &Arc<Common>, recording: RecordingId) -> Result<Live, Refusal> {
+async fn open(common: Arc<Common>, recording: RecordingId) -> Result<Live, Refusal> {
     let found = timeout(LEDGER_WAIT, common.ledger.entry(recording)).await;
     let Ok(Ok(entry)) = found else { return Err(Refusal::Later) };
     // It may have been stopped while its first batches waited for the ledger.
@@ -74,7 +80,7 @@ async fn open(common: &Arc<Common>, recording: RecordingId) -> Result<Live, Refu
         return Err(Refusal::Stop(Stop::DiskFull));
     }
     let place = common.load.place().ok_or(Refusal::Stop(Stop::NoCapacity))?;
-    let shared = Arc::clone(common);
+    let shared = Arc::clone(&common);
     let made = tokio::task::spawn_blocking(move || journal(&shared, &entry, place)).await;
     match made {
         Ok(Ok(live)) => Ok(live),
@@ -88,7 +94,7 @@ async fn open(common: &Arc<Common>, recording: RecordingId) -> Result<Live, Refu
 }
 
 /// The folder with the keys and the first, empty file; nothing of it stays when that fails.
-fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Live, JournalError> {
+pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Live, JournalError> {
     let recipients = Recipients::parse(&entry.recipients)?;
     let key = Arc::new(DataKey::generate());
     let epochs = (!entry.sealed).then_some(&*common.epochs);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
@@ -36,6 +37,8 @@ pub(super) struct Lane {
     over: Over,
     looked_at: Instant,
     is_ending: bool,
+    /// What is being worked on.
+    at: Option<RecordingId>,
 }
 
 impl Lane {
@@ -56,18 +59,33 @@ impl Lane {
             over: Over::default(),
             looked_at: Instant::now(),
             is_ending: false,
+            at: None,
         }
     }
 
     /// Runs until it is told to end.
     pub(super) fn run(mut self) {
         while !self.is_ending {
-            let batch = self.tap.recv(self.wait());
-            self.work(batch);
-            self.obey();
+            self.guarded(|lane| {
+                let batch = lane.tap.recv(lane.wait());
+                lane.work(batch);
+                lane.obey();
+            });
         }
-        self.drain();
-        self.end();
+        self.guarded(Self::drain);
+        self.guarded(Self::end);
+    }
+
+    /// A defect of ours costs the recording that it happened at, not the others of the lane.
+    fn guarded(&mut self, turn: impl FnOnce(&mut Self)) {
+        self.at = None;
+        // What a turn leaves half done is the recording it was at, and that one ends.
+        if catch_unwind(AssertUnwindSafe(|| turn(self))).is_err() {
+            tracing::error!(recording = ?self.at, "a writer of journals failed by a defect");
+            if let Some(recording) = self.at.take() {
+                self.end_early(recording);
+            }
+        }
     }
 
     fn wait(&self) -> Duration {
@@ -113,6 +131,7 @@ impl Lane {
 
     fn on_batch(&mut self, batch: Batch) {
         let Batch { recording, bytes } = batch;
+        self.at = Some(recording);
         if self.live.contains_key(&recording) {
             self.write(recording, &bytes);
         } else if let Some(waiting) = self.waiting.get_mut(&recording) {
@@ -141,6 +160,7 @@ impl Lane {
         let due = self.live.iter().filter(|(_, live)| live.writer.deadline() <= now);
         let due: Vec<RecordingId> = due.map(|(id, _)| *id).collect();
         for recording in &due {
+            self.at = Some(*recording);
             let Some(live) = self.live.get_mut(recording) else { continue };
             let result = live.writer.tick(Moment::now());
             let took = live.writer.stats().sync_last;
@@ -197,11 +217,13 @@ impl Lane {
     }
 
     fn on_live(&mut self, recording: RecordingId, live: Live) {
+        self.at = Some(recording);
         self.live.insert(recording, live);
         self.common.show_load();
         let Some(mut waiting) = self.waiting.remove(&recording) else { return };
         for batch in waiting.take() {
             self.write(recording, &batch);
+            self.tick(); // The others are due meanwhile.
         }
         if let Some(done) = waiting.close.take() {
             self.on_close(recording, done);
@@ -231,6 +253,7 @@ impl Lane {
     }
 
     fn close(&mut self, recording: RecordingId) -> Option<Arc<DataKey>> {
+        self.at = Some(recording);
         let Live { writer, key, place, .. } = self.live.remove(&recording)?;
         if let Err(error) = writer.close(Moment::now()) {
             tracing::warn!(%recording, %error, "the end of a journal is not written");
@@ -248,6 +271,10 @@ impl Lane {
             return;
         }
         tracing::error!(%recording, %error, "a journal ends early");
+        self.end_early(recording);
+    }
+
+    fn end_early(&mut self, recording: RecordingId) {
         let key = self.live.remove(&recording).map(|live| live.key);
         self.common.show_load();
         self.over.insert(recording, key);
@@ -264,7 +291,7 @@ impl Lane {
     }
 
     /// Closes all journals; those that are about to begin are waited for, but not for long.
-    fn end(mut self) {
+    fn end(&mut self) {
         let until = Instant::now() + END_WAIT;
         while !self.waiting.is_empty() && Instant::now() < until {
             if let Ok(message) = self.messages.recv_timeout(TAP_WAIT) {
@@ -276,3 +303,6 @@ impl Lane {
         all.into_iter().for_each(|recording| drop(self.close(recording)));
     }
 }
+
+#[cfg(test)]
+mod tests;

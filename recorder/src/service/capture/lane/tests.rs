@@ -1,0 +1,125 @@
+//! A defect costs one recording. No test outside can make one.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::{Mutex, atomic::AtomicUsize};
+
+use async_trait::async_trait;
+use bus::tap::tap;
+use prometheus::Registry;
+use sfu_proto::id::RoomId;
+use tokio::sync::watch;
+
+use super::*;
+use crate::{
+    evidence::SigningKey,
+    key::EpochKeys,
+    service::{
+        Metrics,
+        capture::load::Load,
+        ledger::{Entry, Ledger, LedgerError, Outputs, State, Step, Timeline, Work},
+    },
+    storage::Target,
+};
+
+/// Only knows what was stopped.
+#[derive(Default)]
+struct Stopped(Mutex<Vec<RecordingId>>);
+
+#[async_trait]
+impl Ledger for Stopped {
+    async fn open(&self) -> Result<Vec<Entry>, LedgerError> {
+        Err(LedgerError::Unavailable)
+    }
+
+    async fn entry(&self, _: RecordingId) -> Result<Option<Entry>, LedgerError> {
+        Err(LedgerError::Unavailable)
+    }
+
+    async fn step(&self, _: RecordingId, _: u64, _: Step) -> Result<u64, LedgerError> {
+        Err(LedgerError::Unavailable)
+    }
+
+    async fn begun(&self, _: RecordingId) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    async fn stop(&self, recording: RecordingId, _: Stop) -> Result<(), LedgerError> {
+        self.0.lock().unwrap().push(recording);
+        Ok(())
+    }
+
+    async fn timeline(&self, _: RecordingId) -> Result<Timeline, LedgerError> {
+        Err(LedgerError::Unavailable)
+    }
+
+    async fn target(&self, _: &str, _: &str) -> Result<Option<Target>, LedgerError> {
+        Err(LedgerError::Unavailable)
+    }
+
+    fn news(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+}
+
+fn entry(id: RecordingId) -> Entry {
+    Entry {
+        id,
+        project: "pr_test".to_owned(),
+        room: RoomId::from_bits(1),
+        state: State::Live,
+        version: 1,
+        started_at_ms: 0,
+        stopped_at_ms: None,
+        expires_at_ms: None,
+        held: false,
+        is_deleted: false,
+        push_wanted: false,
+        warned_percent: 0,
+        has_journal: false,
+        recipients: vec![age::x25519::Identity::generate().to_public().to_string()],
+        sealed: false,
+        path: String::new(),
+        target: None,
+        outputs: Outputs::default(),
+        artifacts: Vec::new(),
+        work: Work::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_defect_ends_the_recording_that_it_happens_at_and_no_other() {
+    let dir = std::env::temp_dir().join(format!("conclave-lane-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(dir.join("spool")).unwrap();
+    let ledger = Arc::new(Stopped::default());
+    let common = Arc::new(Common {
+        ledger: ledger.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        spool: dir.join("spool"),
+        epochs: Arc::new(EpochKeys::open(&dir.join("epochs")).unwrap()),
+        capture: Arc::new(SigningKey::generate().unwrap()),
+        metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
+        load: Arc::new(Load::new(10, 1)),
+        waiting: AtomicUsize::new(0),
+    });
+    let (_sender, receiver) = tap(1000);
+    let mut lane = Lane::new(0, receiver, mpsc::channel(), Arc::clone(&common));
+    let [broken, other] = [1, 2].map(RecordingId::from_bits);
+    for id in [broken, other] {
+        let place = common.load.place().unwrap();
+        let live = begin::journal(&common, &entry(id), place).map_err(|error| error.to_string());
+        lane.on_live(id, live.unwrap());
+    }
+    lane.guarded(|lane| {
+        lane.on_batch(Batch { recording: broken, bytes: vec![1; 10] });
+        panic!("a defect, on purpose");
+    });
+    assert!(!lane.live.contains_key(&broken) && lane.over.has(broken));
+    assert!(lane.over.take_key(broken).is_some(), "what was written can be read");
+    lane.guarded(|lane| lane.on_batch(Batch { recording: other, bytes: vec![2; 10] }));
+    lane.guarded(Lane::end);
+    assert!(lane.live.is_empty(), "the other was closed");
+    tokio::task::yield_now().await;
+    assert_eq!(*ledger.0.lock().unwrap(), [broken]);
+    std::fs::remove_dir_all(dir).unwrap();
+}
