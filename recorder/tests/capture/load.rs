@@ -49,7 +49,7 @@ async fn a_recording_ends_while_another_floods_the_same_writer() {
     let is_over = AtomicBool::new(false);
     let batch = packets(flood, 0, 200, 1000);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let flooding = scope.spawn(|| {
             let mut left = 2_000_000_000usize; // What the test may write at most.
             while !is_over.load(Relaxed) && left > 0 {
                 match tap.send(batch.clone()) {
@@ -57,6 +57,7 @@ async fn a_recording_ends_while_another_floods_the_same_writer() {
                     Err(_) => std::thread::sleep(Duration::from_millis(1)),
                 }
             }
+            left
         });
         let ended = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
@@ -71,6 +72,7 @@ async fn a_recording_ends_while_another_floods_the_same_writer() {
         });
         is_over.store(true, Relaxed);
         assert!(ended, "its journal was never closed");
+        assert!(flooding.join().unwrap() > 0, "it was closed only when the flood was over");
     });
     recorder.shut_down().await;
 }
