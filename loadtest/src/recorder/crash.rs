@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fs,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
@@ -105,9 +105,16 @@ impl Run {
             let publisher = Publisher::start(&server.target, &room, &self.film).await?;
             let id = server.record(&room).await?;
             let (now, sent) = (Instant::now(), Arc::clone(&publisher.sent));
-            let take =
-                Take { id, room, started: now, ended: now, was_killed: true, sent, wraps: None };
-            takes.push(take);
+            takes.push(Take {
+                id,
+                room,
+                started: now,
+                ended: now,
+                was_killed: true,
+                killed_in_purge_ms: None,
+                sent,
+                wraps: None,
+            });
             publishers.push(publisher);
         }
         let lives = random.random_range(SECONDS_MIN..options.seconds as f64);
@@ -124,6 +131,10 @@ impl Run {
         tokio::task::block_in_place(|| phase.await_moment(&spool, random));
         let killed = server.kill()?;
         let met = Phase::of(&spool, phase != Phase::Recording);
+        if let Some(victim) = takes.first_mut().filter(|_| met == Phase::Purging) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+            victim.killed_in_purge_ms = Some(u64::try_from(now.as_millis())?);
+        }
         for take in &mut takes {
             if take.was_killed {
                 take.ended = killed;
@@ -238,6 +249,8 @@ impl Run {
             let count = self.met.get(&phase).copied().unwrap_or_default();
             report.add(format!("kills while {}", phase.name()), count as f64, "kills");
         }
+        let resumed = outcomes.iter().filter(|(_, outcome)| outcome.was_purge_resumed).count();
+        report.add("of these before the receipt", resumed as f64, "kills");
         report.add("recordings", self.takes.len() as f64, "recordings");
         let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|(_, one)| is(one)).count();
         report.add("of them killed before anything was safe", count(|one| one.is_empty) as f64, "");

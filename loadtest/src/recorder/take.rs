@@ -32,6 +32,8 @@ pub(super) struct Take {
     pub(super) ended: Instant,
     /// Whether the server was killed while it was recorded.
     pub(super) was_killed: bool,
+    /// When the server was killed, milliseconds since 1970, if that was while this one was purged.
+    pub(super) killed_in_purge_ms: Option<u64>,
     pub(super) sent: Arc<Sent>,
     /// `keys.json` while there was one.
     pub(super) wraps: Option<Value>,
@@ -49,6 +51,8 @@ pub(super) struct Outcome {
     pub(super) pictures: u64,
     /// Nothing was recorded before the kill.
     pub(super) is_empty: bool,
+    /// The kill met its purge, and the receipt was signed by the next process.
+    pub(super) was_purge_resumed: bool,
 }
 
 impl Take {
@@ -115,7 +119,7 @@ impl Take {
         }
         ensure!(reason == "delivered", "purged because: {reason}");
         let folder = place.delivered.join(&place.project).join(&self.room).join(&self.id);
-        self.check_receipt(server, place, Some(&folder)).await?;
+        let signed_at_ms = self.check_receipt(server, place, Some(&folder)).await?;
         let keys = keys(place);
         let (shown, identity) = (text(&folder)?, text(&place.identity)?);
         place.conclave(&[
@@ -127,10 +131,18 @@ impl Take {
             "--identity",
             identity,
         ])?;
-        self.check_files(place, film, &folder)
+        let mut outcome = self.check_files(place, film, &folder)?;
+        outcome.was_purge_resumed = self.killed_in_purge_ms.is_some_and(|at| at < signed_at_ms);
+        Ok(outcome)
     }
 
-    async fn check_receipt(&self, server: &Server, place: &Place, of: Option<&Path>) -> Result<()> {
+    /// When it was signed, milliseconds since 1970.
+    async fn check_receipt(
+        &self,
+        server: &Server,
+        place: &Place,
+        of: Option<&Path>,
+    ) -> Result<u64> {
         let receipt = server.get(&format!("/v1/recordings/{}/receipt", self.id)).await?;
         let file = place.folder.join("receipt.json");
         fs::write(&file, receipt.to_string())?;
@@ -139,7 +151,10 @@ impl Take {
         if let Some(folder) = of {
             words.extend(["--of", text(folder)?]);
         }
-        place.conclave(&words).map(drop)
+        place.conclave(&words)?;
+        let signed = receipt["receipt"].as_str().context("receipt")?;
+        let signed: Value = serde_json::from_str(signed)?;
+        signed["signed_at_ms"].as_u64().context("signed_at_ms")
     }
 
     fn check_files(&self, place: &Place, film: &Film, folder: &Path) -> Result<Outcome> {
