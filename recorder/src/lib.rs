@@ -8,6 +8,7 @@
 //! It may use `sfu-proto`, `bus` and `egress`, never `sfu-core`, `sfu` or `signaling`.
 
 mod align;
+pub mod composite;
 mod depacketize;
 mod digest;
 pub mod evidence;

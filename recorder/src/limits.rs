@@ -281,3 +281,46 @@ pub const LOOK: Duration = Duration::from_secs(1);
 pub const WARN_PERCENTS: [u32; 3] = [50, 75, 90];
 /// Times that the push of a file begins anew before somebody must look at the storage.
 pub const PUSH_RESTARTS_MAX: u32 = 3;
+
+// composite
+
+/// Tiles of a grid: five by five, each 256 pixels wide at 720 lines.
+pub const COMPOSITE_TILES_MAX: usize = 25;
+/// Tiles beside a speaker: 160 pixels wide at 720 lines.
+pub const STRIP_TILES_MAX: usize = 8;
+/// How long the picture of a camera that stalls stands still before its tile is plain.
+pub const PICTURE_HOLD_MS: u64 = 2_000;
+/// Whoever is the loudest for less time is not shown large.
+pub const SPEAKER_HOLD_MS: u64 = 800;
+/// Frames between two key frames of a composite: two seconds.
+pub const KEY_FRAMES_EVERY: u64 = 60;
+/// Pictures that are decoded at once: a program of about 50 MB each. More have plain tiles.
+pub const FILMS_MAX: usize = 49;
+/// Sounds that are decoded at once. With more there is no composite: one would miss a voice.
+pub const VOICES_MAX: usize = 100;
+/// Frames by which decoders are started before they are needed: time to read a journal of some GB.
+pub const DECODERS_AHEAD_FRAMES: u64 = 300;
+/// A composite that does nothing for so long is given up. Reading a journal of 10 GB takes less.
+pub const COMPOSITE_STALL: Duration = Duration::from_secs(120);
+/// Times that a composite is tried.
+pub const COMPOSITE_TRIES_MAX: u32 = 3;
+/// Memory that a program of a composite may map: ten times what encoding 1080 lines takes.
+pub const CHILD_MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// Descriptors that it may open: its pipes and its libraries.
+pub const CHILD_FILES_MAX: u64 = 64;
+/// Processes and threads that it may have, counted within its sandbox.
+pub const CHILD_PROCESSES_MAX: u64 = 512;
+/// CPU seconds of a decoder, and for each second of its track: a phone decodes in real time.
+pub const DECODER_CPU_SECONDS_MIN: u64 = 120;
+/// See [`DECODER_CPU_SECONDS_MIN`].
+pub const DECODER_CPU_PER_SECOND: u64 = 3;
+/// CPU seconds of an encoder, and for each second: ten times what 1080 lines take.
+pub const ENCODER_CPU_SECONDS_MIN: u64 = 120;
+/// See [`ENCODER_CPU_SECONDS_MIN`].
+pub const ENCODER_CPU_PER_SECOND: u64 = 20;
+/// Bytes of a box of the encoder's output: two seconds at fifty times its bit rate; held in memory.
+pub const COMPOSITE_BOX_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Segments of an HLS stream: below [`ARTIFACTS_MAX`], with room for tracks.
+pub const HLS_SEGMENTS_MAX: u64 = 15_000;
+
+const _: () = assert!(HLS_SEGMENTS_MAX as usize + FILES_MAX < ARTIFACTS_MAX);

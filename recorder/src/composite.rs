@@ -1,0 +1,211 @@
+//! One picture and one sound of a whole recording, made from its journal by the `ffmpeg` program.
+//!
+//! ```text
+//! journal ─▶ finalize ─pipe─▶ ffmpeg (decode, scale) ─pipe─▶ draw ─pipe─▶ ffmpeg ─pipe─▶ sealed:
+//!    │       a thread and a program for each track           mix ─pipe─▶ (encode)        MP4, HLS,
+//!    └─▶ events ─▶ layout: who is where, when ────────────────┘                          Ogg
+//! ```
+//! Frames and samples are counted here, so a picture is in its place to the frame whatever its track
+//! did, and a decoder never sees another's media. Nothing is on a disk in the clear. What does not live
+//! here: sealing, and when a composite is made.
+
+mod decode;
+mod draw;
+mod encode;
+mod feed;
+mod fragments;
+mod hls;
+pub mod layout;
+mod mix;
+mod picture;
+mod place;
+mod sandbox;
+mod shows;
+mod watch;
+
+use std::{
+    io,
+    thread::{self, Scope},
+};
+
+use self::{decode::Kitchen, watch::Watch};
+pub use self::{
+    layout::Layout,
+    picture::Region,
+    place::{Canvas, Rect},
+    sandbox::{Lack, Sandbox, Tools},
+};
+use crate::{
+    evidence::ArtifactKind,
+    finalize::{Events, FinalizeError, Source},
+};
+
+/// What a composite does not show: a region of every picture of a source. The sound of a masked source
+/// is left out whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mask {
+    /// Of which source.
+    pub source: sfu_proto::control::Source,
+    /// Of its picture.
+    pub region: Region,
+}
+
+/// What is wanted.
+pub struct Order<'a> {
+    /// What [`crate::finalize::finalize`] told of the recording.
+    pub events: &'a Events,
+    /// How it is laid out.
+    pub layout: Layout,
+    /// How large.
+    pub canvas: Canvas,
+    /// Whether it is written as HLS too.
+    pub hls: bool,
+    /// What is not shown.
+    pub masks: &'a [Mask],
+}
+
+/// A finished file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Its name, as it is called unsealed.
+    pub name: String,
+    /// What it is.
+    pub kind: ArtifactKind,
+    /// Its media type.
+    pub media_type: &'static str,
+    /// How long it is.
+    pub duration_ms: Option<u64>,
+}
+
+/// Where files go.
+pub trait Outputs {
+    /// Takes one file, front to back.
+    type File: io::Write;
+
+    /// A file begins.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn open(&mut self, name: &str) -> io::Result<Self::File>;
+
+    /// A file is complete.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn close(&mut self, file: Self::File, made: Made) -> io::Result<()>;
+}
+
+/// How the one who wants a composite steers it.
+pub struct Control<'a> {
+    /// Asked ten times a second; when it says so, everything ends.
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// Told percents, ascending.
+    pub progress: &'a mut dyn FnMut(u8),
+}
+
+/// What is to be said of a composite that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Tracks that could not be decoded to their end: their tiles are plain or their voices silent.
+    pub flawed: u32,
+}
+
+/// Why there is no composite. Tried again from the beginning, another one may come of it.
+#[derive(Debug, thiserror::Error)]
+pub enum CompositeError {
+    /// Environment: the journal.
+    #[error(transparent)]
+    Source(FinalizeError),
+    /// Environment: a program or a thread cannot be started.
+    #[error("ffmpeg cannot be started: {0}")]
+    Start(io::Error),
+    /// Environment: the encoder ended early, as when it needed more memory or time than it may.
+    #[error("the encoder ended early")]
+    Encoder,
+    /// Us: what the encoder wrote is no MP4.
+    #[error("the encoder's output is malformed")]
+    Malformed,
+    /// Us: pictures are missing in what the encoder wrote.
+    #[error("{found} pictures of {wanted} came out")]
+    Pictures {
+        /// Handed to the encoder.
+        wanted: u64,
+        /// In its output.
+        found: u64,
+    },
+    /// Environment: where the file goes.
+    #[error("the file cannot be written: {0}")]
+    Output(io::Error),
+    /// Room: more speak at once than are mixed.
+    #[error("too many sounds at once")]
+    TooManyVoices,
+    /// Environment, or media made to do so: nothing happened for too long.
+    #[error("ffmpeg stands still")]
+    Stalled,
+    /// Caller.
+    #[error("cancelled")]
+    Cancelled,
+    /// Caller: a recording without length.
+    #[error("nothing to show")]
+    Empty,
+}
+
+/// Makes the composite, and HLS of it: `composite.mp4`, `hls/index.m3u8` and what it names.
+///
+/// # Errors
+/// [`CompositeError`]; files that were opened are of no use.
+pub fn composite<S: Source + Sync, O: Outputs>(
+    tools: Tools,
+    source: &S,
+    order: &Order<'_>,
+    outputs: &mut O,
+    control: &mut Control<'_>,
+) -> Result<Done, CompositeError> {
+    let Control { cancelled, progress } = control;
+    watched(tools, source, order.events, *cancelled, |scope, kitchen| {
+        encode::composite(scope, kitchen, order, outputs, *progress)
+    })
+}
+
+/// Makes the sound alone: `audio-mix.ogg`, Opus. Of `order` layout and canvas do not matter.
+///
+/// # Errors
+/// [`CompositeError`]; files that were opened are of no use.
+pub fn audio_mix<S: Source + Sync, O: Outputs>(
+    tools: Tools,
+    source: &S,
+    order: &Order<'_>,
+    outputs: &mut O,
+    control: &mut Control<'_>,
+) -> Result<Done, CompositeError> {
+    let Control { cancelled, progress } = control;
+    watched(tools, source, order.events, *cancelled, |scope, kitchen| {
+        encode::audio_mix(scope, kitchen, order, outputs, *progress)
+    })
+}
+
+/// Does `work` and ends whatever it started.
+fn watched<S: Source + Sync>(
+    tools: Tools,
+    source: &S,
+    events: &Events,
+    cancelled: &(dyn Fn() -> bool + Sync),
+    work: impl for<'scope> FnOnce(
+        &'scope Scope<'scope, '_>,
+        Kitchen<'scope, S>,
+    ) -> Result<(), CompositeError>,
+) -> Result<Done, CompositeError> {
+    if layout::frames(events) == 0 {
+        return Err(CompositeError::Empty);
+    }
+    let watch = Watch::new(cancelled);
+    thread::scope(|scope| {
+        let kitchen = Kitchen { tools, source, events, watch: &watch };
+        let guard = thread::Builder::new().spawn_scoped(scope, || watch.guard());
+        match guard.map_err(CompositeError::Start).and_then(|_| work(scope, kitchen)) {
+            Ok(()) => watch.end(),
+            Err(error) => watch.fail(error),
+        }
+    });
+    watch.into_result().map(|flawed| Done { flawed })
+}

@@ -1,0 +1,67 @@
+//! Mixes all voices and hands the sound to the encoder.
+
+use std::{io::Write, thread::Scope};
+
+use sfu_proto::control;
+
+use super::{
+    CompositeError, Mask,
+    decode::{Kitchen, RATE, Voice},
+    layout::{FRAMES_PER_SECOND, frames},
+};
+use crate::{
+    finalize::{Source, TrackResult},
+    limits::{DECODERS_AHEAD_FRAMES, VOICES_MAX},
+};
+
+/// Samples of a frame, of each of two channels.
+const SAMPLES: u64 = RATE / FRAMES_PER_SECOND;
+const CHANNELS: usize = 2;
+
+/// Writes as much sound as the composite is long: 48 kHz, two channels, 32-bit floats.
+///
+/// # Errors
+/// A decoder cannot be started, too many speak at once, or nobody reads.
+pub(super) fn mix<'scope, S: Source + Sync>(
+    scope: &'scope Scope<'scope, '_>,
+    kitchen: Kitchen<'scope, S>,
+    masks: &[Mask],
+    mut output: impl Write,
+) -> Result<(), CompositeError> {
+    let mut waiting: Vec<_> =
+        kitchen.events.tracks.iter().filter(|track| is_heard(track, masks)).collect();
+    waiting.sort_by_key(|track| Voice::first(track));
+    let mut waiting = waiting.into_iter().peekable();
+    let mut voices: Vec<(u64, Voice)> = Vec::new();
+    let mut sum = vec![0f32; SAMPLES as usize * CHANNELS];
+    let mut bytes = Vec::with_capacity(sum.len() * 4);
+    for frame in 0..frames(kitchen.events) {
+        let soon = (frame + DECODERS_AHEAD_FRAMES) * SAMPLES;
+        while let Some(track) = waiting.next_if(|track| Voice::first(track) <= soon) {
+            if voices.len() >= VOICES_MAX {
+                return Err(CompositeError::TooManyVoices);
+            }
+            voices.push((Voice::first(track), Voice::start(scope, kitchen, track)?));
+        }
+        sum.fill(0.0);
+        let (from, to) = (frame * SAMPLES, (frame + 1) * SAMPLES);
+        voices.retain_mut(|(first, voice)| {
+            if *first >= to {
+                return true;
+            }
+            let skipped = first.saturating_sub(from) as usize * CHANNELS;
+            voice.add(&mut sum[skipped..], kitchen.watch)
+        });
+        bytes.clear();
+        sum.iter().for_each(|sample| bytes.extend_from_slice(&sample.to_le_bytes()));
+        output.write_all(&bytes).map_err(|_| CompositeError::Encoder)?;
+        kitchen.watch.step();
+    }
+    Ok(())
+}
+
+fn is_heard(track: &TrackResult, masks: &[Mask]) -> bool {
+    let is_sound =
+        matches!(track.file.source, control::Source::Microphone | control::Source::ScreenAudio);
+    is_sound && !masks.iter().any(|mask| mask.source == track.file.source)
+}

@@ -1,0 +1,146 @@
+//! Watches over the programs of a composite: the first failure ends them all, as do a cancelled job and
+//! a standstill.
+
+use std::{
+    process::{Child, ExitStatus},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::CompositeError;
+use crate::limits::COMPOSITE_STALL;
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Of one composite.
+pub(super) struct Watch<'a> {
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+    state: Mutex<State>,
+    ended: Condvar,
+    /// Counts frames; what does not count stands still.
+    steps: AtomicU64,
+    /// Decoders that failed: their tiles are plain, or their voices silent.
+    flawed: AtomicU32,
+}
+
+#[derive(Default)]
+struct State {
+    children: Vec<Arc<Mutex<Child>>>,
+    failure: Option<CompositeError>,
+    is_over: bool,
+}
+
+/// A program that runs; ended when dropped.
+pub(super) struct Running(Arc<Mutex<Child>>);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(cancelled: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self {
+            cancelled,
+            state: Mutex::default(),
+            ended: Condvar::new(),
+            steps: AtomicU64::new(0),
+            flawed: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes a program into its care.
+    pub(super) fn adopt(&self, child: Child) -> Result<Running, CompositeError> {
+        let running = Running(Arc::new(Mutex::new(child)));
+        let mut state = lock(&self.state);
+        state.children.retain(|child| Arc::strong_count(child) > 1);
+        if state.is_over {
+            return Err(CompositeError::Cancelled); // `running` ends it.
+        }
+        state.children.push(Arc::clone(&running.0));
+        Ok(running)
+    }
+
+    /// A frame, or a piece of output.
+    pub(super) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn flaw(&self) {
+        self.flawed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends everything. The first reason is the one that is told.
+    pub(super) fn fail(&self, error: CompositeError) {
+        let mut state = lock(&self.state);
+        if !state.is_over {
+            state.failure = Some(error);
+        }
+        self.close(state);
+    }
+
+    /// All is done.
+    pub(super) fn end(&self) {
+        self.close(lock(&self.state));
+    }
+
+    fn close(&self, mut state: MutexGuard<'_, State>) {
+        state.is_over = true;
+        for child in state.children.drain(..) {
+            let _ = lock(&child).kill(); // It may have ended.
+        }
+        self.ended.notify_all();
+    }
+
+    /// Looks after everything until the end.
+    pub(super) fn guard(&self) {
+        let (mut seen, mut since) = (0, Instant::now());
+        let mut state = lock(&self.state);
+        while !state.is_over {
+            let waited = self.ended.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let steps = self.steps.load(Ordering::Relaxed);
+            if steps != seen {
+                (seen, since) = (steps, Instant::now());
+            }
+            let failure = match since.elapsed() > COMPOSITE_STALL {
+                _ if (self.cancelled)() => CompositeError::Cancelled,
+                true => CompositeError::Stalled,
+                false => continue,
+            };
+            drop(state);
+            self.fail(failure);
+            return;
+        }
+    }
+
+    /// How many decoders failed.
+    pub(super) fn into_result(self) -> Result<u32, CompositeError> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.failure.map_or(Ok(self.flawed.into_inner()), Err)
+    }
+}
+
+impl Running {
+    /// How it ended, when it has closed its output. Others can still end it meanwhile.
+    pub(super) fn finish(self) -> std::io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = lock(&self.0).try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut child = lock(&self.0);
+        let _ = child.kill(); // It may have ended.
+        let _ = child.wait();
+    }
+}

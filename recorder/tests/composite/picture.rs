@@ -1,0 +1,206 @@
+//! Everybody in place, in time.
+
+use recorder::composite::{Canvas, Layout, Mask, Region};
+use sfu_proto::{
+    control::Source,
+    sdp::Codec,
+    tap::{Body, write_speakers},
+};
+
+use crate::{
+    checks::{beeps, lateness, probe},
+    kitchen::{BLACK, BLUE, GREEN, PLAIN, RED, Wanted, YELLOW, coloured, compose, is},
+    media,
+    tape::{START, Sent, Tape, bytes},
+};
+
+const FRAME: i64 = 33_333;
+const H264: Codec = Codec::H264 { profile: 0x42e0, packetization_mode: 1 };
+const CODECS: [Codec; 4] = [Codec::Vp8, Codec::Vp9 { profile: 0 }, H264, Codec::Av1 { profile: 0 }];
+const COLOURS: [(&str, [u8; 3]); 4] =
+    [("red", RED), ("green", GREEN), ("blue", BLUE), ("yellow", YELLOW)];
+/// Tiles of a grid of four, left and right half of each.
+const TILES: [(usize, usize); 4] = [(40, 45), (200, 45), (40, 135), (200, 135)];
+const RIGHT: usize = 80;
+
+fn film(n: usize, codec: Codec, seconds: u32) -> Vec<Vec<u8>> {
+    let filter = coloured(COLOURS[n].0);
+    media::video_of(codec, "160x90", seconds, 30, &["-vf", &filter])
+}
+
+fn camera(n: usize, codec: Codec) -> Sent {
+    let sent = Sent::new(n as u16, Source::Camera, codec);
+    Sent { participant: n as u128 + 1, ..sent }
+}
+
+fn microphone(index: u16, participant: u128) -> Sent {
+    Sent { participant, ..Sent::new(index, Source::Microphone, Codec::Opus) }
+}
+
+#[track_caller]
+fn in_step(flashes: &[f64], beeps: &[f64], at_least: usize) {
+    let late = lateness(flashes, beeps);
+    assert!(late.len() >= at_least, "{flashes:?} {beeps:?}");
+    assert!(late.iter().all(|ms| ms.abs() <= 40), "{late:?}");
+}
+
+#[test]
+fn four_codecs_that_join_one_after_another_are_in_place_and_in_step() {
+    const JOIN: [i64; 4] = [0, 2, 1, 3];
+    let mut sent: Vec<Sent> = (0..4)
+        .map(|n| {
+            let frames = film(n, CODECS[n], 6 - JOIN[n] as u32);
+            let mut sent = camera(n, CODECS[n]).play(JOIN[n] * 1_000_000, FRAME, &frames);
+            (sent.jitter_us, sent.doubles_per_mille) = (40_000, 10);
+            sent
+        })
+        .collect();
+    // The sound's way is longer by 400 ms; reports tell.
+    let sound = microphone(4, 1).play(0, 20_000, &media::audio(6));
+    sent.push(Sent { delay_us: 420_000, ..sound });
+    let (events, files) = compose(&Tape::of(&sent, vec![]), Wanted::default());
+    let looked = files.composite();
+    assert_eq!(looked.streams[0], "h264,320,180,30/1");
+    assert!(looked.streams[1].starts_with("aac,48000"), "{:?}", looked.streams);
+    assert_eq!(looked.frames.len() as u64, (events.duration_ms * 30).div_ceil(1000));
+    let said = probe(files.bytes("composite.mp4"));
+    assert_eq!((said.complaints.as_str(), said.frames), ("", looked.frames.len() as u64));
+    assert!((said.seconds - 6.0).abs() < 0.6, "{said:?}");
+    for (n, (x, y)) in TILES.into_iter().enumerate() {
+        let join = JOIN[n] as f64;
+        for second in [0.4, 1.4, 2.4, 3.4, 4.4, 5.4] {
+            let wanted = if second < join { PLAIN } else { COLOURS[n].1 };
+            let colour = looked.colour(second, x, y);
+            assert!(is(colour, wanted), "{n} at {second}: {colour:?} instead of {wanted:?}");
+        }
+    }
+    let beeps = beeps(files.bytes("composite.mp4"));
+    for (n, (x, y)) in TILES.into_iter().enumerate() {
+        in_step(&looked.flashes(x + RIGHT, y), &beeps, 4 - JOIN[n] as usize);
+    }
+}
+
+#[test]
+fn a_mute_is_plain_and_silent_and_what_follows_stays_in_place() {
+    let (frames, packets) = (film(0, Codec::Vp8, 8), media::audio(8));
+    let kept = |at: i64| !(3_000_000..5_000_000).contains(&at);
+    let mut video = camera(0, Codec::Vp8).play(0, FRAME, &frames);
+    let mut sound = microphone(1, 1).play(0, 20_000, &packets);
+    video.frames.retain(|(at, _)| kept(*at));
+    sound.frames.retain(|(at, _)| kept(*at));
+    sound.delay_us = 300_000;
+    let mute =
+        |at: i64, index, muted| (START + at, bytes(START + at, Body::Muted { index, muted }));
+    let more = vec![
+        mute(3_150_000, 0, true),
+        mute(3_150_000 + 200_000, 1, true),
+        mute(4_950_000, 0, false),
+        mute(4_950_000, 1, false),
+    ];
+    let (_, files) = compose(&Tape::of(&[video, sound], more), Wanted::default());
+    let looked = files.composite();
+    for (second, wanted) in [(2.5, RED), (3.3, PLAIN), (4.7, PLAIN), (5.3, RED), (7.5, RED)] {
+        let colour = looked.colour(second, 80, 90);
+        assert!(is(colour, wanted), "at {second}: {colour:?} instead of {wanted:?}");
+    }
+    let beeps = beeps(files.bytes("composite.mp4"));
+    assert!(!beeps.iter().any(|at| (3.5..4.8).contains(at)), "{beeps:?}");
+    in_step(&looked.flashes(240, 90), &beeps, 5);
+    assert!(beeps.iter().filter(|at| **at > 4.9).count() >= 2, "{beeps:?}");
+}
+
+#[test]
+fn changes_of_resolution_and_loss_of_sound_move_nothing() {
+    let parts = [("160x90", 2), ("320x180", 2), ("90x160", 2)].map(|(size, seconds)| {
+        let filter = coloured("blue");
+        media::video_of(Codec::Vp8, size, seconds, 30, &["-vf", &filter])
+    });
+    let mut video = camera(0, Codec::Vp8);
+    for (n, frames) in parts.iter().enumerate() {
+        video = video.play(n as i64 * 2_000_000, FRAME, frames);
+    }
+    let sound = microphone(1, 1).play(0, 20_000, &media::audio(6));
+    let sound = Sent { loss_per_mille: 100, ..sound };
+    let (events, files) = compose(&Tape::of(&[video, sound], vec![]), Wanted::default());
+    let looked = files.composite();
+    assert_eq!(looked.frames.len() as u64, (events.duration_ms * 30).div_ceil(1000));
+    for second in [0.5, 1.5, 2.5, 3.5] {
+        assert!(is(looked.colour(second, 80, 90), BLUE), "at {second}");
+    }
+    // Upright: in the middle, with nothing beside it.
+    assert!(is(looked.colour(4.5, 80, 90), BLACK) && is(looked.colour(4.5, 135, 90), BLUE));
+    in_step(&looked.flashes(180, 90), &beeps(files.bytes("composite.mp4")), 5);
+}
+
+#[test]
+fn who_speaks_is_large_and_the_other_small() {
+    let sent: Vec<Sent> =
+        (0..2).map(|n| camera(n, CODECS[n]).play(0, FRAME, &film(n, CODECS[n], 4))).collect();
+    let speaks = |at: i64, index: u16| {
+        let mut out = Vec::new();
+        write_speakers(&mut out, (START + at) as u64, [index].into_iter());
+        (START + at, out)
+    };
+    let tape = Tape::of(&sent, vec![speaks(0, 0), speaks(2_000_000, 1)]);
+    let wanted = Wanted { layout: Layout::Speaker, ..Wanted::default() };
+    let (_, files) = compose(&tape, wanted);
+    let looked = files.composite();
+    // Large: 240 × 135; beside: 80 × 44.
+    for (second, large, small) in [(1.5, RED, GREEN), (2.5, GREEN, RED), (3.5, GREEN, RED)] {
+        assert!(is(looked.colour(second, 100, 40), large), "at {second}");
+        assert!(is(looked.colour(second, 255, 90), small), "at {second}");
+    }
+}
+
+#[test]
+fn masks_are_burnt_into_every_picture_of_their_source_only() {
+    let mut sent: Vec<Sent> =
+        (0..2).map(|n| camera(n, CODECS[n]).play(0, FRAME, &film(n, CODECS[n], 3))).collect();
+    sent[1].source = Source::Screen;
+    let region = Region { x: 0, y: 0, width: 500, height: 1000, solid: true };
+    let masks = [Mask { source: Source::Camera, region }];
+    let wanted = Wanted { masks: &masks, ..Wanted::default() };
+    let (_, files) = compose(&Tape::of(&sent, vec![]), wanted);
+    let looked = files.composite();
+    for n in 0..looked.frames.len() - 2 {
+        let second = n as f64 / 30.0;
+        // Of a grid of three: the screen, then its owner's plain tile is the third.
+        let red = (0..320).step_by(5).flat_map(|x| (0..180).step_by(5).map(move |y| (x, y)));
+        let is_red =
+            |(x, y): (usize, usize)| x > 2 && y > 2 && is(looked.colour(second, x, y), RED);
+        assert_eq!(red.filter(|place| is_red(*place)).count(), 0, "frame {n}");
+        assert!(is(looked.colour(second, 40, 45), GREEN), "frame {n}");
+    }
+}
+
+#[test]
+fn hls_plays_as_long_as_the_composite() {
+    let sent = [
+        camera(0, Codec::Vp8).play(0, FRAME, &film(0, Codec::Vp8, 15)),
+        microphone(1, 1).play(0, 20_000, &media::audio(15)),
+    ];
+    let canvas = Canvas { width: 160, height: 90 };
+    let wanted = Wanted { hls: true, canvas, ..Wanted::default() };
+    let (_, files) = compose(&Tape::of(&sent, vec![]), wanted);
+    let names: Vec<_> = files.0.keys().map(String::as_str).collect();
+    let segments = ["hls/00001.m4s", "hls/00002.m4s", "hls/00003.m4s"];
+    let rest = ["hls/index.m3u8", "hls/init.mp4"];
+    assert_eq!(names, [&["composite.mp4"][..], &segments, &rest].concat());
+    let folder = std::env::temp_dir().join(format!("composite-hls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, (bytes, _)) in &files.0 {
+        if let Some(name) = name.strip_prefix("hls/") {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+    let playlist = folder.join("index.m3u8");
+    let args = ["-v", "error", "-count_packets", "-select_streams", "v", "-show_entries"];
+    let more = ["stream=nb_read_packets", "-of", "csv=p=0", playlist.to_str().unwrap()];
+    let (count, complaints) = media::run("ffprobe", &[&args[..], &more].concat());
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(complaints, "");
+    let count: u64 =
+        String::from_utf8(count).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert_eq!(count, probe(files.bytes("composite.mp4")).frames);
+    assert!((449..=452).contains(&count), "{count}");
+}
