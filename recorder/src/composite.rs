@@ -142,6 +142,9 @@ pub enum CompositeError {
     /// Environment, or media made to do so: nothing happened for too long.
     #[error("ffmpeg stands still")]
     Stalled,
+    /// Operator: see [`Lack`].
+    #[error("composites cannot be made here")]
+    NoTools,
     /// Caller.
     #[error("cancelled")]
     Cancelled,

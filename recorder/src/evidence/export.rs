@@ -3,9 +3,9 @@
 use sfu_proto::id::{RecordingId, RoomId};
 
 use super::{
-    Artifact, ArtifactName, CAPTURE_FILE, CAPTURE_SIGNATURE_FILE, Capture, JournalHead,
-    MANIFEST_FILE, MANIFEST_SIGNATURE_FILE, Manifest, SUMS_FILE, SignedCapture, SigningKey,
-    Software, VERIFY_SCRIPT, VERIFY_SCRIPT_FILE,
+    Artifact, ArtifactKind, ArtifactName, CAPTURE_FILE, CAPTURE_SIGNATURE_FILE, Capture,
+    JournalHead, MANIFEST_FILE, MANIFEST_SIGNATURE_FILE, Manifest, SUMS_FILE, SignedCapture,
+    SigningKey, Software, VERIFY_SCRIPT, VERIFY_SCRIPT_FILE,
     capture::CaptureError,
     keys::KeySet,
     manifest::{TYPE, VERSION},
@@ -35,6 +35,8 @@ pub struct Draft {
     pub journals: Vec<JournalHead>,
     /// The sealed files.
     pub artifacts: Vec<Artifact>,
+    /// What was wanted and could not be made.
+    pub missing: Vec<ArtifactKind>,
 }
 
 /// A small file that goes beside the artifacts, in the clear.
@@ -169,5 +171,6 @@ fn manifest(
         sums_sha256: Digest::of(sums.as_bytes()),
         segment_bytes: SEGMENT_BYTES as u64,
         artifacts: draft.artifacts,
+        missing: draft.missing,
     }
 }

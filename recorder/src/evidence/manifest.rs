@@ -54,6 +54,9 @@ pub struct Manifest {
     pub segment_bytes: u64,
     /// The files.
     pub artifacts: Vec<Artifact>,
+    /// What was wanted and could not be made, such as a composite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<ArtifactKind>,
 }
 
 /// One sealed file.

@@ -8,6 +8,7 @@
 mod inspect;
 mod raw;
 mod sealing;
+mod shown;
 
 use std::{
     io::{self, Write as _},
@@ -20,7 +21,8 @@ pub(super) use self::raw::is_gone;
 use self::{
     inspect::{inspect, inspect_sealed},
     raw::Raw,
-    sealing::{Sealing, seal_into},
+    sealing::{Rule, Sealing, seal_into},
+    shown::Shown,
 };
 use super::{
     cancel::{Cancel, Stoppable},
@@ -28,6 +30,7 @@ use super::{
     spool::{Export, Spool},
 };
 use crate::{
+    composite::Tools,
     evidence::{
         self, Artifact, ArtifactKind, Capture, Draft, Ended, JournalHead, SignedCapture, Signers,
         Software,
@@ -61,6 +64,9 @@ pub(super) enum FinishError {
     /// Environment: neither we nor the partner can open the journal, for the wraps of its key are gone.
     #[error("nobody has the key")]
     NoKey,
+    /// Environment: no composite comes of it, and what is left would show what is masked.
+    #[error("what could be delivered would show what is masked")]
+    Masked,
     /// Environment: the operator's key cannot be read now.
     #[error(transparent)]
     Epoch(#[from] EpochError),
@@ -173,6 +179,8 @@ pub(super) struct Finish<'a> {
     /// Patience is at its end: pass over what cannot be read, hand over what no files can be made of.
     pub(super) is_last: bool,
     pub(super) cancel: &'a Cancel,
+    /// None: composites cannot be made here.
+    pub(super) composites: Option<Tools>,
 }
 
 /// What was made.
@@ -180,6 +188,8 @@ pub(super) struct Finished {
     pub(super) export: Export,
     /// Seconds from the first to the last packet.
     pub(super) seconds: u64,
+    /// What was wanted and could not be made.
+    pub(super) missing: Vec<ArtifactKind>,
 }
 
 impl Finish<'_> {
@@ -230,40 +240,49 @@ impl Finish<'_> {
         if found.is_empty() {
             return Err(FinishError::Empty);
         }
-        let (mut artifacts, events) = self.tracks(spool, recipients, key, progress)?;
-        let times = if artifacts.is_empty() { self.row_times() } else { event_times(&events) };
-        if artifacts.is_empty() || found.is_damaged() {
-            artifacts.extend(self.raw(spool, recipients).hand_over()?);
+        let Shown { mut artifacts, events, missing } =
+            self.tracks_and_shown(spool, recipients, key, progress)?;
+        let has_none = events.tracks.is_empty();
+        let times = if has_none { self.row_times() } else { event_times(&events) };
+        if has_none || found.is_damaged() {
+            match self.raw_recipients(recipients)? {
+                Some(to) => artifacts.extend(self.raw(spool, &to).hand_over()?),
+                None if has_none => return Err(FinishError::Masked),
+                None => tracing::warn!(recording = %self.entry.id, "damaged; masked, so not raw"),
+            }
         }
         artifacts.push(self.seal_events(spool, recipients, &events)?);
-        self.conclude(spool, artifacts, times, (found.ended, found.heads))
+        self.conclude(spool, (artifacts, missing), times, (found.ended, found.heads))
     }
 
-    /// A sealed file for each track, and what happened.
+    /// A sealed file for each track that `rule` gives somebody, and what happened.
     fn tracks(
         &self,
         spool: &Spool,
-        recipients: &Recipients,
+        rule: Rule<'_>,
         key: &DataKey,
         progress: &mut dyn FnMut(u8),
     ) -> Result<(Vec<Artifact>, Events), FinishError> {
         let people = self.timeline.stays.iter();
         let handles =
             people.filter_map(|stay| Some((stay.participant, stay.handle.clone()?))).collect();
-        let mut sinks = Sealing { spool, recipients, handles, artifacts: Vec::new() };
+        let mut sinks = Sealing { spool, rule, handles, artifacts: Vec::new() };
         let request = Request {
             recording: Some(self.entry.id),
             people: self.timeline.stays.clone(),
             pauses: self.timeline.pauses.clone(),
             ..Request::default()
         };
+        let events = finalize(&self.source(key), &mut sinks, &request, progress)?;
+        Ok((sinks.artifacts, events))
+    }
+
+    fn source<'a>(&'a self, key: &'a DataKey) -> Stoppable<'a> {
         let mut recorded = Recorded::new(self.folder, key);
         if self.is_last {
             recorded = recorded.past_unreadable();
         }
-        let source = Stoppable { recorded, cancel: self.cancel };
-        let events = finalize(&source, &mut sinks, &request, progress)?;
-        Ok((sinks.artifacts, events))
+        Stoppable { recorded, cancel: self.cancel }
     }
 
     fn seal_events(
@@ -281,9 +300,19 @@ impl Finish<'_> {
 
     /// Only the journal as it is: nobody here can read it.
     fn hand_over(&self, spool: &Spool, recipients: &Recipients) -> Result<Finished, FinishError> {
-        let artifacts = self.raw(spool, recipients).hand_over()?;
+        let to = self.raw_recipients(recipients)?.ok_or(FinishError::Masked)?;
+        let artifacts = self.raw(spool, &to).hand_over()?;
+        let made = (artifacts, self.wanted());
         let found = inspect_sealed(self.folder, self.is_last)?;
-        self.conclude(spool, artifacts, self.row_times(), found)
+        self.conclude(spool, made, self.row_times(), found)
+    }
+
+    /// Who may have the journal as it is: with masks, only who may see what they hide.
+    fn raw_recipients(&self, recipients: &Recipients) -> Result<Option<Recipients>, FinishError> {
+        if self.entry.outputs.masks.is_empty() {
+            return Ok(Some(recipients.clone()));
+        }
+        self.unmasked()
     }
 
     fn raw<'a>(&'a self, spool: &'a Spool, recipients: &'a Recipients) -> Raw<'a> {
@@ -301,7 +330,7 @@ impl Finish<'_> {
     fn conclude(
         &self,
         spool: &Spool,
-        artifacts: Vec<Artifact>,
+        made: (Vec<Artifact>, Vec<ArtifactKind>),
         (start_ms, end_ms): (u64, u64),
         (ended, journals): (Ended, Vec<JournalHead>),
     ) -> Result<Finished, FinishError> {
@@ -316,14 +345,15 @@ impl Finish<'_> {
             software: self.software.clone(),
         };
         let capture = SignedCapture::sign(capture, self.signers.capture())?;
-        let export = self.export(spool, artifacts, (journals, capture))?;
-        Ok(Finished { export, seconds: (end_ms - start_ms).div_ceil(1000) })
+        let missing = made.1.clone();
+        let export = self.export(spool, made, (journals, capture))?;
+        Ok(Finished { export, seconds: (end_ms - start_ms).div_ceil(1000), missing })
     }
 
     fn export(
         &self,
         spool: &Spool,
-        artifacts: Vec<Artifact>,
+        (artifacts, missing): (Vec<Artifact>, Vec<ArtifactKind>),
         (journals, capture): (Vec<JournalHead>, SignedCapture),
     ) -> Result<Export, FinishError> {
         let draft = Draft {
@@ -334,6 +364,7 @@ impl Finish<'_> {
             software: self.software.clone(),
             journals,
             artifacts: artifacts.clone(),
+            missing,
         };
         let published = self.signers.published();
         let bundle = evidence::export(draft, &capture, &published, self.signers.export())?;

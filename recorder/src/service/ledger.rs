@@ -8,7 +8,10 @@ use sfu_proto::{
 };
 use tokio::sync::watch;
 
-use crate::evidence::Delivery;
+use crate::{
+    composite::{Canvas, Layout, Mask},
+    evidence::{ArtifactKind, Delivery},
+};
 
 /// Keeps the rows. Every call may be repeated.
 #[async_trait]
@@ -150,10 +153,29 @@ pub struct Entry {
 }
 
 /// What a recording is made into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outputs {
     /// A file for each track.
     pub tracks: bool,
+    /// One picture with the sound of all.
+    pub composite: Option<Composite>,
+    /// The sound of all, alone.
+    pub audio_mix: bool,
+    /// The composite as HLS too.
+    pub hls: bool,
+    /// What a composite does not show. Tracks of masked sources are not delivered.
+    pub masks: Vec<Mask>,
+    /// Public keys that tracks of masked sources are sealed to instead; none: nobody gets them.
+    pub unmasked_recipients: Vec<String>,
+}
+
+/// How a composite looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Composite {
+    /// Who is where.
+    pub layout: Layout,
+    /// How large it is.
+    pub canvas: Canvas,
 }
 
 /// What the recorder keeps in the row for itself.
@@ -225,6 +247,8 @@ pub enum News {
         bytes: u64,
         /// Seconds recorded.
         seconds: u64,
+        /// What was wanted and could not be made.
+        missing: Vec<ArtifactKind>,
     },
     /// The storage refuses.
     Blocked {

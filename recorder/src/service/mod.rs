@@ -39,6 +39,7 @@ use self::{
     tries::{Keys, Tries},
 };
 use crate::{
+    composite::Tools,
     evidence::{KeySet, SignerError, Signers, Software},
     key::{EpochError, EpochKeys},
     storage::Storages,
@@ -58,6 +59,9 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Most recordings that are written at once.
     pub live_max: usize,
+    /// What composites are made with; none: they cannot be made here, and recordings that want one come
+    /// without it.
+    pub composites: Option<Tools>,
 }
 
 /// Why the recorder cannot start.
@@ -90,6 +94,7 @@ struct Shared {
     keys: Keys,
     /// Becomes true when the process ends.
     stop: watch::Receiver<bool>,
+    composites: Option<Tools>,
 }
 
 /// A recorder that runs.
@@ -119,6 +124,7 @@ impl Recorder {
             tries: Tries::default(),
             keys: Keys::default(),
             stop: stopped,
+            composites: parts.composites,
             spool,
         });
         let capture = Capture::start(capture::Parts {
@@ -139,6 +145,12 @@ impl Recorder {
     #[must_use]
     pub fn keys(&self) -> KeySet {
         self.shared.signers.published()
+    }
+
+    /// Whether composites and audio mixes can be made here.
+    #[must_use]
+    pub fn composites(&self) -> bool {
+        self.shared.composites.is_some()
     }
 
     /// Whether one more recording may begin, by what is measured now. Cheap: ask before each.

@@ -107,6 +107,7 @@ impl Recorded {
                 software,
                 journals,
                 artifacts: Vec::new(),
+                missing: Vec::new(),
             },
             folder,
             signers,

@@ -6,9 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use recorder::{
-    composite::{Canvas, CompositeError},
-};
+use recorder::composite::{Canvas, CompositeError};
 use sfu_proto::{control::Source, sdp::Codec};
 
 use crate::{

@@ -39,7 +39,7 @@ impl Row {
             sealed: false,
             path: "{room}/{recording}/{artifact}".to_owned(),
             target: Some(target.to_owned()),
-            outputs: Outputs { tracks: true },
+            outputs: Outputs { tracks: true, ..Outputs::default() },
             artifacts: Vec::new(),
             work: Work::default(),
         })

@@ -87,6 +87,7 @@ impl World {
             storages: Storages::new(dialer, Cap::new(self.rate), vec![self.partner()]),
             metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
             live_max: 100,
+            composites: Tools::look(Sandbox::Bwrap).ok(),
         })
         .unwrap();
         (recorder, sender)

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufWriter, Write as _},
 };
 
-use sfu_proto::id::ParticipantId;
+use sfu_proto::{control::Source, id::ParticipantId};
 
 use super::FinishError;
 use crate::{
@@ -19,14 +19,57 @@ use crate::{
 /// Where the files of tracks go.
 pub(super) struct Sealing<'a> {
     pub(super) spool: &'a Spool,
-    pub(super) recipients: &'a Recipients,
+    pub(super) rule: Rule<'a>,
     /// What the partner calls people.
     pub(super) handles: BTreeMap<ParticipantId, Handle>,
     pub(super) artifacts: Vec<Artifact>,
 }
 
+/// Who gets which tracks.
+#[derive(Clone, Copy)]
+pub(super) struct Rule<'a> {
+    /// Sources that are masked.
+    pub(super) masked: &'a [Source],
+    /// Their tracks are sealed to these; none: nobody gets them.
+    pub(super) unmasked: Option<&'a Recipients>,
+    /// All others are.
+    pub(super) tracks: Option<&'a Recipients>,
+}
+
+impl<'a> Rule<'a> {
+    fn of(self, source: Source) -> Option<&'a Recipients> {
+        if self.masked.contains(&source) { self.unmasked } else { self.tracks }
+    }
+}
+
 pub(super) struct SealedFile {
     sealer: Sealer<BufWriter<File>>,
+}
+
+impl SealedFile {
+    pub(super) fn create(spool: &Spool, name: &str, to: &Recipients) -> io::Result<Self> {
+        Ok(Self { sealer: Sealer::new(BufWriter::new(spool.create(name)?), to)? })
+    }
+
+    /// All is written, and safe on the disk.
+    pub(super) fn finish(self) -> io::Result<Sealed> {
+        let (file, sealed) = self.sealer.finish()?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        Ok(sealed)
+    }
+}
+
+/// A track's file, if anybody gets it.
+pub(super) struct TrackFile(Option<SealedFile>);
+
+impl io::Write for TrackFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.as_mut().map_or(Ok(bytes.len()), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.as_mut().map_or(Ok(()), io::Write::flush)
+    }
 }
 
 impl io::Write for SealedFile {
@@ -40,18 +83,20 @@ impl io::Write for SealedFile {
 }
 
 impl Sinks for Sealing<'_> {
-    type Sink = SealedFile;
+    type Sink = TrackFile;
 
-    fn open(&mut self, file: &FileInfo) -> io::Result<SealedFile> {
-        let file = self.spool.create(&format!("{}.age", file.name))?;
-        Ok(SealedFile { sealer: Sealer::new(BufWriter::new(file), self.recipients)? })
+    fn open(&mut self, file: &FileInfo) -> io::Result<TrackFile> {
+        let (name, to) = (format!("{}.age", file.name), self.rule.of(file.source));
+        let sealed = to.map(|to| SealedFile::create(self.spool, &name, to)).transpose()?;
+        Ok(TrackFile(sealed))
     }
 
-    fn close(&mut self, sink: SealedFile, result: &TrackResult) -> io::Result<()> {
-        let (file, sealed) = sink.sealer.finish()?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    fn close(&mut self, sink: TrackFile, result: &TrackResult) -> io::Result<()> {
+        let (Some(file), Some(to)) = (sink.0, self.rule.of(result.file.source)) else {
+            return Ok(());
+        };
+        let (sealed, who) = (file.finish()?, to.fingerprints());
         let handle = self.handles.get(&result.file.participant).cloned();
-        let who = self.recipients.fingerprints();
         let artifact = Artifact::of_track(result, handle, &sealed, who);
         self.artifacts.push(artifact.map_err(io::Error::other)?);
         Ok(())

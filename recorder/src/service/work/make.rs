@@ -83,6 +83,7 @@ impl Job {
                 now_ms: now_ms(),
                 is_last,
                 cancel: &stop,
+                composites: shared.composites,
             };
             make.run(&mut |percent| {
                 told.send_replace(percent);
@@ -112,7 +113,8 @@ impl Job {
         };
         let artifacts = rows(&export, &Push::default());
         let bytes = artifacts.iter().map(|artifact| artifact.bytes).sum();
-        let news = News::Finalized { bytes, seconds: finished.seconds };
+        let (seconds, missing) = (finished.seconds, finished.missing);
+        let news = News::Finalized { bytes, seconds, missing };
         self.step(Step {
             state: Some(State::Pushing),
             progress: Some(0),
