@@ -2,6 +2,8 @@
 //! a purged recording with a receipt. Only the row is kept in memory.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "service/composite.rs"]
+mod composite;
 #[path = "service/damage.rs"]
 mod damage;
 #[path = "service/hold.rs"]

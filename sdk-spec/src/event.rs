@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     handle::Handle,
-    recording::{Blame, BlockReason, PurgeReason, StopReason},
+    recording::{Blame, BlockReason, Output, PurgeReason, StopReason},
     rest::Timestamp,
     room::{Kind, Mode},
     ws::{LeaveReason, Role, Source},
@@ -251,6 +251,9 @@ pub enum What {
         bytes: u64,
         /// Seconds recorded, pauses left out.
         seconds: u64,
+        /// What was wanted and could not be made; tracks come none the less.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<Output>,
     },
     /// The storage refuses a recording; it is tried again.
     #[serde(rename = "recording.push_blocked")]

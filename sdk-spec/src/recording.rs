@@ -102,6 +102,11 @@ pub struct RecordingRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub masks: Vec<Mask>,
+    /// Public keys of age (`age1…`) that tracks of masked sources are sealed to, so that a mask can be
+    /// lifted by who has such a key; none: what is masked is gone for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 10)]
+    pub unmasked_recipients: Vec<String>,
     /// Storage target (`st_…`), instead of the project's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^st_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
@@ -125,6 +130,7 @@ impl RecordingRule {
             layout: over.layout.or(self.layout),
             height: over.height.or(self.height),
             masks: list(&self.masks, &over.masks),
+            unmasked_recipients: list(&self.unmasked_recipients, &over.unmasked_recipients),
             target: over.target.clone().or_else(|| self.target.clone()),
         }
     }
@@ -142,8 +148,13 @@ impl RecordingRule {
         let height = self.height.unwrap_or(720);
         let target = self.target.as_deref().unwrap_or("st_0");
         let masks = u32::try_from(self.masks.len()).unwrap_or(u32::MAX);
+        let unmasked = u32::try_from(self.unmasked_recipients.len()).unwrap_or(u32::MAX);
+        let no_keys = !self.unmasked_recipients.iter().all(|key| is_recipient(key));
+        let unmasked_field = format!("{field}.unmasked_recipients");
         collect([
             range(&format!("{field}.masks"), masks, 0, limits::MASKS_MAX),
+            range(&unmasked_field, unmasked, 0, limits::RECIPIENTS_MAX),
+            wrong(no_keys, "unmasked_recipients", "must be public keys of age (age1…)"),
             wrong(height != 720 && height != 1080, "height", "must be 720 or 1080"),
             wrong(repeats(&self.sources), "sources", "names one twice"),
             wrong(repeats(&self.roles), "roles", "names one twice"),
@@ -158,6 +169,12 @@ impl RecordingRule {
 
 fn empty(mask: &Mask) -> bool {
     mask.width == 0 || mask.height == 0 || mask.x >= 1000 || mask.y >= 1000
+}
+
+/// Whether a text looks like a public key of age.
+pub(crate) fn is_recipient(key: &str) -> bool {
+    let bech32 = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    key.len() == 62 && key.starts_with("age1") && key.chars().all(bech32)
 }
 
 fn repeats<T: PartialEq>(list: &[T]) -> bool {
@@ -330,10 +347,11 @@ mod tests {
                 height: 10,
                 solid: true,
             }],
+            unmasked_recipients: vec!["AGE-SECRET-KEY-1".to_owned()],
             target: Some("bucket".to_owned()),
             ..RecordingRule::default()
         };
-        assert_eq!(rule.check("rule").map_err(|errors| errors.len()), Err(5));
+        assert_eq!(rule.check("rule").map_err(|errors| errors.len()), Err(6));
         let policy =
             RecordingRule { consent: Some(true), height: Some(1080), ..Default::default() };
         let over = RecordingRule { height: Some(720), ..Default::default() };

@@ -14,6 +14,9 @@ pub trait RecorderPort: Send + Sync {
     /// [`crate::limits::STORAGE_TEST`]; it is dropped after that.
     fn test_storage<'a>(&'a self, project: &'a str, storage: Storage) -> Answer<'a, StorageTested>;
 
+    /// Whether composites, audio mixes and HLS can be made.
+    fn composites(&self) -> bool;
+
     /// Every key that ever signed evidence here, oldest first.
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>>;
 }

@@ -22,6 +22,17 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What shuts in the `ffmpeg` that makes composites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Sandbox {
+    /// `bwrap`: no network, no files.
+    #[default]
+    Bwrap,
+    /// Only limits of memory and time.
+    None,
+}
+
 /// Where the database is. It may hold a password, so it is not shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -198,6 +209,10 @@ section! {
         push_bytes_per_second: u64 = 0;
         /// Most recordings that are written at once.
         recordings_max: usize = 100;
+        /// What shuts in the program ffmpeg, which decodes media of strangers for composites: "bwrap"
+        /// (package bubblewrap), or "none" where something else does. Without ffmpeg or bwrap there are
+        /// no composites and audio mixes.
+        sandbox: Sandbox = Sandbox::Bwrap;
     }
 }
 

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use recorder::{
+    composite::{Canvas, Layout, Mask, Region},
+    evidence::ArtifactKind,
     finalize::{Handle, Pause, Stay},
     service::ledger::{
-        ArtifactRow, Block, Entry, Ledger, LedgerError, News, Outputs, Purge, State, Step, Stop,
-        Timeline, Work,
+        ArtifactRow, Block, Composite, Entry, Ledger, LedgerError, News, Outputs, Purge, State,
+        Step, Stop, Timeline, Work,
     },
     storage::Target,
 };
 use sdk_spec::{
     event::What,
-    recording::{BlockReason, Output, PurgeReason, RecordingState, StopReason},
+    recording::{BlockReason, Output, PurgeReason, RecordingRule, RecordingState, StopReason},
     rest::{
         Timestamp,
         recordings::{Artifact, Blocked, Receipt},
@@ -140,10 +142,16 @@ impl StoreLedger {
         let id = recording.to_string();
         match step.news {
             None => {}
-            Some(News::Finalized { bytes, seconds }) => {
+            Some(News::Finalized { bytes, seconds, missing }) => {
                 let artifacts = step.artifacts.map_or(0, |rows| rows.len() as u32);
-                out.event =
-                    Some(What::RecordingFinalized { recording: id, artifacts, bytes, seconds });
+                let missing = missing.into_iter().filter_map(output).collect();
+                out.event = Some(What::RecordingFinalized {
+                    recording: id,
+                    artifacts,
+                    bytes,
+                    seconds,
+                    missing,
+                });
             }
             Some(News::Blocked { block, retry_at_ms }) => {
                 let reason = reason_of(block);
@@ -187,7 +195,7 @@ impl StoreLedger {
 
 fn entry(row: RecordingRow) -> Entry {
     let work = row.work.as_deref().and_then(|work| serde_json::from_slice::<Work>(work).ok());
-    let outputs = &row.rule.outputs;
+    let outputs = outputs(&row.rule);
     Entry {
         id: row.id,
         project: row.project,
@@ -215,9 +223,49 @@ fn entry(row: RecordingRow) -> Entry {
         sealed: row.terms.sealed,
         path: row.terms.path,
         target: row.terms.target,
-        outputs: Outputs { tracks: outputs.is_empty() || outputs.contains(&Output::Tracks) },
+        outputs,
         artifacts: row.artifacts.iter().filter_map(artifact_row).collect(),
         work: work.unwrap_or_default(),
+    }
+}
+
+fn outputs(rule: &RecordingRule) -> Outputs {
+    let has = |output| rule.outputs.contains(&output);
+    let layout = match rule.layout.unwrap_or_default() {
+        sdk_spec::recording::Layout::Grid => Layout::Grid,
+        sdk_spec::recording::Layout::Speaker => Layout::Speaker,
+    };
+    let canvas = if rule.height == Some(1080) { Canvas::FULL_HD } else { Canvas::HD };
+    let mask = |mask: &sdk_spec::recording::Mask| {
+        let sdk_spec::recording::Mask { source, x, y, width, height, solid } = *mask;
+        Mask { source: source_of(source), region: Region { x, y, width, height, solid } }
+    };
+    Outputs {
+        tracks: rule.outputs.is_empty() || has(Output::Tracks),
+        composite: has(Output::Composite).then_some(Composite { layout, canvas }),
+        audio_mix: has(Output::AudioMix),
+        hls: has(Output::Hls),
+        masks: rule.masks.iter().map(mask).collect(),
+        unmasked_recipients: rule.unmasked_recipients.clone(),
+    }
+}
+
+const fn source_of(source: ws::Source) -> Source {
+    match source {
+        ws::Source::Camera => Source::Camera,
+        ws::Source::Microphone => Source::Microphone,
+        ws::Source::Screen => Source::Screen,
+        ws::Source::ScreenAudio => Source::ScreenAudio,
+    }
+}
+
+const fn output(kind: ArtifactKind) -> Option<Output> {
+    match kind {
+        ArtifactKind::Track => Some(Output::Tracks),
+        ArtifactKind::Composite => Some(Output::Composite),
+        ArtifactKind::AudioMix => Some(Output::AudioMix),
+        ArtifactKind::Hls => Some(Output::Hls),
+        ArtifactKind::Events | ArtifactKind::Messages | ArtifactKind::Journal => None,
     }
 }
 
@@ -259,12 +307,7 @@ fn artifact_row(artifact: &Artifact) -> Option<ArtifactRow> {
         media_type: artifact.media_type.clone(),
         track: artifact.track.as_ref().and_then(|track| track.parse().ok()),
         participant: artifact.participant.as_ref().and_then(|one| one.parse().ok()),
-        source: artifact.source.map(|source| match source {
-            ws::Source::Camera => Source::Camera,
-            ws::Source::Microphone => Source::Microphone,
-            ws::Source::Screen => Source::Screen,
-            ws::Source::ScreenAudio => Source::ScreenAudio,
-        }),
+        source: artifact.source.map(source_of),
         bytes: artifact.bytes,
         sha256: artifact.sha256.clone(),
         pushed_bytes: artifact.pushed_bytes,

@@ -24,6 +24,7 @@ use bus::tap::TapReceiver;
 use egress::{Dialer, Guard};
 use prometheus::Registry;
 use recorder::{
+    composite::{Sandbox, Tools},
     service::{Metrics, Parts, Recorder},
     storage::{Cap, Storages},
 };
@@ -33,7 +34,7 @@ use signaling::{RecorderPort, Store};
 use tokio::sync::mpsc;
 
 use self::{ledger::StoreLedger, port::Port};
-use crate::config::Config;
+use crate::config::{Config, file};
 
 /// Bytes that may wait between media workers and the recorder: seconds of a hundred pictures.
 pub(crate) const RING_BYTES: usize = 64 * 1024 * 1024;
@@ -77,6 +78,7 @@ pub(crate) fn start(
         storages: Storages::new(dialer, cap, local.iter().cloned().collect()),
         metrics: Arc::new(Metrics::new(registry)?),
         live_max: config.recorder.recordings_max,
+        composites: tools(config.recorder.sandbox),
         folder,
     };
     let recorder = Arc::new(Recorder::start(parts).context("the recorder cannot start")?);
@@ -93,6 +95,19 @@ impl Running {
     pub(crate) async fn shut_down(self) {
         self.recorder.shut_down().await;
     }
+}
+
+/// What composites are made with, if they can be made here.
+fn tools(sandbox: file::Sandbox) -> Option<Tools> {
+    let sandbox = match sandbox {
+        file::Sandbox::Bwrap => Sandbox::Bwrap,
+        file::Sandbox::None => {
+            tracing::warn!("media of strangers are decoded without a sandbox");
+            Sandbox::None
+        }
+    };
+    let found = Tools::look(sandbox);
+    found.inspect_err(|lack| tracing::warn!("no composites and audio mixes: {lack}")).ok()
 }
 
 /// A folder for the owner only, as an absolute path.

@@ -44,6 +44,10 @@ impl RecorderPort for Port {
         })
     }
 
+    fn composites(&self) -> bool {
+        self.recorder.composites()
+    }
+
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {
         let keys = self.recorder.keys();
         let shown = keys.keys().iter().map(|key| EvidenceKey {

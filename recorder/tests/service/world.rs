@@ -13,6 +13,7 @@ use bus::tap::{TapSender, tap};
 use egress::{Dialer, Guard, Rules};
 use prometheus::Registry;
 use recorder::{
+    composite::Tools,
     evidence::{PurgeReason, Receipt, SignedReceipt},
     service::{
         Metrics, Parts, Recorder,
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub(crate) recipient: String,
     /// Bytes per second of all pushes.
     pub(crate) rate: Option<NonZeroU64>,
+    /// What composites are made with.
+    pub(crate) composites: Option<Tools>,
 }
 
 impl World {
@@ -56,7 +59,14 @@ impl World {
         let text = fs::read_to_string(&identity).unwrap();
         let line = text.lines().find(|line| line.starts_with("# public key: ")).unwrap();
         let recipient = line.trim_start_matches("# public key: ").to_owned();
-        Self { root, ledger: Arc::new(Memory::new()), identity, recipient, rate: None }
+        Self {
+            root,
+            ledger: Arc::new(Memory::new()),
+            identity,
+            recipient,
+            rate: None,
+            composites: None,
+        }
     }
 
     pub(crate) fn partner(&self) -> PathBuf {
@@ -87,7 +97,7 @@ impl World {
             storages: Storages::new(dialer, Cap::new(self.rate), vec![self.partner()]),
             metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
             live_max: 100,
-            composites: Tools::look(Sandbox::Bwrap).ok(),
+            composites: self.composites,
         })
         .unwrap();
         (recorder, sender)

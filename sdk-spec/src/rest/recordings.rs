@@ -8,7 +8,9 @@ use crate::{
     handle::Handle,
     limits,
     problem::FieldError,
-    recording::{Blame, BlockReason, PurgeReason, RecordingRule, RecordingState, StopReason},
+    recording::{
+        Blame, BlockReason, PurgeReason, RecordingRule, RecordingState, StopReason, is_recipient,
+    },
     room::both,
     ws::Source,
 };
@@ -272,11 +274,7 @@ impl RecordingPolicy {
     /// Every field that is not as it must be.
     pub fn check(&self) -> Result<(), Vec<FieldError>> {
         let recipients = u32::try_from(self.recipients.len()).unwrap_or(u32::MAX);
-        let is_key = |key: &String| {
-            let bech32 = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-            key.len() == 62 && key.starts_with("age1") && key.chars().all(bech32)
-        };
-        let keys = !self.recipients.iter().all(is_key);
+        let keys = !self.recipients.iter().all(|key| is_recipient(key));
         let keys = keys.then(|| {
             FieldError::new("recipients", "must be public keys of age (age1…)".to_owned())
         });

@@ -31,6 +31,10 @@ impl RecorderPort for Port {
         })
     }
 
+    fn composites(&self) -> bool {
+        false
+    }
+
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {
         Box::pin(async {
             vec![EvidenceKey {

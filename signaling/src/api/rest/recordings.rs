@@ -11,7 +11,7 @@ use sdk_spec::{
     action::{Action, ActionRefusal},
     limits::{IDEMPOTENCY_SECONDS, RECORDINGS_LIVE_MAX},
     problem::{Code, FieldError},
-    recording::RecordingState,
+    recording::{Output, RecordingRule, RecordingState},
     rest::{
         Timestamp,
         recordings::{
@@ -66,6 +66,7 @@ async fn start(
 ) -> Result<Response, Failure> {
     partner.may(Scope::RecordingsWrite)?;
     body.value.rule.check("rule")?;
+    can_make(&app, &body.value.rule)?;
     let route = format!("rooms/{room}/recordings");
     let route = (partner.project.as_ref(), route.as_str());
     let until = clock::now_ms() + u64::from(IDEMPOTENCY_SECONDS) * 1000;
@@ -117,6 +118,20 @@ pub(super) async fn may_record(
 pub(super) fn recorder(app: &App) -> Result<&dyn RecorderPort, Failure> {
     let missing = || Failure::new(Code::Unavailable).detail("This server does not record.");
     app.recorder.as_deref().ok_or_else(missing)
+}
+
+/// Whether this server can make what a rule asks for.
+///
+/// # Errors
+/// [`Code::Unavailable`] when it cannot.
+pub(super) fn can_make(app: &App, rule: &RecordingRule) -> Result<(), Failure> {
+    let is_made = |output: &Output| *output != Output::Tracks;
+    let can = || app.recorder.as_deref().is_some_and(RecorderPort::composites);
+    if !rule.outputs.iter().any(is_made) || can() {
+        return Ok(());
+    }
+    let detail = "This server makes files of tracks only: ffmpeg or its sandbox is missing.";
+    Err(Failure::new(Code::Unavailable).detail(detail))
 }
 
 /// `GET /v1/recordings`.
@@ -333,6 +348,7 @@ async fn set_policy(
     partner.may(Scope::RecordingsWrite)?;
     let policy = body.value;
     policy.check()?;
+    can_make(&app, &policy.rule)?;
     whole(async move {
         let by = partner.by();
         if app.store.set_recording_policy(&partner.project, &policy, &by).await? {

@@ -16,7 +16,10 @@ use sdk_spec::{
 use sfu_proto::id::RoomId;
 
 use super::{
-    super::{idempotency::request, recordings::may_record},
+    super::{
+        idempotency::request,
+        recordings::{can_make, may_record},
+    },
     find, tags, whole,
 };
 use crate::{
@@ -53,7 +56,7 @@ pub(super) async fn act(
     body: Json<Action>,
 ) -> Result<Response, Failure> {
     partner.may(Scope::ParticipantsModerate)?;
-    check(&partner, &body.value)?;
+    check(&app, &partner, &body.value)?;
     let version = tags::wanted(&headers)?;
     let route = format!("rooms/{id}/actions");
     let route = (partner.project.as_ref(), route.as_str());
@@ -68,12 +71,16 @@ pub(super) async fn act(
 }
 
 /// Checks what is said, and whether the key may say it.
-fn check(partner: &Partner, action: &Action) -> Result<(), Failure> {
+fn check(app: &App, partner: &Partner, action: &Action) -> Result<(), Failure> {
     match action {
-        Action::Update { settings } => settings.check()?,
+        Action::Update { settings } => {
+            settings.check()?;
+            settings.recording.as_ref().map_or(Ok(()), |rule| can_make(app, rule))?;
+        }
         Action::StartRecording { rule } => {
             partner.may(Scope::RecordingsWrite)?;
             rule.as_ref().map_or(Ok(()), |rule| rule.check("rule"))?;
+            rule.as_ref().map_or(Ok(()), |rule| can_make(app, rule))?;
         }
         Action::PauseRecording {} | Action::ResumeRecording {} | Action::StopRecording {} => {
             partner.may(Scope::RecordingsWrite)?;

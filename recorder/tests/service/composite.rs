@@ -1,0 +1,157 @@
+//! Composites of the whole recorder: sealed and delivered beside the tracks, and missed by nobody else.
+
+use std::{collections::BTreeMap, fs};
+
+use recorder::{
+    composite::{Canvas, Layout, Mask, Region, Sandbox, Tools},
+    evidence::ArtifactKind,
+    service::ledger::{Composite, News, Outputs, Purge, State},
+};
+use sfu_proto::{control::Source, id::RecordingId};
+
+use crate::world::{World, records, until};
+
+/// Names at the partner's, without folders.
+fn names(world: &World) -> Vec<String> {
+    let files = World::files(&world.partner()).into_iter();
+    let name = |path: &std::path::Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    files.map(|path| name(&path)).collect()
+}
+
+fn finalized(world: &World, id: RecordingId) -> Vec<ArtifactKind> {
+    let told = world.ledger.told(id);
+    let missing = told.iter().find_map(|news| match news {
+        News::Finalized { missing, .. } => Some(missing.clone()),
+        _ => None,
+    });
+    missing.unwrap()
+}
+
+fn opened(world: &World, name: &str) -> Vec<u8> {
+    let files = World::files(&world.partner());
+    world.open(files.iter().find(|file| file.ends_with(name)).unwrap())
+}
+
+fn all() -> Outputs {
+    let composite = Composite { layout: Layout::Grid, canvas: Canvas { width: 160, height: 90 } };
+    Outputs {
+        tracks: true,
+        composite: Some(composite),
+        audio_mix: true,
+        hls: true,
+        ..Outputs::default()
+    }
+}
+
+async fn delivered(world: &World, id: RecordingId, outputs: Outputs) {
+    let mut row = world.row(id);
+    row.0.outputs = outputs;
+    world.ledger.insert(row);
+    let (recorder, tap) = world.start();
+    records(id, 3).into_iter().for_each(|batch| drop(tap.send(batch)));
+    until("the journal is written", || World::files(&world.spool()).len() > 1).await;
+    world.ledger.stop_now(id);
+    until("it is purged", || world.ledger.state(id) == State::Purged).await;
+    let last = world.ledger.told(id).pop();
+    assert!(matches!(last, Some(News::Purged { reason: Purge::Delivered, .. })));
+    recorder.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_composite_arrives_sealed_beside_the_tracks() {
+    let mut world = World::new("composite");
+    world.composites = Some(Tools::look(Sandbox::Bwrap).expect("run .ci/setup (bubblewrap)"));
+    let id = RecordingId::from_bits(301);
+    delivered(&world, id, all()).await;
+    assert_eq!(finalized(&world, id), []);
+    let names = names(&world);
+    let wanted = [
+        "0000-0-microphone.ogg.age",
+        "composite.mp4.age",
+        "audio-mix.ogg.age",
+        "index.m3u8.age",
+        "init.mp4.age",
+        "00001.m4s.age",
+        "manifest.json",
+    ];
+    assert!(wanted.iter().all(|name| names.iter().any(|it| it == name)), "{names:?}");
+    let composite = opened(&world, "composite.mp4.age");
+    assert_eq!(&composite[4..8], b"ftyp");
+    assert!(opened(&world, "audio-mix.ogg.age").starts_with(b"OggS"));
+    let segments =
+        [opened(&world, "hls/init.mp4.age"), opened(&world, "hls/00001.m4s.age")].concat();
+    assert_eq!(segments, composite[..segments.len()], "one stream, cut");
+    let playlist = String::from_utf8(opened(&world, "hls/index.m3u8.age")).unwrap();
+    assert!(playlist.contains("\n00001.m4s\n") && !playlist.contains(".age"), "{playlist}");
+    assert!(World::files(&world.spool()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_no_composite_can_be_made_tracks_come_though_not_asked_for_and_all_is_told() {
+    let mut world = World::new("no-composite");
+    world.composites = None;
+    let id = RecordingId::from_bits(302);
+    delivered(&world, id, Outputs { tracks: false, ..all() }).await;
+    let kinds = [ArtifactKind::Composite, ArtifactKind::AudioMix, ArtifactKind::Hls];
+    assert_eq!(finalized(&world, id), kinds);
+    let names = names(&world);
+    assert!(names.iter().any(|name| name == "0000-0-microphone.ogg.age"), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with("composite")), "{names:?}");
+    let files = World::files(&world.partner());
+    let manifest = files.iter().find(|file| file.ends_with("manifest.json")).unwrap();
+    let manifest: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+    assert_eq!(manifest["missing"], serde_json::json!(["composite", "audio_mix", "hls"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_masked_source_goes_to_the_second_key_alone() {
+    let mut world = World::new("masked");
+    world.composites = Some(Tools::look(Sandbox::Bwrap).expect("run .ci/setup (bubblewrap)"));
+    let id = RecordingId::from_bits(303);
+    let (second, other) = (World::new("masked-second"), RecordingId::from_bits(304));
+    let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
+    let masks = vec![Mask { source: Source::Microphone, region }];
+    let unmasked_recipients = vec![second.recipient.clone()];
+    delivered(&world, id, Outputs { masks: masks.clone(), unmasked_recipients, ..all() }).await;
+    let files = World::files(&world.partner());
+    let track = files.iter().find(|file| file.ends_with("0000-0-microphone.ogg.age")).unwrap();
+    assert!(second.open(track).starts_with(b"OggS"));
+    let mut by_first = std::process::Command::new("age");
+    let by_first = by_first.arg("-d").arg("-i").arg(&world.identity).arg(track).output().unwrap();
+    assert!(!by_first.status.success(), "the partner lifts the mask");
+
+    let mut world = World::new("masked-for-good");
+    world.composites = Some(Tools::look(Sandbox::Bwrap).expect("run .ci/setup (bubblewrap)"));
+    delivered(&world, other, Outputs { masks, ..all() }).await;
+    let names = names(&world);
+    assert!(!names.iter().any(|name| name.contains("microphone")), "{names:?}");
+    assert!(names.iter().any(|name| name == "composite.mp4.age"), "{names:?}");
+}
+
+/// Nothing that a mask hides is delivered because the composite failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_masked_recording_without_composite_waits() {
+    let mut world = World::new("masked-waits");
+    world.composites = None;
+    let id = RecordingId::from_bits(305);
+    let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
+    let masks = vec![Mask { source: Source::Microphone, region }];
+    let mut row = world.row(id);
+    row.0.outputs = Outputs { masks, ..all() };
+    world.ledger.insert(row);
+    let (recorder, tap) = world.start();
+    records(id, 2).into_iter().for_each(|batch| drop(tap.send(batch)));
+    until("the journal is written", || World::files(&world.spool()).len() > 1).await;
+    world.ledger.stop_now(id);
+    until("it was tried", || world.ledger.state(id) == State::Finalizing).await;
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!(names(&world), Vec::<String>::new());
+    assert_ne!(world.ledger.state(id), State::Purged);
+    assert!(
+        World::files(&world.spool())
+            .iter()
+            .any(|file| file.to_string_lossy().ends_with(".journal"))
+    );
+    recorder.shut_down().await;
+}
