@@ -61,6 +61,7 @@ pub(crate) fn start(
     root: &Path,
     ledger: Arc<dyn Ledger>,
     live_max: usize,
+    composites: None,
 ) -> (Recorder, TapSender, Registry) {
     let (sender, receiver) = tap(RING);
     let dialer = Dialer::new(Arc::new(Guard::new(&Rules::default()).unwrap()), None).unwrap();
