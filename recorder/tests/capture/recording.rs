@@ -61,7 +61,6 @@ pub(crate) fn start(
     root: &Path,
     ledger: Arc<dyn Ledger>,
     live_max: usize,
-    composites: None,
 ) -> (Recorder, TapSender, Registry) {
     let (sender, receiver) = tap(RING);
     let dialer = Dialer::new(Arc::new(Guard::new(&Rules::default()).unwrap()), None).unwrap();
@@ -73,6 +72,7 @@ pub(crate) fn start(
         storages: Storages::new(dialer, Cap::new(None), vec![partner(root)]),
         metrics: Arc::new(Metrics::new(&registry).unwrap()),
         live_max,
+        composites: None,
     })
     .unwrap();
     (recorder, sender, registry)
