@@ -254,6 +254,8 @@ impl Run {
         report.add("recordings", self.takes.len() as f64, "recordings");
         let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|(_, one)| is(one)).count();
         report.add("of them killed before anything was safe", count(|one| one.is_empty) as f64, "");
+        let is_early = |one: &Outcome| one.pictures == 0 && !one.is_empty;
+        report.add("of them ended before a key frame", count(is_early) as f64, "");
         let pictures: u64 = outcomes.iter().map(|(_, outcome)| outcome.pictures).sum();
         report.add("pictures decoded", pictures as f64, "pictures");
         let missing: u64 = outcomes.iter().map(|(_, outcome)| outcome.missing).sum();

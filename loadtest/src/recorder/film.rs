@@ -10,6 +10,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -68,6 +69,9 @@ pub(super) struct Film {
 impl Film {
     /// Pictures of the film: 10 s.
     pub(super) const LENGTH: usize = 300;
+
+    /// Between key frames: publishers here do not answer requests for one.
+    pub(super) const KEY_INTERVAL: Duration = Duration::from_secs(1);
 
     /// Makes it with files in `folder`.
     pub(super) fn make(folder: &Path, size: Size) -> Result<Self> {

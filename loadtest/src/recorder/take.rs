@@ -19,6 +19,8 @@ use super::{
     server::{Place, Server},
 };
 
+/// Until a key frame that was sent is also received.
+const SLACK: Duration = Duration::from_millis(300);
 /// What a crash may cost.
 pub(super) const LOSS: Duration = Duration::from_secs(2);
 
@@ -48,6 +50,7 @@ pub(super) struct Outcome {
     pub(super) late: Duration,
     /// Pictures between the first and the last that are missing, or no pictures of ours.
     pub(super) missing: u64,
+    /// None of a recording that ended before its first key frame; its sound is there.
     pub(super) pictures: u64,
     /// Nothing was recorded before the kill.
     pub(super) is_empty: bool,
@@ -185,7 +188,10 @@ impl Take {
             fs::remove_file(&plain)?;
         }
         ensure!(sounds == 1, "{sounds} files with sound");
-        outcome.context("no file with pictures")
+        let lived = self.ended.saturating_duration_since(self.started);
+        let is_short = lived < Film::KEY_INTERVAL + SLACK;
+        let none = is_short.then(|| Outcome { late: lived, ..Outcome::default() });
+        outcome.or(none).with_context(|| format!("no file with pictures, of {lived:?}"))
     }
 
     /// Which pictures are there, by when they were sent.
