@@ -271,7 +271,8 @@ describe('recording', () => {
       const room = await studio.server.createRoom();
       await ann.page.evaluate((text) => { window.patch.plants = text; }, planted.toString());
       await join(ann, room, { codec: 'VP8' });
-      const { id } = await studio.start(room);
+      // ffmpeg makes the composite: then there is media in the clear, in pipes, and more time to catch it.
+      const { id } = await studio.start(room, { outputs: ['tracks', 'composite'] });
       await toldOfStart(ann);
       await sleep(1000);
       const key = await studio.dataKey(id);
@@ -292,8 +293,10 @@ describe('recording', () => {
       await studio.purged(id, look);
       look({ state: 'after the purge' });
       t.diagnostic(`searches: ${JSON.stringify(Object.fromEntries(searched))}`);
+      assert.ok(searched.get('recording') >= 5 && searched.get('finalizing') >= 1, 'the states are caught');
       assert.deepEqual(studio.searchDisk([Buffer.from('CNCLVJNL')]).filter((file) => file.includes('spool')), [], 'no journal is left');
-      const { tracks } = await studio.open({ id, room });
+      const { tracks, manifest } = await studio.open({ id, room });
+      assert.ok(manifest.artifacts.some(({ kind }) => kind === 'composite'));
       for (const track of tracks) {
         assert.ok(fs.readFileSync(track.path).includes(planted), `the partner has it: ${track.name}`);
       }
