@@ -2,16 +2,17 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use recorder::service::{
     Admission,
     ledger::{State, Stop},
 };
+use sfu_proto::id::RecordingId;
 
 use crate::{
-    World,
+    World, metric,
     recording::{self, packets, packets_in, track, until},
 };
 
@@ -63,8 +64,8 @@ async fn a_recording_ends_while_another_floods_the_same_writer() {
             tokio::runtime::Handle::current().block_on(async {
                 world.ledger.memory.stop_now(other);
                 let purged = || world.ledger.memory.state(other) == State::Purged;
-                let until = std::time::Instant::now() + Duration::from_secs(30);
-                while !purged() && std::time::Instant::now() < until {
+                let until = Instant::now() + Duration::from_secs(30);
+                while !purged() && Instant::now() < until {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 purged()
@@ -74,5 +75,36 @@ async fn a_recording_ends_while_another_floods_the_same_writer() {
         assert!(ended, "its journal was never closed");
         assert!(flooding.join().unwrap() > 0, "it was closed only when the flood was over");
     });
+    recorder.shut_down().await;
+}
+
+/// `cargo test -p recorder --test capture -- --ignored --nocapture measure`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "figures, for people"]
+async fn measure_a_hundred_recordings() {
+    const PACE: Duration = Duration::from_millis(20);
+    let world = World::new("hundred");
+    let ids: Vec<RecordingId> = (1..=100).map(|n| world.row_of_any_writer(n)).collect();
+    let (recorder, tap, registry) = world.start();
+    ids.iter().for_each(|id| assert!(tap.send(track(*id)).is_ok()));
+    let began = Instant::now();
+    until("all are written", || ids.iter().all(|id| world.has_folder(*id))).await;
+    println!("100 journals began in {} ms", began.elapsed().as_millis());
+    let mut rounds = Vec::new();
+    let mut pace = tokio::time::interval(PACE);
+    for n in 0..1000 {
+        pace.tick().await;
+        // 3 packets of 1.2 KB each 20 ms: 1.5 Mbit/s.
+        for id in &ids {
+            assert!(tap.send(packets(*id, n * 3, 3, 1200)).is_ok());
+        }
+        if n % 50 == 49 {
+            rounds.push(metric(&registry, "round_ms"));
+        }
+    }
+    rounds.sort_unstable();
+    let refused = metric(&registry, "batches_refused_total");
+    println!("longest of the writers' rounds, ms, once a second: {rounds:?}; refused {refused}");
+    println!("admission: {:?}", recorder.admission());
     recorder.shut_down().await;
 }

@@ -41,7 +41,11 @@ impl World {
 
     /// A new row; all of them are of one writer.
     fn row(&self, number: u128) -> RecordingId {
-        let id = RecordingId::from_bits(number * WRITERS as u128);
+        self.row_of_any_writer(number * WRITERS as u128)
+    }
+
+    fn row_of_any_writer(&self, bits: u128) -> RecordingId {
+        let id = RecordingId::from_bits(bits);
         self.ledger.memory.insert(Row::new(id, &self.recipient, "st_local"));
         id
     }
