@@ -21,7 +21,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
         mpsc,
     },
@@ -173,15 +173,19 @@ impl Capture {
         });
         common.look_at_space();
         common.runtime.spawn(begin::adopt(Arc::clone(&common)));
-        let (mut senders, mut threads) = (Vec::new(), Vec::new());
-        for (number, tap) in parts.tap.lanes(WRITERS).into_iter().enumerate() {
-            let (sender, messages) = mpsc::channel();
-            let lane = Lane::new(number, tap, (sender.clone(), messages), Arc::clone(&common));
+        let channels: Vec<_> = (0..WRITERS).map(|_| mpsc::channel()).collect();
+        let orders = Orders(channels.iter().map(|(sender, _)| sender.clone()).collect());
+        // From here on what was started ends with it.
+        let capture = Self { orders, load, threads: Mutex::default() };
+        for (number, (tap, channel)) in
+            parts.tap.lanes(WRITERS).into_iter().zip(channels).enumerate()
+        {
+            let lane = Lane::new(number, tap, channel, Arc::clone(&common));
             let name = format!("recorder-{number}");
-            threads.push(thread::Builder::new().name(name).spawn(move || lane.run())?);
-            senders.push(sender);
+            let thread = thread::Builder::new().name(name).spawn(move || lane.run())?;
+            capture.lock().push(thread);
         }
-        Ok(Self { orders: Orders(senders.into()), load, threads: Mutex::new(threads) })
+        Ok(capture)
     }
 
     /// Whether one more recording may begin.
@@ -192,7 +196,7 @@ impl Capture {
     /// Closes all journals and waits for the threads.
     pub(super) async fn end(&self) {
         let _ = self.orders.send(Order::End); // It never fails.
-        let threads = self.threads();
+        let threads = std::mem::take(&mut *self.lock());
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().filter_map(|thread| thread.join().err()).count()
         });
@@ -201,8 +205,8 @@ impl Capture {
         }
     }
 
-    fn threads(&self) -> Vec<thread::JoinHandle<()>> {
-        std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -73,7 +73,12 @@ impl Lane {
             });
         }
         self.guarded(Self::drain);
+        let mut defects_max = self.live.len(); // Each costs one.
         self.guarded(Self::end);
+        while !self.live.is_empty() && defects_max > 0 {
+            defects_max -= 1;
+            self.guarded(Self::end);
+        }
     }
 
     /// A defect of ours costs the recording that it happened at, not the others of the lane.
