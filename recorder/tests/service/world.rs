@@ -88,7 +88,7 @@ impl World {
     }
 
     pub(crate) fn start(&self) -> (Recorder, TapSender) {
-        let (sender, receiver) = tap(8 << 20);
+        let (sender, receiver) = tap(32 << 20);
         let dialer = Dialer::new(Arc::new(Guard::new(&Rules::default()).unwrap()), None).unwrap();
         let recorder = Recorder::start(Parts {
             folder: self.root.join("data"),
