@@ -256,6 +256,9 @@ pub const PUSHES_MAX: usize = 16;
 pub const PUSHES_PER_PROJECT_MAX: usize = 4;
 /// Recordings that are purged at once: each removes a folder and may wait [`TAKE_BACK_WAIT`].
 pub const PURGES_MAX: usize = 256;
+/// Time that a push which is to stop has for the part that is under way: a local folder needs less, and
+/// with other storages nothing is left behind that the purge does not take back.
+pub const PUSH_END: Duration = Duration::from_secs(2);
 /// How long a purge waits for a storage to take back what did not become whole there.
 pub const TAKE_BACK_WAIT: Duration = Duration::from_secs(30);
 /// Least time between two looks at all rows: news come with every event of the server.

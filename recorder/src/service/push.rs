@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{
+    cancel::Cancel,
     ledger::{ArtifactRow, Block, Entry},
     metrics::Metrics,
     spool::{Export, Push, Sending, Spool},
@@ -32,6 +33,9 @@ pub(super) enum PushError {
     /// A file did not arrive as it was sent, again and again.
     #[error("what arrives is not what is sent")]
     Again,
+    /// Whoever waited for it said stop.
+    #[error("stopped")]
+    Stopped,
 }
 
 impl PushError {
@@ -46,7 +50,7 @@ impl PushError {
         match self {
             Self::Again => Some(Block::Checksum),
             Self::Path(_) => Some(Block::Refused),
-            Self::Spool(_) => None,
+            Self::Spool(_) | Self::Stopped => None,
             Self::Store(error) if !error.is_blocking() => None,
             Self::Store(StoreError::Credentials(_)) => Some(Block::Credentials),
             Self::Store(StoreError::NoPlace(_)) => Some(Block::NotFound),
@@ -65,6 +69,8 @@ pub(super) struct Pusher<'a> {
     pub(super) spool: &'a Spool,
     pub(super) export: &'a Export,
     pub(super) metrics: &'a Arc<Metrics>,
+    /// Heard between two parts.
+    pub(super) cancel: &'a Cancel,
 }
 
 /// A file to be pushed.
@@ -185,6 +191,9 @@ impl Pusher<'_> {
 
     /// The next part, if one is missing.
     async fn next(&self, file: &File, push: &Push) -> Result<Option<Bytes>, PushError> {
+        if self.cancel.is_set() {
+            return Err(PushError::Stopped);
+        }
         let Some(sending) = push.files.get(&file.name) else { return Ok(None) };
         let (upload, at) = (&sending.upload, sending.upload.offset());
         if upload.is_done() || at >= file.bytes {

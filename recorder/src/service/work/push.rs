@@ -6,8 +6,9 @@ use super::{Job, WorkError};
 use crate::{
     evidence::{Delivery, Verified},
     journal::FolderError,
-    limits::TAKE_BACK_WAIT,
+    limits::{PUSH_END, TAKE_BACK_WAIT},
     service::{
+        cancel::Cancel,
         ledger::{ArtifactRow, Block, News, State, Step},
         now_ms,
         push::{PushError, Pusher, abort, rows},
@@ -75,8 +76,9 @@ impl Job {
         let newest: Mutex<Option<Vec<ArtifactRow>>> = Mutex::default();
         let slot = || newest.lock().unwrap_or_else(PoisonError::into_inner);
         let (shared, entry) = (Arc::clone(&self.shared), self.entry.clone());
+        let (cancel, metrics) = (Cancel::default(), &shared.metrics);
         let pusher =
-            Pusher { entry: &entry, target, store, spool, export, metrics: &shared.metrics };
+            Pusher { entry: &entry, target, store, spool, export, metrics, cancel: &cancel };
         let mut told = |rows| *slot() = Some(rows);
         let progress = |state| {
             let rows = slot().take()?;
@@ -88,10 +90,16 @@ impl Job {
                 ..Step::default()
             })
         };
-        tokio::select! {
-            done = pusher.run(&mut told) => Ok(done?),
-            why = self.until_changed(progress) => Err(why),
-        }
+        let sending = pusher.run(&mut told);
+        tokio::pin!(sending);
+        let why = tokio::select! {
+            done = &mut sending => return Ok(done?),
+            why = self.until_changed(progress) => why,
+        };
+        // A thread that writes a part now must not do so after the purge.
+        cancel.set();
+        let _ = tokio::time::timeout(PUSH_END, sending).await;
+        Err(why)
     }
 
     async fn delivered(
