@@ -192,6 +192,9 @@ pub enum ActionRefusal {
     VersionMismatch,
     /// It cannot be stored now; nothing was changed.
     Unavailable,
-    /// The project has as many open rooms as it may; no breakout room was created.
+    /// The project has as many open rooms as it may; no breakout room was created. Or it has as many
+    /// recordings at a time as it may; none was started.
     QuotaExceeded,
+    /// The recorder has no room for one more recording now.
+    RecorderFull,
 }

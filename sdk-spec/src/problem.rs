@@ -167,6 +167,8 @@ codes! {
         "Try again after the seconds in `Retry-After`, with a new token.";
     Unavailable = "unavailable", 503, "The service is not available now",
         "Try again after the seconds in `Retry-After`; a client with a new token.";
+    RecorderFull = "recorder_full", 503, "The recorder has no room for one more recording",
+        "Try again after the seconds in `Retry-After`; if it stays, ask the operator.";
     MediaTimeout = "media_timeout", 504, "The media node did not answer in time",
         "Try again with a new token.";
 }

@@ -17,6 +17,10 @@ pub trait RecorderPort: Send + Sync {
     /// Whether composites, audio mixes and HLS can be made.
     fn composites(&self) -> bool;
 
+    /// Whether the recorder has room for one more recording now: on its disk, and for the work. Asked
+    /// before each start; answers at once.
+    fn has_room(&self) -> bool;
+
     /// Every key that ever signed evidence here, oldest first.
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>>;
 }

@@ -46,6 +46,7 @@ use crate::{
     limits,
     media::Media,
     metrics::Metrics,
+    recorder::RecorderPort,
     secret,
     store::{IdempotentRequest, RoomRow, Store},
 };
@@ -130,8 +131,8 @@ pub(crate) struct Rooms {
     media: Media,
     store: Store,
     metrics: Arc<Metrics>,
-    /// Whether there is a recorder: without one no room records, whatever its rule says.
-    records: bool,
+    /// Without one no room records, whatever its rule says.
+    recorder: Option<Arc<dyn RecorderPort>>,
     connections: AtomicU64,
     journal: mpsc::Sender<Pending>,
     /// Name of this process among those that share the database.
@@ -144,7 +145,7 @@ impl Rooms {
         media: Media,
         store: Store,
         metrics: Arc<Metrics>,
-        records: bool,
+        recorder: Option<Arc<dyn RecorderPort>>,
     ) -> Arc<Self> {
         let (journal, queue) = mpsc::channel(limits::JOURNAL_QUEUE_MAX);
         tokio::spawn(journal::write(store.clone(), Arc::clone(&metrics), queue));
@@ -155,7 +156,7 @@ impl Rooms {
             media,
             store,
             metrics,
-            records,
+            recorder,
             connections: AtomicU64::new(0),
             journal,
             node: secret::opaque_id("no_").into(),

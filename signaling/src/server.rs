@@ -181,8 +181,8 @@ async fn assemble(
     let metrics = Arc::new(Metrics::new(&registry)?);
     let webhooks = Webhooks::new(&config.webhooks, &registry);
     let webhooks = webhooks.map_err(|error| StartError::Webhooks(error.to_string()))?;
-    let records = recorder.is_some();
-    let rooms = Rooms::new(Media::new(bus), store.clone(), Arc::clone(&metrics), records);
+    let (media, metrics_of_rooms) = (Media::new(bus), Arc::clone(&metrics));
+    let rooms = Rooms::new(media, store.clone(), metrics_of_rooms, recorder.clone());
     rooms.recover().await?;
     Ok(Arc::new(App {
         ws_url: config.ws_url(address),

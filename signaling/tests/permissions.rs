@@ -62,6 +62,7 @@ const DECLARED: &[(&str, &str)] = &[
     ("GET /v1/storage-targets", "recordings:write"),
     ("POST /v1/storage-targets", "recordings:write"),
     ("GET /v1/storage-targets/{target}", "recordings:write"),
+    ("PUT /v1/storage-targets/{target}", "recordings:write"),
     ("DELETE /v1/storage-targets/{target}", "recordings:write"),
     ("POST /v1/storage-targets/{target}/test", "recordings:write"),
     ("GET /v1/events", "events:read"),

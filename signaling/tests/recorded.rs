@@ -81,6 +81,9 @@ async fn consent_decides_what_the_recorder_is_given() {
     assert_eq!(world.recording(&id).await["state"], "paused");
     bob.send(json!({ "type": "consent", "granted": true })).await;
     assert!(act(&mut clerk, 3, "resume_recording").await["result"].is_object());
+    assert_eq!(bob.wait("recording").await["recording"]["paused"], false);
+    world.tapped(Some(0)).await;
+    bob.send(json!({ "type": "ping" })).await;
     world.tapped(Some(1)).await;
     assert!(act(&mut clerk, 4, "stop_recording").await["result"].is_object());
     world.tapped(None).await;

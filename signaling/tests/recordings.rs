@@ -3,13 +3,17 @@
 
 mod common;
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use common::{
     World,
     databases::{Place, on_both},
     json_of, past, problem, recorder,
 };
 use reqwest::{Method, Response};
+use sdk_spec::scope::Scope;
 use serde_json::{Value, json};
+use signaling::admin;
 
 on_both!(
     a_policy_names_who_can_read_and_where_it_goes,
@@ -17,6 +21,9 @@ on_both!(
     recordings_are_listed_in_pages_and_read_by_version,
     a_hold_stops_a_deletion_and_the_other_way_round,
     nothing_starts_without_recipients_and_a_target,
+    credentials_are_replaced_and_a_recording_pushed_elsewhere,
+    a_full_recorder_is_a_problem_of_its_own,
+    what_is_recorded_by_a_rooms_settings_needs_the_scope,
 );
 
 const CANARY: &str = "canary-secret-9d1e77";
@@ -205,4 +212,88 @@ async fn nothing_starts_without_recipients_and_a_target(place: Place) {
     problem(world.post(&path, &json!({})).await, 409, "quota_exceeded").await;
     let listed = json_of(world.get("/v1/recordings?limit=200").await).await;
     assert_eq!(listed["recordings"].as_array().unwrap().len(), 20, "nothing was made");
+}
+
+async fn credentials_are_replaced_and_a_recording_pushed_elsewhere(place: Place) {
+    let world = World::start_on(place).await;
+    let room = world.room().await;
+    let s3 = |bucket: &str, name: &str| {
+        json!({ "name": name, "storage": { "kind": "s3", "region": "eu-central-1",
+            "bucket": bucket, "access_key": name, "secret_key": CANARY } })
+    };
+    let made = json_of(world.post("/v1/storage-targets", &s3("b", "one")).await).await;
+    let target = made["id"].as_str().unwrap();
+    let path = format!("/v1/storage-targets/{target}");
+    let now = world.put(&path, &s3("b", "two")).await;
+    assert_eq!(now.status(), 200);
+    let now = now.text().await.unwrap();
+    assert!(!now.contains(CANARY));
+    let now: Value = serde_json::from_str(&now).unwrap();
+    assert_eq!((&now["id"], &now["name"]), (&made["id"], &json!("two")));
+    assert_eq!(
+        (&now["created_at"], &now["storage"]["access_key"]),
+        (&made["created_at"], &json!("two"))
+    );
+    assert_eq!(json_of(world.get(&path).await).await, now);
+    let other = problem(world.put(&path, &s3("c", "two")).await, 422, "invalid_field").await;
+    assert_eq!(other["errors"][0]["field"], "storage");
+    let none = format!("{}{}", &path[..path.len() - 26], "0".repeat(26));
+    problem(world.put(&none, &s3("b", "two")).await, 404, "not_found").await;
+
+    let id = world.recording(&room, "push_blocked").await;
+    let push = format!("/v1/recordings/{id}/push");
+    let bare = world.ask(Method::POST, &push).send().await.unwrap();
+    assert_eq!(bare.status(), 202, "without a body");
+    let foreign = json!({ "target": "st_00000000000000000000000000" });
+    let refused = problem(world.post(&push, &foreign).await, 422, "invalid_field").await;
+    assert_eq!(refused["errors"][0]["field"], "target");
+    let pushed = json_of(world.post(&push, &json!({ "target": target })).await).await;
+    assert_eq!(pushed["target"], target);
+    problem(world.post(&push, &json!({ "to": target })).await, 422, "invalid_field").await;
+    assert_eq!(json_of(world.get(&format!("/v1/recordings/{id}")).await).await["target"], target);
+}
+
+async fn a_full_recorder_is_a_problem_of_its_own(place: Place) {
+    let world = World::start_on(place).await;
+    let room = world.room().await;
+    let path = format!("/v1/rooms/{room}/recordings");
+    let policy = json!({ "recipients": [RECIPIENT], "target": world.target().await });
+    assert_eq!(world.put("/v1/recording-policy", &policy).await.status(), 200);
+    world.has_room.store(false, Relaxed);
+    let full = world.post(&path, &json!({})).await;
+    assert_eq!(full.headers()["retry-after"], "30");
+    problem(full, 503, "recorder_full").await;
+    let grants = json!({ "subscribe": true, "record": true });
+    let token = world.token_with(&room, &json!({ "handle": "clerk-1", "grants": grants })).await;
+    let mut clerk = world.connect().await;
+    assert_eq!(clerk.join(&token).await["type"], "joined");
+    let start = json!({ "type": "start_recording" });
+    clerk.send(json!({ "type": "act", "id": 1, "action": start })).await;
+    assert_eq!(clerk.wait("acted").await["refused"], "recorder_full");
+    world.has_room.store(true, Relaxed);
+    assert_eq!(world.post(&path, &json!({})).await.status(), 201);
+}
+
+async fn what_is_recorded_by_a_rooms_settings_needs_the_scope(place: Place) {
+    let world = World::start_on(place).await;
+    let room = world.room().await;
+    let scopes = [Scope::RoomsWrite, Scope::ParticipantsModerate];
+    let key = admin::create_key(&world.store, &world.project, &scopes).await.unwrap().secret;
+    let ask = async |method: Method, path: &str, body: Value| {
+        let request = world.http.request(method, world.url(path)).bearer_auth(&key);
+        let request = request.header("content-type", "application/json");
+        request.body(body.to_string()).send().await.unwrap()
+    };
+    let auto = json!({ "recording": { "auto": true } });
+    let one = format!("/v1/rooms/{room}");
+    let act = json!({ "type": "update", "settings": auto });
+    for (method, path, body) in [
+        (Method::POST, "/v1/rooms".to_owned(), json!({ "settings": auto })),
+        (Method::PATCH, one.clone(), json!({ "settings": auto })),
+        (Method::POST, format!("{one}/actions"), act),
+    ] {
+        problem(ask(method, &path, body).await, 403, "scope_missing").await;
+    }
+    let open = json!({ "settings": { "locked": true } });
+    assert_eq!(ask(Method::PATCH, &one, open).await.status(), 200, "other settings do not");
 }

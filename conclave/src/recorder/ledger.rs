@@ -1,8 +1,12 @@
 //! The recorder's ledger in the store of signaling: its words on one side, the contract's on the other.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
+use prometheus::IntGauge;
 use recorder::{
     composite::{Canvas, Layout, Mask, Region},
     evidence::ArtifactKind,
@@ -41,6 +45,10 @@ pub(super) struct StoreLedger {
     pub(super) recorder: String,
     /// Where the operator lets recordings go, for targets of that kind.
     pub(super) local: Option<std::path::PathBuf>,
+    /// Rows that cannot be read, as of the last look.
+    pub(super) unreadable: Mutex<BTreeSet<String>>,
+    /// How many.
+    pub(super) metric: IntGauge,
     /// Rooms whose recording failed.
     pub(super) tell: mpsc::Sender<super::Failed>,
 }
@@ -52,19 +60,35 @@ fn unavailable(error: StoreError) -> LedgerError {
 
 #[async_trait]
 impl Ledger for StoreLedger {
+    /// What cannot be read is left out: nothing is decided about it, and it keeps nobody else waiting.
     async fn open(&self) -> Result<Vec<Entry>, LedgerError> {
-        let (mut all, mut after) = (Vec::new(), None);
+        let (mut all, mut after, mut unreadable) = (Vec::new(), None, BTreeSet::new());
         loop {
-            let rows = self.store.recordings_to_work(&self.recorder, after).await;
-            let rows = rows.map_err(unavailable)?;
-            let Some(last) = rows.last() else { return Ok(all) };
-            after = Some(last.id);
-            all.extend(rows.into_iter().map(entry));
+            let now_ms = super::now_ms();
+            let found =
+                self.store.recordings_to_work(&self.recorder, after.as_deref(), now_ms).await;
+            let found = found.map_err(unavailable)?;
+            unreadable.extend(found.unreadable);
+            for row in found.rows {
+                match entry(row) {
+                    Ok(entry) => all.push(entry),
+                    Err(Unreadable(id)) => drop(unreadable.insert(id.to_string())),
+                }
+            }
+            if found.next.is_none() {
+                self.note(unreadable);
+                return Ok(all);
+            }
+            after = found.next;
         }
     }
 
     async fn entry(&self, recording: RecordingId) -> Result<Option<Entry>, LedgerError> {
-        Ok(self.store.recording(recording).await.map_err(unavailable)?.map(entry))
+        let row = self.store.recording(recording).await.map_err(unavailable)?;
+        row.map(entry).transpose().map_err(|Unreadable(id)| {
+            tracing::error!(recording = %id, "what the recorder noted of a recording cannot be read");
+            LedgerError::Unavailable
+        })
     }
 
     async fn step(
@@ -126,12 +150,23 @@ impl Ledger for StoreLedger {
 }
 
 impl StoreLedger {
+    /// Tells the operator of rows that cannot be read: each once, and how many there are.
+    fn note(&self, unreadable: BTreeSet<String>) {
+        let mut known = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in unreadable.difference(&known) {
+            tracing::error!(recording = id, "a recording's row cannot be read: it is left alone");
+        }
+        self.metric.set(i64::try_from(unreadable.len()).unwrap_or(i64::MAX));
+        *known = unreadable;
+    }
+
     async fn translate(
         &self,
         recording: RecordingId,
         step: Step,
     ) -> Result<RecordingStep, LedgerError> {
         let mut out = RecordingStep {
+            recorder: Some(self.recorder.clone()),
             state: step.state.and_then(state),
             progress: step.progress,
             artifacts: step.artifacts.as_ref().map(|rows| rows.iter().map(artifact).collect()),
@@ -193,10 +228,16 @@ impl StoreLedger {
     }
 }
 
-fn entry(row: RecordingRow) -> Entry {
-    let work = row.work.as_deref().and_then(|work| serde_json::from_slice::<Work>(work).ok());
+/// What the recorder noted of this recording is not as it should be: never taken for nothing.
+struct Unreadable(RecordingId);
+
+fn entry(row: RecordingRow) -> Result<Entry, Unreadable> {
+    let work = match row.work.as_deref() {
+        Some(work) => serde_json::from_slice::<Work>(work).map_err(|_| Unreadable(row.id))?,
+        None => Work::default(),
+    };
     let outputs = outputs(&row.rule);
-    Entry {
+    Ok(Entry {
         id: row.id,
         project: row.project,
         room: row.room,
@@ -225,8 +266,8 @@ fn entry(row: RecordingRow) -> Entry {
         target: row.terms.target,
         outputs,
         artifacts: row.artifacts.iter().filter_map(artifact_row).collect(),
-        work: work.unwrap_or_default(),
-    }
+        work,
+    })
 }
 
 fn outputs(rule: &RecordingRule) -> Outputs {

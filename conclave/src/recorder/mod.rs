@@ -15,14 +15,14 @@ use std::{
     num::NonZeroU64,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
 use bus::tap::TapReceiver;
 use egress::{Dialer, Guard};
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 use recorder::{
     composite::{Sandbox, Tools},
     service::{Metrics, Parts, Recorder},
@@ -67,7 +67,14 @@ pub(crate) fn start(
     make(&folder)?;
     let local = local.map(|folder| make(&folder)).transpose()?;
     let (tell, failed) = mpsc::channel(FAILED_MAX);
-    let ledger = StoreLedger { store, recorder: name(&folder)?, local: local.clone(), tell };
+    let metric = IntGauge::new(
+        "conclave_recorder_unreadable",
+        "Rows of recordings that cannot be read and are left alone.",
+    )?;
+    registry.register(Box::new(metric.clone()))?;
+    let unreadable = Mutex::default();
+    let (recorder, folders) = (name(&folder)?, local.clone());
+    let ledger = StoreLedger { store, recorder, local: folders, unreadable, metric, tell };
     let webhooks = config.webhooks.server();
     let guard = Arc::new(Guard::new(&webhooks.rules())?);
     let dialer = Dialer::new(guard, webhooks.ca_file.as_deref())?;

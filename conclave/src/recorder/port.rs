@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use recorder::{
     evidence::Role,
-    service::Recorder,
+    service::{Admission, Recorder},
     storage::{Probe, Step},
 };
 use sdk_spec::{
@@ -46,6 +46,10 @@ impl RecorderPort for Port {
 
     fn composites(&self) -> bool {
         self.recorder.composites()
+    }
+
+    fn has_room(&self) -> bool {
+        self.recorder.admission() == Admission::Open
     }
 
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {

@@ -31,9 +31,11 @@ pub(super) fn of(storage: Storage, project: &str, local: Option<&Path>) -> Optio
         Storage::Webdav { url, user, password } => json!({
             "type": "webdav", "url": url, "user": user, "password": password,
         }),
-        Storage::HttpPut { url, .. } => {
-            json!({ "type": "put", "url": url.replace("{path}", "{key}") })
-        }
+        Storage::HttpPut { url, read_url, authorization } => json!({
+            "type": "put", "url": url.replace("{path}", "{key}"),
+            "read_url": read_url.map(|url| url.replace("{path}", "{key}")),
+            "authorization": authorization,
+        }),
         Storage::Local {} => json!({ "type": "local", "folder": own_folder(local?, project)? }),
     };
     if let Some(fields) = json.as_object_mut() {

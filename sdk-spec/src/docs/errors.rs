@@ -103,7 +103,8 @@ fn refusal_remedy(refusal: ActionRefusal) -> &'static str {
             "Set recipients and a storage target in the recording policy. Problem `action_refused`."
         }
         R::Unavailable => "Try again in some seconds. Problem `unavailable`.",
-        R::QuotaExceeded => "Create fewer, or end rooms first. Problem `quota_exceeded`.",
+        R::QuotaExceeded => "Create fewer, or end others first. Problem `quota_exceeded`.",
+        R::RecorderFull => "Try again in some seconds. Problem `recorder_full`.",
     }
 }
 

@@ -122,6 +122,11 @@ impl Modify for Failures {
         close_variants(api, "Action");
         close_variants(api, "Storage");
         name_event_types(api);
+        let push = api.paths.paths.get_mut("/v1/recordings/{recording}/push");
+        if let Some(RefOr::T(body)) = push.and_then(|i| i.post.as_mut()?.request_body.as_mut()) {
+            // For the derive what may be left out may be null.
+            body.required = Some(openapi::Required::False);
+        }
     }
 }
 

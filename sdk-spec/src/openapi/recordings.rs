@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use crate::rest::recordings::{
-    CreateStorageTarget, EvidenceKeys, HoldRecording, ListRecordings, Receipt, Recording,
-    RecordingPage, RecordingPolicy, StartRecording, StorageTarget, StorageTargetList,
+    CreateStorageTarget, EvidenceKeys, HoldRecording, ListRecordings, PushRecording, Receipt,
+    Recording, RecordingPage, RecordingPolicy, StartRecording, StorageTarget, StorageTargetList,
     StorageTested,
 };
 
@@ -14,7 +14,8 @@ use crate::rest::recordings::{
         start_recording, list_recordings, read_recording, stop_recording, pause_recording,
         resume_recording, push_recording, hold_recording, delete_recording, read_receipt,
         list_evidence_keys, read_recording_policy, set_recording_policy, create_storage_target,
-        list_storage_targets, read_storage_target, delete_storage_target, test_storage_target,
+        list_storage_targets, read_storage_target, replace_storage_target, delete_storage_target,
+        test_storage_target,
     ),
     tags((name = "recordings", description = "Sealed to the partner's keys, pushed to the partner's \
         storage, verified there, purged here, with a receipt.")),
@@ -79,9 +80,12 @@ fn pause_recording() {}
 fn resume_recording() {}
 
 /// Push now, instead of at the next try. Scope `recordings:write`.
+///
+/// A `target` replaces the one that the recording has. What arrived at the other stays there.
 #[utoipa::path(post, path = "/v1/recordings/{recording}/push", tag = "recordings",
     operation_id = "pushRecording", extensions(("x-scope" = json!("recordings:write"))),
     params(("recording" = String, Path, description = "`rc_…`")),
+    request_body = PushRecording,
     responses((status = 202, body = Recording, headers(("ETag" = String)))),
     security(("key" = []), ("key_basic" = [])))]
 fn push_recording() {}
@@ -163,10 +167,22 @@ fn list_storage_targets() {}
     security(("key" = []), ("key_basic" = [])))]
 fn read_storage_target() {}
 
+/// Replace name and credentials of a storage target. Scope `recordings:write`.
+///
+/// For credentials that expire or leaked: what waits for the target goes on with the new ones, at its
+/// next try or with `push`. The place stays (kind, endpoint, bucket, host, folder): another one is another
+/// target.
+#[utoipa::path(put, path = "/v1/storage-targets/{target}", tag = "recordings",
+    operation_id = "replaceStorageTarget", extensions(("x-scope" = json!("recordings:write"))),
+    params(("target" = String, Path, description = "`st_…`")),
+    request_body = CreateStorageTarget, responses((status = 200, body = StorageTarget)),
+    security(("key" = []), ("key_basic" = [])))]
+fn replace_storage_target() {}
+
 /// Delete a storage target, used or not. Scope `recordings:write`.
 ///
-/// Its credentials are gone at once. A recording that should go there is blocked (`no_target`): hold
-/// it, or it is purged when it is old enough.
+/// Its credentials are gone at once. A recording that should go there is blocked (`no_target`): push it
+/// to another target, or it is purged when it is old enough.
 #[utoipa::path(delete, path = "/v1/storage-targets/{target}", tag = "recordings",
     operation_id = "deleteStorageTarget", extensions(("x-scope" = json!("recordings:write"))),
     params(("target" = String, Path, description = "`st_…`")),

@@ -87,6 +87,9 @@ pub struct Recording {
     pub progress: Option<u32>,
     /// What is recorded, and what it is made into.
     pub rule: RecordingRule,
+    /// Storage target (`st_…`) that its files are pushed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// When it started.
     pub started_at: Timestamp,
     /// When it stopped.
@@ -169,6 +172,17 @@ pub struct Artifact {
 pub struct HoldRecording {
     /// Whether it is kept until this is lifted, beyond its age. What is purged cannot be held.
     pub held: bool,
+}
+
+/// Request to push a recording now.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "target": "st_01hzx3m8q7v5k2c9d4e6f8g0hj" }))]
+pub struct PushRecording {
+    /// Another storage target (`st_…`) of the project, from now on: every file is pushed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^st_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
+    pub target: Option<String>,
 }
 
 /// What proves that a recording is gone.
@@ -399,7 +413,12 @@ pub enum Storage {
         /// `https://…` with `{path}` where the file's path goes.
         #[schema(max_length = 2048)]
         url: String,
-        /// Value of the `Authorization` header.
+        /// Where a file is read back to verify it, with `{path}`; none is `url`. What cannot be read
+        /// back is not delivered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(max_length = 2048)]
+        read_url: Option<String>,
+        /// Value of the `Authorization` header, for both.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schema(max_length = 2048)]
         authorization: Option<String>,

@@ -43,14 +43,41 @@ impl Storage {
             | Self::Gcs { service_account: secret, .. }
             | Self::Webdav { password: secret, .. } => *secret = None,
             Self::Sftp { password, private_key, .. } => (*password, *private_key) = (None, None),
-            Self::HttpPut { url, authorization } => {
+            Self::HttpPut { url, read_url, authorization } => {
                 *authorization = None;
                 // What follows may be a signature.
-                url.truncate(url.find('?').unwrap_or(url.len()));
+                for url in [Some(url), read_url.as_mut()].into_iter().flatten() {
+                    url.truncate(url.find('?').unwrap_or(url.len()));
+                }
             }
             Self::Local {} => {}
         }
         self
+    }
+
+    /// Whether this is where `other` is, with other credentials: then what is there already stays
+    /// where it is looked for.
+    #[must_use]
+    pub fn is_place_of(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+
+    /// What names the place. A host's key is none of it: hosts get new ones.
+    fn place(&self) -> [String; 4] {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (kind, place) = match self.clone().without_secrets() {
+            Self::S3 { endpoint, region, bucket, .. } => ("s3", [text(&endpoint), region, bucket]),
+            Self::Azure { endpoint, account, container, .. } => {
+                ("azure", [text(&endpoint), account, container])
+            }
+            Self::Gcs { bucket, .. } => ("gcs", [bucket, String::new(), String::new()]),
+            Self::Sftp { host, port, folder, .. } => ("sftp", [host, port.to_string(), folder]),
+            Self::Webdav { url, .. } => ("webdav", [url, String::new(), String::new()]),
+            Self::HttpPut { url, read_url, .. } => ("put", [url, text(&read_url), String::new()]),
+            Self::Local {} => ("local", Default::default()),
+        };
+        let [a, b, c] = place;
+        [kind.to_owned(), a, b, c]
     }
 
     fn check(&self, wrong: &mut Wrong) {
@@ -78,9 +105,13 @@ impl Storage {
                 wrong.text("user", user, NAME_BYTES_MAX);
                 wrong.secret("password", password.as_deref(), SECRET_BYTES_MAX);
             }
-            Self::HttpPut { url, authorization } => {
-                wrong.url("url", url, LONG_BYTES_MAX);
-                wrong.when(!url.contains("{path}"), "url", "must have {path} where the path goes");
+            Self::HttpPut { url, read_url, authorization } => {
+                let both = [("url", Some(url)), ("read_url", read_url.as_ref())];
+                for (field, url) in both.into_iter().filter_map(|(f, url)| Some((f, url?))) {
+                    wrong.url(field, url, LONG_BYTES_MAX);
+                    let is_once = url.matches("{path}").count() == 1;
+                    wrong.when(!is_once, field, "must have {path} once, where the path goes");
+                }
                 if let Some(value) = authorization {
                     wrong.text("authorization", value, LONG_BYTES_MAX);
                 }
@@ -194,6 +225,7 @@ mod tests {
             json!({ "kind": "webdav", "url": "https://dav.example/x", "user": "u",
                 "password": "canary" }),
             json!({ "kind": "http_put", "url": "https://put.example/{path}?sig=canary",
+                "read_url": "https://get.example/{path}?sig=canary",
                 "authorization": "Bearer canary" }),
             json!({ "kind": "local" }),
         ]
@@ -207,6 +239,25 @@ mod tests {
             let shown = serde_json::to_string(&storage.without_secrets()).unwrap();
             assert!(!shown.contains("canary"), "{shown}");
         }
+    }
+
+    #[test]
+    fn credentials_are_no_place_and_everything_else_is() {
+        let all: Vec<Storage> =
+            all().into_iter().map(|one| serde_json::from_value(one).unwrap()).collect();
+        for (i, one) in all.iter().enumerate() {
+            assert!(one.is_place_of(&one.clone().without_secrets()));
+            let same = all.iter().filter(|other| other.is_place_of(one)).count();
+            assert_eq!(same, 1, "number {i} is where another is");
+        }
+        let s3 = |bucket: &str, access_key: &str| -> Storage {
+            let json = json!({ "kind": "s3", "region": "eu", "bucket": bucket,
+                "access_key": access_key, "secret_key": "x" });
+            serde_json::from_value(json).unwrap()
+        };
+        assert!(
+            s3("b", "A").is_place_of(&s3("b", "B")) && !s3("b", "A").is_place_of(&s3("c", "A"))
+        );
     }
 
     #[test]

@@ -263,6 +263,10 @@ const REFUSALS: Record<ActionRefusal, [string, string]> = {
     'the project has as many open rooms as it may',
     'Create fewer breakout rooms, or end other rooms first.',
   ],
+  recorder_full: [
+    'the recorder has no room for one more recording now',
+    'Try again in some seconds; if it stays, whoever runs the server must act.',
+  ],
 };
 
 type CaptureEntry = [ClientErrorCode, string, string];

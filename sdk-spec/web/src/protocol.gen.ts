@@ -135,7 +135,8 @@ export type ActionRefusal =
   | 'not_configured'
   | 'version_mismatch'
   | 'unavailable'
-  | 'quota_exceeded';
+  | 'quota_exceeded'
+  | 'recorder_full';
 
 /** What an action gave. */
 export interface ActionResult {

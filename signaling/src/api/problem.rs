@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request},
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -24,7 +24,7 @@ use crate::{
     token::{MintError, TokenError},
 };
 
-const ROOMS_QUOTA: &str = "The quota `rooms` is used up.";
+const AT_ONCE_QUOTA: &str = "The quota `rooms`, or that of recordings at a time, is used up.";
 const PARTICIPANTS_QUOTA: &str = "The quota `participants` is used up.";
 
 /// A problem and the headers that go with it.
@@ -43,6 +43,8 @@ impl Failure {
                 failure.header(header::WWW_AUTHENTICATE, "Bearer")
             }
             Code::NoMediaNode | Code::Unavailable => failure.header(header::RETRY_AFTER, "2"),
+            // What a recording takes is given back in minutes, not seconds.
+            Code::RecorderFull => failure.header(header::RETRY_AFTER, "30"),
             _ => failure,
         }
     }
@@ -144,7 +146,8 @@ impl From<ActionRefusal> for Failure {
             }
             ActionRefusal::VersionMismatch => Self::new(Code::VersionMismatch),
             ActionRefusal::Unavailable => Self::new(Code::Unavailable),
-            ActionRefusal::QuotaExceeded => Self::new(Code::QuotaExceeded).detail(ROOMS_QUOTA),
+            ActionRefusal::QuotaExceeded => Self::new(Code::QuotaExceeded).detail(AT_ONCE_QUOTA),
+            ActionRefusal::RecorderFull => Self::new(Code::RecorderFull),
         }
     }
 }
@@ -176,6 +179,21 @@ impl From<Refusal> for Failure {
 pub(crate) struct Json<T> {
     pub(crate) value: T,
     pub(crate) bytes: Bytes,
+}
+
+/// A body may be left out; what is there must be as it should.
+impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Failure> {
+        if request.headers().contains_key(header::CONTENT_TYPE) {
+            return <Self as FromRequest<S>>::from_request(request, state).await.map(Some);
+        }
+        match body(request, state).await?.is_empty() {
+            true => Ok(None),
+            false => Err(Failure::new(Code::UnsupportedMediaType)),
+        }
+    }
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {

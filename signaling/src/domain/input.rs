@@ -140,6 +140,8 @@ pub(crate) enum Policy {
     Missing,
     /// It could not be looked up.
     Unavailable,
+    /// As [`Policy::Rule`], but nothing can be started now, for this reason: there may be a place later.
+    Full(Box<RecordingRule>, ActionRefusal),
 }
 
 /// What happens to a room.
@@ -161,6 +163,9 @@ pub(crate) enum Command {
     /// Breakout rooms of a commit that is stored were not: the project has as many rooms as it may. Said
     /// before [`Command::Committed`] of that commit.
     BreakoutsRefused(Vec<RoomId>),
+    /// Recordings of a commit that is stored were not begun, and why. Said before
+    /// [`Command::Committed`] of that commit.
+    RecordingsRefused(Vec<(RecordingId, ActionRefusal)>),
     /// A new token of a client that is in: replaces role and grants if it is of the same handle.
     Renew { connection: ConnectionId, admission: Admission },
     /// A new token was refused: the client is told, nothing changes.

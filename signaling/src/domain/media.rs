@@ -43,6 +43,9 @@ impl Room {
 
     fn on_session_ended(&mut self, session: SessionId, reason: EndReason, now: Instant) {
         self.departed.retain(|(departed, _)| *departed != session);
+        if reason == EndReason::Internal {
+            self.recorder.repeat_tap();
+        }
         let Some(id) = self.sessions.get(&session).copied() else { return };
         let reason = match reason {
             EndReason::Refused => return self.on_session_refused(session, now),

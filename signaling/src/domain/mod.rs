@@ -245,6 +245,7 @@ impl Room {
             Command::Recall { parent_ended } => self.on_recall(parent_ended, now),
             Command::BreakoutEnded(room) => self.on_breakout_ended(room, now),
             Command::BreakoutsRefused(rooms) => self.on_breakouts_refused(&rooms, now),
+            Command::RecordingsRefused(refused) => self.on_recordings_refused(&refused),
             Command::Renew { connection, admission } => self.on_renew(connection, admission, now),
             Command::RenewRefused { connection } => self.on_renew_refused(connection),
             Command::Policy(policy) => self.on_policy(policy, now),
@@ -481,6 +482,7 @@ impl Room {
         match command {
             Command::Committed(number) => self.on_committed(number),
             Command::BreakoutsRefused(rooms) => self.refuse_created(&rooms),
+            Command::RecordingsRefused(refused) => self.refuse_started(&refused),
             Command::Media(control::Event::Traffic { session, received, sent }) => {
                 self.on_traffic(session, (received, sent), now);
             }

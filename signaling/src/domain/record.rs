@@ -8,7 +8,7 @@ use sdk_spec::{
     event::What,
     ws::ServerMessage,
 };
-use sfu_proto::id::{ParticipantId, RoomId};
+use sfu_proto::id::{ParticipantId, RecordingId, RoomId};
 
 use super::{Actor, Commit, Effect, Refusal, Reply, RequestId, Room};
 use crate::limits::COMMITS_PENDING_MAX;
@@ -108,6 +108,18 @@ impl Room {
                 |done: &ActionResult| done.breakouts.iter().any(|b| rooms.contains(&b.room));
             if result.as_ref().is_ok_and(is_of) {
                 *result = Err(ActionRefusal::QuotaExceeded);
+            }
+        }
+    }
+
+    /// The store did not take these recordings: whoever asked for them is told so.
+    pub(super) fn refuse_started(&mut self, refused: &[(RecordingId, ActionRefusal)]) {
+        for (id, why) in refused {
+            let id = Some(id.to_string());
+            for (_, (_, result)) in &mut self.record.held {
+                if result.as_ref().is_ok_and(|done| done.recording == id) {
+                    *result = Err(*why);
+                }
             }
         }
     }

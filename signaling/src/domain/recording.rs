@@ -46,6 +46,8 @@ pub(super) struct Recorder {
     asked: VecDeque<Instant>,
     /// What the media node was told.
     told: Option<(RecordingId, BTreeSet<TrackId>)>,
+    /// It may have forgotten that.
+    must_repeat: bool,
     /// Tracks that are to be recorded once this commit is stored.
     due: BTreeMap<TrackId, u64>,
 }
@@ -74,6 +76,11 @@ impl Recorder {
     /// The media node has nothing of the room any more.
     pub(super) fn untapped(&mut self) {
         self.told = None;
+    }
+
+    /// Part of the media node may have started over: it is told again.
+    pub(super) fn repeat_tap(&mut self) {
+        self.must_repeat = self.told.is_some();
     }
 
     /// Somebody is gone.
@@ -120,6 +127,12 @@ pub(super) fn is_about_recording(action: &Action) -> bool {
             | A::ResumeRecording {}
             | A::StopRecording {}
     )
+}
+
+/// Whether what cannot be recorded now may be soon.
+fn may_pass(why: ActionRefusal) -> bool {
+    use ActionRefusal as R;
+    matches!(why, R::Unavailable | R::QuotaExceeded | R::RecorderFull)
 }
 
 impl Room {
@@ -183,7 +196,7 @@ impl Room {
                 self.answer(to, result);
             }
             // Whoever looks it up paused before saying so.
-            (None, Err(ActionRefusal::Unavailable)) => self.record_by_rule(),
+            (None, Err(why)) if may_pass(why) => self.record_by_rule(),
             (None, _) => {}
         }
     }
@@ -202,8 +215,9 @@ impl Room {
         if !is_by_rule && self.record.is_behind() {
             return Err(ActionRefusal::Unavailable);
         }
-        let policy = match policy {
-            Policy::Rule(rule) => rule,
+        let (policy, full) = match policy {
+            Policy::Rule(rule) => (rule, None),
+            Policy::Full(rule, why) => (rule, Some(why)),
             Policy::Missing => return Err(ActionRefusal::NotConfigured),
             Policy::Unavailable => return Err(ActionRefusal::Unavailable),
         };
@@ -214,6 +228,9 @@ impl Room {
         }
         if rule.target.is_none() {
             return Err(ActionRefusal::NotConfigured);
+        }
+        if let Some(why) = full {
+            return Err(why);
         }
         let id = RecordingId::from_bits(self.draw_bits());
         let number = self.record.next();
@@ -290,6 +307,20 @@ impl Room {
     pub(super) fn on_recording_failed(&mut self, recording: RecordingId, reason: StopReason) {
         if self.recorder.live.as_ref().is_some_and(|live| live.id == recording) {
             self.stop_recording(&Actor::System, reason);
+        }
+    }
+
+    /// The store did not begin recordings: the policy was emptied meanwhile, or others took the last
+    /// place. There is neither row nor event of them.
+    pub(super) fn on_recordings_refused(&mut self, refused: &[(RecordingId, ActionRefusal)]) {
+        self.refuse_started(refused);
+        let of_live = |live: &Live| refused.iter().find(|(id, _)| *id == live.id).map(|r| r.1);
+        let Some(why) = self.recorder.live.as_ref().and_then(of_live) else { return };
+        self.recorder.live = None;
+        self.tap(|_| false);
+        self.tell_recording();
+        if may_pass(why) {
+            self.record_by_rule();
         }
     }
 
@@ -401,9 +432,10 @@ impl Room {
             let ready = tracks.into_iter().filter(|track| has(track) || is_due(track));
             (id, ready.collect::<BTreeSet<_>>())
         });
-        if ready == *told {
+        if ready == *told && !(self.recorder.must_repeat && ready.is_some()) {
             return;
         }
+        self.recorder.must_repeat = false;
         let tap = ready.as_ref().map(|(recording, tracks)| Tap {
             recording: *recording,
             tracks: tracks.iter().copied().collect(),

@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use sfu_proto::id::{ParticipantId, RoomId};
+use sdk_spec::action::ActionRefusal;
+use sfu_proto::id::{ParticipantId, RecordingId, RoomId};
 use tokio::sync::{mpsc, watch};
 
 use super::journal::{Pending, Stored};
@@ -34,6 +35,8 @@ pub(super) enum News {
     Committed(u64),
     /// These breakout rooms were not created: the project has as many rooms as it may.
     Refused(Vec<RoomId>),
+    /// These recordings were not begun.
+    Unrecorded(Vec<(RecordingId, ActionRefusal)>),
     /// A commit can never be stored.
     Broken,
 }
@@ -173,6 +176,10 @@ impl Commits {
             self.drop_after(&refused);
             return Some(News::Refused(refused));
         }
+        let unrecorded = self.unrecorded();
+        if !unrecorded.is_empty() {
+            return Some(News::Unrecorded(unrecorded));
+        }
         let due = self.after.front().is_some_and(|(after, _)| *after <= number);
         // Rooms are open before anybody is told of them.
         if due && self.after.front().is_some_and(|(after, _)| *after <= self.told + 1) {
@@ -192,6 +199,16 @@ impl Commits {
             false
         });
         refused
+    }
+
+    /// Recordings that the store did not begin since this was asked.
+    fn unrecorded(&self) -> Vec<(RecordingId, ActionRefusal)> {
+        let mut unrecorded = Vec::new();
+        self.stored.send_if_modified(|stored| {
+            unrecorded = std::mem::take(&mut stored.unrecorded);
+            false
+        });
+        unrecorded
     }
 
     /// Nobody opens rooms that were refused, or sends anybody there.

@@ -9,13 +9,15 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sfu_proto::id::RoomId;
+use sdk_spec::action::ActionRefusal;
+use sfu_proto::id::{RecordingId, RoomId};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    domain::{Commit, RecordingChange},
     limits,
     metrics::Metrics,
-    store::{RoomCommit, Store, StoreError},
+    store::{Refused, RoomCommit, Store, StoreError},
 };
 
 /// How far a room's commits are stored.
@@ -28,6 +30,8 @@ pub(super) struct Stored {
     /// Breakout rooms of stored commits that were not created, until the room takes note. Bounded by
     /// what it creates in an hour.
     pub(super) refused: Vec<RoomId>,
+    /// Recordings of stored commits that were not begun, likewise.
+    pub(super) unrecorded: Vec<(RecordingId, ActionRefusal)>,
 }
 
 /// A commit and who waits for it.
@@ -53,19 +57,26 @@ pub(super) async fn write(store: Store, metrics: Arc<Metrics>, mut queue: mpsc::
             let created = all.commit.breakouts.iter().map(|(id, _)| *id);
             stored.send_modify(|s| {
                 s.number = all.number;
-                s.refused.extend(created.filter(|id| refused.contains(id)));
+                s.refused.extend(created.filter(|id| refused.rooms.contains(id)));
+                let of_room = refused.recordings.iter().filter(|r| starts(&all.commit, r.0));
+                s.unrecorded.extend(of_room.copied());
             });
             metrics.journal_depth.dec();
         }
     }
 }
 
-/// Tries until it is stored, or cannot be. Gives the breakout rooms that were refused, as the next one.
+fn starts(commit: &Commit, recording: RecordingId) -> bool {
+    let is = |change: &RecordingChange| matches!(change, RecordingChange::Started { id, .. } if *id == recording);
+    commit.recordings.iter().any(is)
+}
+
+/// Tries until it is stored, or cannot be. Gives what of it was refused, as the next one.
 async fn store_again(
     store: &Store,
     metrics: &Metrics,
     commits: &[RoomCommit],
-) -> Result<Vec<RoomId>, StoreError> {
+) -> Result<Refused, StoreError> {
     let mut pause = limits::JOURNAL_AGAIN;
     loop {
         let error = match store.store_commits(commits).await {
@@ -86,11 +97,11 @@ async fn store_singly(
     metrics: &Metrics,
     commits: &[RoomCommit],
     waiting: &[Arc<watch::Sender<Stored>>],
-) -> Vec<RoomId> {
-    let mut all_refused = Vec::new();
+) -> Refused {
+    let mut all_refused = Refused::default();
     for (commit, stored) in commits.iter().zip(waiting) {
         match store_again(store, metrics, std::slice::from_ref(commit)).await {
-            Ok(refused) => all_refused.extend(refused),
+            Ok(refused) => all_refused.add(refused),
             Err(error) => {
                 metrics.journal_failures.inc();
                 tracing::error!(room = %commit.room, %error, "a change of a room cannot be stored");

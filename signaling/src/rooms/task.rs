@@ -200,6 +200,7 @@ impl Task {
                 News::Committed(number) => self.apply(Command::Committed(number)),
                 News::Do(after) => self.follow(after),
                 News::Refused(rooms) => self.apply(Command::BreakoutsRefused(rooms)),
+                News::Unrecorded(refused) => self.apply(Command::RecordingsRefused(refused)),
                 News::Broken => self.give_up(),
             }
         }
@@ -406,9 +407,9 @@ impl Task {
         let (rooms, id, project) =
             (Arc::clone(&self.rooms), self.id, Arc::clone(self.commits.project()));
         tokio::spawn(async move {
-            let policy = match rooms.records {
-                true => policy::find(&rooms.store, &project).await,
-                false => Policy::Missing,
+            let policy = match rooms.recorder.as_deref() {
+                Some(recorder) => policy::find(&rooms.store, recorder, &project).await,
+                None => Policy::Missing,
             };
             rooms.send(id, Input::Policy(policy)).await;
         });

@@ -61,7 +61,7 @@ impl Stored {
         store.create_room(&row, &Actor::System, 1, None).await.unwrap();
         let metrics = Arc::new(Metrics::new(&Registry::new()).unwrap());
         let media = Media::new(Arc::new(InProcessBus::new()));
-        let rooms = Rooms::new(media, store.clone(), metrics, false);
+        let rooms = Rooms::new(media, store.clone(), metrics, None);
         Self { rooms, store, row, folder }
     }
 
@@ -177,7 +177,7 @@ async fn all_told(commits: &mut Commits) -> Vec<u64> {
                 News::Committed(number) => told.push(number),
                 News::Broken => return told,
                 News::Do(_) => told.push(0),
-                News::Refused(_) => {}
+                News::Refused(_) | News::Unrecorded(_) => {}
             }
         }
     }

@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sdk_spec::{event::What, limits::BANS_MAX};
-use sfu_proto::id::RoomId;
+use sdk_spec::{action::ActionRefusal, event::What, limits::BANS_MAX};
+use sfu_proto::id::{RecordingId, RoomId};
 use sqlx::Row as _;
 
 use super::{
@@ -29,28 +29,55 @@ pub(crate) struct RoomCommit {
     pub(crate) now_ms: u64,
 }
 
+/// What the store did not do of commits that it stored.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Breakout rooms that were not created.
+    pub(crate) rooms: Vec<RoomId>,
+    /// Recordings that were not begun, and why.
+    pub(crate) recordings: Vec<(RecordingId, ActionRefusal)>,
+}
+
+impl Refused {
+    /// With what else was refused.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.rooms.extend(more.rooms);
+        self.recordings.extend(more.recordings);
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.rooms.is_empty() && self.recordings.is_empty()
+    }
+
+    fn names(&self, object: &str) -> bool {
+        self.rooms.iter().any(|id| id.to_string() == object)
+            || self.recordings.iter().any(|(id, _)| id.to_string() == object)
+    }
+}
+
 impl Store {
     /// Stores commits, all or none; those of one room must be in order. What is stored already, or
     /// comes after the end of its room, is passed over. Gives the breakout rooms among them that were not
-    /// created: a commit's all, when the project's quota has no place for all of them.
+    /// created (a commit's all, when the project's quota has no place for all of them) and the recordings
+    /// that were not begun.
     ///
     /// # Errors
     /// [`StoreError`]; then it is not known whether they are stored.
     pub(crate) async fn store_commits(
         &self,
         commits: &[RoomCommit],
-    ) -> Result<Vec<RoomId>, StoreError> {
+    ) -> Result<Refused, StoreError> {
         // By project, so that two nodes lock projects in the same order.
         let mut by_project: BTreeMap<&str, Vec<&RoomCommit>> = BTreeMap::new();
         for commit in commits {
             by_project.entry(&commit.project).or_default().push(commit);
         }
         let mut tx = self.write().await?;
-        let mut refused = Vec::new();
+        let mut refused = Refused::default();
         for (project, commits) in by_project {
             tx.hold(project).await?;
             for commit in commits {
-                refused.extend(tx.store_commit(commit).await?);
+                refused.add(tx.store_commit(commit).await?);
             }
         }
         tx.commit().await?;
@@ -59,10 +86,11 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Gives the breakout rooms that were refused.
-    async fn store_commit(&mut self, all: &RoomCommit) -> Result<Vec<RoomId>, StoreError> {
+    /// Gives what was refused.
+    async fn store_commit(&mut self, all: &RoomCommit) -> Result<Refused, StoreError> {
         if !self.claim(all).await? {
-            return self.missing_breakouts(all).await;
+            let rooms = self.missing_breakouts(all).await?;
+            return Ok(Refused { rooms, recordings: self.missing_recordings(all).await? });
         }
         let commit = &all.commit;
         let before = match (&commit.charter, commit.audits.is_empty()) {
@@ -72,20 +100,21 @@ impl Tx<'_> {
         if let Some(charter) = &commit.charter {
             self.store_charter(all, charter).await?;
         }
-        let refused = self.store_breakouts(all).await?;
+        let rooms = self.store_breakouts(all).await?;
+        let mut refused = Refused { rooms, recordings: Vec::new() };
         // What is recorded ends before the room does, and begins after its first participant came in.
         if commit.ended {
-            self.store_recordings(all).await?;
+            refused.recordings = self.store_recordings(all).await?;
             self.stop_recordings_of_room((&all.project, all.room), all.now_ms).await?;
         }
         for (time_ms, what) in &commit.events {
             self.store_event(all, *time_ms, what).await?;
         }
         if !commit.ended {
-            self.store_recordings(all).await?;
+            refused.recordings = self.store_recordings(all).await?;
         }
         self.store_bans(all).await?;
-        if let Some(request) = all.request.as_ref().filter(|_| refused.is_empty()) {
+        if let Some(request) = all.request.as_ref().filter(|_| refused.is_nothing()) {
             idempotency::remember(self, request).await?;
         }
         self.store_audits(all, before.as_deref(), &refused).await?;
@@ -290,12 +319,11 @@ impl Tx<'_> {
         &mut self,
         all: &RoomCommit,
         before: Option<&str>,
-        refused: &[RoomId],
+        refused: &Refused,
     ) -> Result<(), StoreError> {
         let charter = all.commit.charter.as_ref();
         let after = charter.map(|c| serde_json::to_string(&c.settings).unwrap_or_default());
-        let refused: Vec<_> = refused.iter().map(RoomId::to_string).collect();
-        let made = all.commit.audits.iter().filter(|(_, _, object)| !refused.contains(object));
+        let made = all.commit.audits.iter().filter(|(_, _, object)| !refused.names(object));
         for (actor, action, object) in made {
             self.audit(&Change {
                 tree: &all.project,

@@ -49,15 +49,17 @@ pub use error::StoreError;
 pub(crate) use events::{Log, NewEvent, Wanted};
 pub(crate) use histories::{StaysOf, StaysWanted};
 pub(crate) use idempotency::{IdempotentRequest, Remembered};
-pub(crate) use journal::RoomCommit;
+pub(crate) use journal::{Refused, RoomCommit};
 pub use keys::ApiKeyInfo;
 pub use operators::OperatorKeyInfo;
 pub use partners::{Partner, Project};
 pub(crate) use recordings::{Changed, MayRecord, RecordingFilter};
 pub use recordings::{
-    Moment, Purged, RecordingRow, RecordingStep, Stepped, Terms, Timeline, TimelineEvent, Wish,
+    Moment, Purged, RecordingRow, RecordingStep, Stepped, Terms, Timeline, TimelineEvent, ToWork,
+    Wish,
 };
 pub(crate) use rooms::{NewRoom, PageStart, RoomFilter, RoomRow};
+pub(crate) use storage_targets::Replaced;
 pub use storage_targets::StoredTarget;
 pub(crate) use token_keys::{NewTokenKey, SigningKey, TokenKeyInfo, Verifier, VerifyingKey};
 pub(crate) use tokens::{Admitted, Use};

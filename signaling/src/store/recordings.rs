@@ -27,9 +27,9 @@ use sqlx::{Row as _, any::AnyRow};
 
 pub(crate) use policy::MayRecord;
 pub use timeline::{Moment, Timeline, TimelineEvent};
-pub use work::{Purged, RecordingStep, Stepped};
+pub use work::{Purged, RecordingStep, Stepped, ToWork};
 
-use super::{After, Author, NewEvent, Store, StoreError, Tx, int, unsigned};
+use super::{After, Author, NewEvent, Store, StoreError, Tx, int, storage_targets, unsigned};
 
 /// On what terms a recording was made: the policy's, as they were when it started.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +117,8 @@ pub(crate) enum Changed {
     Missing,
     /// It is live, held or purged.
     Unfit(&'static str),
+    /// The project has no such storage target.
+    NoTarget,
 }
 
 /// A query for whole recordings.
@@ -170,7 +172,7 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(read).collect()
+        Ok(rows.iter().filter_map(readable).collect())
     }
 
     /// Holds a recording, so that it is not purged, or ends that. A wish to purge it is void then.
@@ -200,12 +202,13 @@ impl Store {
         Ok(Changed::Done(Box::new(row)))
     }
 
-    /// Asks the recorder for something, which it does when it sees it.
+    /// Asks the recorder for something, which it does when it sees it: to push with another `target`
+    /// from now on, if one is named.
     pub(crate) async fn wish_for_recording(
         &self,
         project: &str,
         id: RecordingId,
-        wish: Wish,
+        (wish, target): (Wish, Option<String>),
         by: &Author,
     ) -> Result<Changed, StoreError> {
         let mut tx = self.write_in(project).await?;
@@ -213,17 +216,28 @@ impl Store {
         if let Some(why) = unfit(&row, wish) {
             return Ok(Changed::Unfit(why));
         }
+        if let Some(target) = &target
+            && !storage_targets::exists(&mut tx, project, target).await?
+        {
+            return Ok(Changed::NoTarget);
+        }
+        let is_moved = target.is_some() && target != row.terms.target;
+        row.terms.target = target.or(row.terms.target);
         let is_done = wish == Wish::Purge && row.state == RecordingState::Purged;
-        if is_done || row.wanted == Some(wish) || row.wanted == Some(Wish::Purge) {
+        if is_moved {
+            tx.write_target(&row).await?;
+        } else if is_done || row.wanted == Some(wish) || row.wanted == Some(Wish::Purge) {
             return Ok(Changed::Done(Box::new(row)));
         }
-        row.wanted = Some(wish);
+        row.wanted = row.wanted.filter(|wanted| *wanted == Wish::Purge).or(Some(wish));
         tx.write_recording(&mut row).await?;
         let action = match wish {
             Wish::Push => "recording.push",
             Wish::Purge => "recording.delete",
         };
-        tx.note(by, project, (action, &id.to_string()), None).await?;
+        let after = is_moved.then(|| json(&row.terms.target));
+        let after = after.as_deref().map(str::as_bytes);
+        tx.note(by, project, (action, &id.to_string()), after).await?;
         // No event, but the recorder waits for news.
         tx.has_events = true;
         tx.commit().await?;
@@ -256,6 +270,17 @@ impl Tx<'_> {
             .fetch_optional(&mut **self)
             .await?;
         row.as_ref().map(read).transpose()
+    }
+
+    /// Writes where it is pushed to.
+    async fn write_target(&mut self, row: &RecordingRow) -> Result<(), StoreError> {
+        sqlx::query("UPDATE recordings SET terms = $1 WHERE id = $2 AND project = $3")
+            .bind(json(&row.terms))
+            .bind(row.id.to_string())
+            .bind(&row.project)
+            .execute(&mut **self)
+            .await?;
+        Ok(())
     }
 
     /// Writes what can change of a recording, and counts the change.
@@ -356,6 +381,16 @@ fn read(row: &AnyRow) -> Result<RecordingRow, StoreError> {
         version: number("version")?.unwrap_or_default(),
         recorder: maybe("recorder")?,
     })
+}
+
+/// A row for a list: one that is not as it should be is left out, or nobody would see the others.
+fn readable(row: &AnyRow) -> Option<RecordingRow> {
+    let id = row.try_get::<String, _>("id").unwrap_or_default();
+    read(row)
+        .inspect_err(
+            |error| tracing::error!(recording = id, %error, "a recording's row is left out"),
+        )
+        .ok()
 }
 
 fn receipt(

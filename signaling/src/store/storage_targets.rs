@@ -27,6 +27,15 @@ pub struct StoredTarget {
     pub storage: Storage,
 }
 
+/// What became of new credentials.
+pub(crate) enum Replaced {
+    Done(Box<StoredTarget>),
+    /// There is no such target.
+    Missing,
+    /// It would be another place.
+    Elsewhere,
+}
+
 impl StoredTarget {
     /// As it is shown: without secrets.
     pub(crate) fn shown(self) -> StorageTarget {
@@ -109,6 +118,48 @@ impl Store {
         .fetch_optional(&self.readers)
         .await?;
         row.map(|row| read(&row, &self.vault)).transpose()
+    }
+
+    /// Replaces name and credentials of a target, which stays where it is.
+    pub(crate) async fn replace_storage_target(
+        &self,
+        project: &str,
+        id: &str,
+        wish: CreateStorageTarget,
+        by: &Author,
+    ) -> Result<Replaced, StoreError> {
+        let mut tx = self.write_in(project).await?;
+        let row = sqlx::query(
+            "SELECT id, name, created_at, config FROM storage_targets \
+             WHERE id = $1 AND project = $2",
+        )
+        .bind(id)
+        .bind(project)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(before) = row.map(|row| read(&row, tx.vault())).transpose()? else {
+            return Ok(Replaced::Missing);
+        };
+        if !wish.storage.is_place_of(&before.storage) {
+            return Ok(Replaced::Elsewhere);
+        }
+        let plain = serde_json::to_vec(&wish.storage).unwrap_or_default();
+        sqlx::query(
+            "UPDATE storage_targets SET name = $1, config = $2 WHERE id = $3 AND project = $4",
+        )
+        .bind(wish.name.as_str())
+        .bind(tx.vault().seal(&context(id), &plain))
+        .bind(id)
+        .bind(project)
+        .execute(&mut *tx)
+        .await?;
+        let shown = serde_json::to_vec(&wish.storage.clone().without_secrets());
+        let after = shown.unwrap_or_default();
+        tx.note(by, project, ("storage_target.replace", id), Some(&after)).await?;
+        tx.commit().await?;
+        let StoredTarget { id, created_at_ms, .. } = before;
+        let now = StoredTarget { id, name: wish.name, created_at_ms, storage: wish.storage };
+        Ok(Replaced::Done(Box::new(now)))
     }
 
     /// Deletes a target, used or not: credentials that leaked must go at once. What should be pushed

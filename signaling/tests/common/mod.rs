@@ -10,7 +10,10 @@ pub mod socket;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU32, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use bus::{Bus, InProcessBus};
@@ -33,6 +36,8 @@ pub struct World {
     pub project: String,
     pub bus: Arc<dyn Bus>,
     pub node: Option<Node>,
+    /// Whether the recorder has room for one more recording.
+    pub has_room: Arc<AtomicBool>,
     pub http: Client,
     pub folder: PathBuf,
     /// Where the database is; goes with this value.
@@ -79,12 +84,15 @@ impl World {
         let key = admin::create_key(&store, &project, Scope::ALL).await.unwrap().secret;
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
         let node = if with_node { Some(Node::start(&bus).await) } else { None };
-        let (own, registry, recorder) = (store.clone(), Registry::new(), Some(recorder::port()));
+        let has_room = Arc::new(AtomicBool::new(true));
+        let recorder = Some(recorder::limited(Arc::clone(&has_room)));
+        let (own, registry) = (store.clone(), Registry::new());
         let server =
             signaling::serve_recording(config, own, Arc::clone(&bus), registry, recorder, |_| None);
         let server = server.await.unwrap();
         let folder = place.folder.clone();
-        Self { server, store, key, project, bus, node, http: Client::new(), folder, place }
+        let http = Client::new();
+        Self { server, store, key, project, bus, node, has_room, http, folder, place }
     }
 
     pub fn node(&self) -> &Node {

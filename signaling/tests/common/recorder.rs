@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
 };
 
 use sdk_spec::{
@@ -15,7 +15,9 @@ use sdk_spec::{
 use signaling::{Answer, RecorderPort};
 
 /// Answers at once: a local folder works, nothing else does.
-struct Port;
+struct Port {
+    has_room: Arc<AtomicBool>,
+}
 
 impl RecorderPort for Port {
     fn test_storage<'a>(&'a self, _: &'a str, storage: Storage) -> Answer<'a, StorageTested> {
@@ -35,6 +37,10 @@ impl RecorderPort for Port {
         false
     }
 
+    fn has_room(&self) -> bool {
+        self.has_room.load(Relaxed)
+    }
+
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {
         Box::pin(async {
             vec![EvidenceKey {
@@ -48,7 +54,12 @@ impl RecorderPort for Port {
 }
 
 pub fn port() -> Arc<dyn RecorderPort> {
-    Arc::new(Port)
+    limited(Arc::new(AtomicBool::new(true)))
+}
+
+/// One that has room for one more while this says so.
+pub fn limited(has_room: Arc<AtomicBool>) -> Arc<dyn RecorderPort> {
+    Arc::new(Port { has_room })
 }
 
 /// Writes a recording of a room that stands in `state`; its id. One that is purged has a receipt.

@@ -15,8 +15,8 @@ use sdk_spec::{
     rest::{
         Timestamp,
         recordings::{
-            EvidenceKeys, HoldRecording, ListRecordings, Receipt, Recording, RecordingPage,
-            RecordingPolicy, StartRecording,
+            EvidenceKeys, HoldRecording, ListRecordings, PushRecording, Receipt, Recording,
+            RecordingPage, RecordingPolicy, StartRecording,
         },
     },
     scope::Scope,
@@ -101,7 +101,8 @@ pub(super) async fn may_record(
     target: Option<&str>,
 ) -> Result<(), Failure> {
     match app.store.may_record(&partner.project, target).await? {
-        MayRecord::Yes => recorder(app).map(|_| ()),
+        MayRecord::Yes if recorder(app)?.has_room() => Ok(()),
+        MayRecord::Yes => Err(ActionRefusal::RecorderFull.into()),
         MayRecord::NotConfigured => Err(ActionRefusal::NotConfigured.into()),
         MayRecord::Full => {
             let detail =
@@ -262,9 +263,11 @@ async fn push(
     State(app): State<Shared>,
     Extension(partner): Extension<Partner>,
     PathId(id): PathId<RecordingId>,
+    body: Option<Json<PushRecording>>,
 ) -> Result<Response, Failure> {
     partner.may(Scope::RecordingsWrite)?;
-    let wished = wish(app, partner, id, Wish::Push).await?;
+    let target = body.and_then(|body| body.value.target);
+    let wished = wish(app, partner, id, (Wish::Push, target)).await?;
     Ok((StatusCode::ACCEPTED, wished).into_response())
 }
 
@@ -275,7 +278,7 @@ async fn delete(
     PathId(id): PathId<RecordingId>,
 ) -> Result<Response, Failure> {
     partner.may(Scope::RecordingsWrite)?;
-    let wished = wish(app, partner, id, Wish::Purge).await?;
+    let wished = wish(app, partner, id, (Wish::Purge, None)).await?;
     Ok((StatusCode::ACCEPTED, wished).into_response())
 }
 
@@ -284,7 +287,7 @@ async fn wish(
     app: Shared,
     partner: Partner,
     id: RecordingId,
-    wish: Wish,
+    wish: (Wish, Option<String>),
 ) -> Result<Response, Failure> {
     whole(async move {
         let by = partner.by();
@@ -354,10 +357,14 @@ async fn set_policy(
         if app.store.set_recording_policy(&partner.project, &policy, &by).await? {
             return Ok(JsonBody(policy));
         }
-        let reason = "is not the id of a storage target of the project";
-        Err(Failure::from(vec![FieldError::new("target", reason)]))
+        Err(no_target())
     })
     .await
+}
+
+fn no_target() -> Failure {
+    let reason = "is not the id of a storage target of the project";
+    vec![FieldError::new("target", reason)].into()
 }
 
 fn refused(detail: &str) -> Failure {
@@ -375,6 +382,7 @@ fn changed(changed: Changed) -> Result<Response, Failure> {
         Changed::Done(row) => Ok(shown(*row)),
         Changed::Missing => Err(Failure::new(Code::NotFound)),
         Changed::Unfit(why) => Err(refused(why)),
+        Changed::NoTarget => Err(no_target()),
     }
 }
 
@@ -391,6 +399,7 @@ fn answer(row: RecordingRow) -> Recording {
         state: row.state,
         progress: row.progress,
         rule: row.rule,
+        target: row.terms.target,
         started_at: Timestamp(row.started_at_ms),
         stopped_at: row.stopped_at_ms.map(Timestamp),
         stop_reason: row.stop_reason,

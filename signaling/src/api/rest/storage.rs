@@ -11,7 +11,7 @@ use axum::{
 };
 use sdk_spec::{
     limits::STORAGE_TARGETS_MAX,
-    problem::Code,
+    problem::{Code, FieldError},
     rest::recordings::{CreateStorageTarget, StorageTarget, StorageTargetList, StorageTested},
     scope::Scope,
 };
@@ -24,14 +24,14 @@ use crate::{
         problem::{Json, OpaqueName, PathId},
     },
     limits, secret,
-    store::StoredTarget,
+    store::{Replaced, StoredTarget},
 };
 
 /// Its routes, behind the API key.
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/v1/storage-targets", post(create).get(list))
-        .route("/v1/storage-targets/{target}", get(read).delete(delete))
+        .route("/v1/storage-targets/{target}", get(read).put(replace).delete(delete))
         .route("/v1/storage-targets/{target}/test", post(test))
 }
 
@@ -79,6 +79,30 @@ async fn read(
 ) -> Result<JsonBody<StorageTarget>, Failure> {
     partner.may(Scope::RecordingsWrite)?;
     Ok(JsonBody(find(&app, &partner, &id).await?.shown()))
+}
+
+/// `PUT /v1/storage-targets/{target}`.
+async fn replace(
+    State(app): State<Shared>,
+    Extension(partner): Extension<Partner>,
+    PathId(OpaqueName(id)): Id,
+    body: Json<CreateStorageTarget>,
+) -> Result<JsonBody<StorageTarget>, Failure> {
+    partner.may(Scope::RecordingsWrite)?;
+    let wish = body.value;
+    wish.check()?;
+    whole(async move {
+        let (project, by) = (&partner.project, partner.by());
+        match app.store.replace_storage_target(project, &id, wish, &by).await? {
+            Replaced::Done(row) => Ok(JsonBody(row.shown())),
+            Replaced::Missing => Err(missing()),
+            Replaced::Elsewhere => {
+                let reason = "is another place: create another target for it";
+                Err(vec![FieldError::new("storage", reason)].into())
+            }
+        }
+    })
+    .await
 }
 
 /// `DELETE /v1/storage-targets/{target}`.

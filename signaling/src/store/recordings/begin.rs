@@ -2,6 +2,7 @@
 //! process died.
 
 use sdk_spec::{
+    action::ActionRefusal,
     event::What,
     limits::RECORDINGS_LIVE_MAX,
     recording::{RecordingRule, StopReason},
@@ -26,14 +27,20 @@ struct Orphan {
 
 impl Tx<'_> {
     /// Stores what became of recordings, with the events that say so. What does not fit the state of
-    /// a recording is passed over: somebody else stopped it before, or it was never made.
+    /// a recording is passed over: somebody else stopped it before, or it was never made. Gives those
+    /// that were not begun, and why.
     pub(in super::super) async fn store_recordings(
         &mut self,
         all: &RoomCommit,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(RecordingId, ActionRefusal)>, StoreError> {
+        let mut refused = Vec::new();
         for change in &all.commit.recordings {
             match change {
-                RecordingChange::Started { id, rule } => self.start_recording(all, *id, rule).await,
+                RecordingChange::Started { id, rule } => {
+                    let why = self.start_recording(all, *id, rule).await?;
+                    refused.extend(why.map(|why| (*id, why)));
+                    Ok(())
+                }
                 RecordingChange::Paused(id) => {
                     let what = What::RecordingPaused { recording: id.to_string() };
                     self.turn_recording(all, *id, ("recording", "paused"), what).await
@@ -48,7 +55,28 @@ impl Tx<'_> {
                 }
             }?;
         }
-        Ok(())
+        Ok(refused)
+    }
+
+    /// Of a commit that is passed over: recordings that were not begun when it was stored, whose answer
+    /// was lost.
+    pub(in super::super) async fn missing_recordings(
+        &mut self,
+        all: &RoomCommit,
+    ) -> Result<Vec<(RecordingId, ActionRefusal)>, StoreError> {
+        let mut missing = Vec::new();
+        for change in &all.commit.recordings {
+            let RecordingChange::Started { id, .. } = change else { continue };
+            let row = sqlx::query("SELECT 1 FROM recordings WHERE id = $1 AND project = $2")
+                .bind(id.to_string())
+                .bind(&*all.project)
+                .fetch_optional(&mut **self)
+                .await?;
+            if row.is_none() {
+                missing.push((*id, ActionRefusal::Unavailable));
+            }
+        }
+        Ok(missing)
     }
 
     /// Makes the row and says so. A project without recipients, or with as many recordings as it may
@@ -59,12 +87,17 @@ impl Tx<'_> {
         all: &RoomCommit,
         id: RecordingId,
         rule: &RecordingRule,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<ActionRefusal>, StoreError> {
         let policy = super::policy::read(self, &all.project).await?;
         let live = super::policy::live_count(self, &all.project).await?;
-        if policy.recipients.is_empty() || live >= u64::from(RECORDINGS_LIVE_MAX) {
+        let why = match () {
+            () if policy.recipients.is_empty() => Some(ActionRefusal::NotConfigured),
+            () if live >= u64::from(RECORDINGS_LIVE_MAX) => Some(ActionRefusal::QuotaExceeded),
+            () => None,
+        };
+        if why.is_some() {
             tracing::warn!(recording = %id, live, "not recorded: no recipients, or too many run");
-            return Ok(());
+            return Ok(why);
         }
         let rule = policy.rule.with(rule);
         let terms = Terms {
@@ -89,11 +122,12 @@ impl Tx<'_> {
         .execute(&mut **self)
         .await?;
         if done.rows_affected() == 0 {
-            return Ok(());
+            return Ok(None);
         }
         let what = What::RecordingStarted { recording: id.to_string() };
         let event = NewEvent { room: Some(all.room), time_ms: all.now_ms, what };
-        self.record(&all.project, &event).await
+        self.record(&all.project, &event).await?;
+        Ok(None)
     }
 
     async fn turn_recording(

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use sdk_spec::{
+    action::ActionRefusal,
     handle::Handle,
     recording::{BlockReason, PurgeReason},
     rest::recordings::{CreateStorageTarget, RecordingPolicy, Storage},
@@ -16,9 +17,9 @@ use crate::{
     admin,
     config::Retention,
     domain::{Actor, Charter, Commit, RecordingChange},
-    secret,
+    limits, secret,
     store::{
-        NewRoom, RoomCommit,
+        NewRoom, Replaced, RoomCommit,
         testing::{Place, on_both},
     },
 };
@@ -30,6 +31,10 @@ on_both!(
     a_dead_process_leaves_nothing_recording,
     what_is_recorded_ends_before_its_room,
     one_recorder_works_on_a_recording,
+    what_has_no_journal_is_anybodys_after_a_while,
+    a_row_that_cannot_be_read_keeps_nobody_waiting,
+    what_cannot_be_begun_is_refused_whenever_it_is_asked,
+    credentials_are_replaced_where_they_are_and_a_target_in_its_row,
     a_hold_stops_the_purge,
     the_timeline_begins_with_who_was_there,
 );
@@ -300,23 +305,128 @@ async fn one_recorder_works_on_a_recording(place: Place) {
     let owner = world.row(id).await.recorder.unwrap();
     let other = if owner == "a" { "b" } else { "a" };
     let store = world.store.clone();
-    let to_work =
-        async |recorder: &str| store.recordings_to_work(recorder, None).await.unwrap().len();
+    let to_work = async |recorder: &str| {
+        store.recordings_to_work(recorder, None, 40).await.unwrap().rows.len()
+    };
     assert_eq!((to_work(&owner).await, to_work(other).await), (1, 0));
     assert!(world.store.claim_recording(id, &owner).await.unwrap(), "again");
     assert!(!world.store.claim_recording(id, other).await.unwrap(), "it is on another disk");
     assert_eq!(world.row(id).await.version, 1, "a claim is no change");
     world.say(30, vec![stopped(id)]).await;
-    world.step(id, 40, purged()).await;
+    let foreign = RecordingStep { recorder: Some(other.to_owned()), ..purged() };
+    assert_eq!(world.step(id, 40, foreign).await, Stepped::Stale, "nor may it purge it");
+    world.step(id, 40, RecordingStep { recorder: Some(owner.clone()), ..purged() }).await;
     assert_eq!(to_work(&owner).await, 0, "nothing is left to do");
+}
+
+async fn what_has_no_journal_is_anybodys_after_a_while(place: Place) {
+    let mut world = World::new(place).await;
+    let id = world.start(10).await;
+    let store = world.store.clone();
+    let seen = async |now_ms| {
+        let found = store.recordings_to_work("a", None, now_ms).await.unwrap();
+        found.rows.len()
+    };
+    assert_eq!(seen(20).await, 1, "it is live");
+    world.say(30, vec![stopped(id)]).await;
+    let late = limits::JOURNAL_LATE_MS;
+    assert_eq!((seen(29 + late).await, seen(30 + late).await), (0, 1));
+    assert!(matches!(world.step(id, 50, to(RecordingState::Purging)).await, Stepped::Done(_)));
+    assert!(!store.claim_recording(id, "b").await.unwrap(), "too late for a journal");
+}
+
+async fn a_row_that_cannot_be_read_keeps_nobody_waiting(place: Place) {
+    let mut world = World::new(place).await;
+    let (bad, good) = (world.start(10).await, world.start(11).await);
+    sqlx::query("UPDATE recordings SET state = 'of_tomorrow' WHERE id = $1")
+        .bind(bad.to_string())
+        .execute(&world.store.readers)
+        .await
+        .unwrap();
+    let found = world.store.recordings_to_work("a", None, 20).await.unwrap();
+    let ids: Vec<_> = found.rows.iter().map(|row| row.id).collect();
+    assert!(ids == [good] && found.unreadable == [bad.to_string()] && found.next.is_some());
+    assert!(world.store.recording(bad).await.is_err(), "it is not taken for missing");
+    let listed = world.store.recordings(&world.project, RecordingFilter::default(), None, 9).await;
+    assert_eq!(listed.unwrap().len(), 1);
+}
+
+async fn what_cannot_be_begun_is_refused_whenever_it_is_asked(place: Place) {
+    let mut world = World::new(place).await;
+    let none = RecordingPolicy::none();
+    assert!(world.store.set_recording_policy(&world.project, &none, &by(1)).await.unwrap());
+    let id = RecordingId::from_bits(secret::random_bits());
+    let audit = (Actor::System, "recording.start", id.to_string());
+    let commit = RoomCommit {
+        project: Arc::clone(&world.project),
+        room: world.room,
+        node: "no_1".into(),
+        number: 1,
+        commit: Commit {
+            number: 1,
+            recordings: vec![started(id)],
+            audits: vec![audit],
+            ..Commit::default()
+        },
+        request: None,
+        now_ms: 10,
+    };
+    for why in [ActionRefusal::NotConfigured, ActionRefusal::Unavailable] {
+        let refused = world.store.store_commits(std::slice::from_ref(&commit)).await.unwrap();
+        assert_eq!(refused.recordings, [(id, why)], "also when the first answer was lost");
+    }
+    world.commits = 1;
+    assert_eq!(world.told().await, [""; 0]);
+}
+
+async fn credentials_are_replaced_where_they_are_and_a_target_in_its_row(place: Place) {
+    let mut world = World::new(place).await;
+    let id = world.start(10).await;
+    let first = world.row(id).await.terms.target.unwrap();
+    let project = Arc::clone(&world.project);
+    let s3 = |bucket: &str, key: &str| CreateStorageTarget {
+        name: Handle::parse("archive").unwrap(),
+        storage: Storage::S3 {
+            endpoint: None,
+            region: "eu".to_owned(),
+            bucket: bucket.to_owned(),
+            access_key: key.to_owned(),
+            secret_key: Some(format!("secret of {key}")),
+        },
+    };
+    let second = secret::opaque_id("st_");
+    world.store.create_storage_target(&second, &project, s3("b", "A"), &by(1)).await.unwrap();
+    let replace = async |wish| {
+        world.store.replace_storage_target(&project, &second, wish, &by(2)).await.unwrap()
+    };
+    assert!(matches!(replace(s3("other", "B")).await, Replaced::Elsewhere));
+    assert!(matches!(replace(s3("b", "B")).await, Replaced::Done(_)));
+    let stored = world.store.storage_target(&project, &second).await.unwrap().unwrap();
+    assert!(stored.storage == s3("b", "B").storage && stored.created_at_ms == 1);
+    let (wish, by_other) = (s3("b", "B"), by(2));
+    let foreign = world.store.replace_storage_target("pj_other", &second, wish, &by_other).await;
+    assert!(matches!(foreign.unwrap(), Replaced::Missing));
+    world.say(20, vec![stopped(id)]).await;
+    let push = async |target: &str| {
+        let wish = (Wish::Push, Some(target.to_owned()));
+        world.store.wish_for_recording(&project, id, wish, &by(30)).await.unwrap()
+    };
+    assert!(matches!(push("st_none").await, Changed::NoTarget));
+    assert_eq!(world.row(id).await.terms.target, Some(first));
+    let before = world.row(id).await.version;
+    assert!(matches!(push(&second).await, Changed::Done(row) if row.version == before + 1));
+    let row = world.row(id).await;
+    assert!(row.terms.target.as_ref() == Some(&second) && row.wanted == Some(Wish::Push));
+    assert!(row.terms.recipients.len() == 1, "the other terms stay");
 }
 
 async fn a_hold_stops_the_purge(place: Place) {
     let mut world = World::new(place).await;
     let id = world.start(10).await;
     let project = Arc::clone(&world.project);
-    let wish =
-        async |store: &Store, wish| store.wish_for_recording(&project, id, wish, &by(15)).await;
+    let wish = async |store: &Store, wish| {
+        store.wish_for_recording(&project, id, (wish, None), &by(15)).await
+    };
     assert!(matches!(wish(&world.store, Wish::Purge).await.unwrap(), Changed::Unfit(_)), "live");
     world.say(20, vec![stopped(id)]).await;
     assert!(matches!(wish(&world.store, Wish::Purge).await.unwrap(), Changed::Done(_)));

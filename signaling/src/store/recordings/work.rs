@@ -6,17 +6,31 @@ use sdk_spec::{
     rest::recordings::{Artifact, Blocked, Receipt},
 };
 use sfu_proto::id::RecordingId;
+use sqlx::Row as _;
 use tokio::sync::watch;
 
 use super::{
-    super::{Author, Store, StoreError, Tx},
+    super::{Author, Store, StoreError, Tx, int},
     RecordingRow, of_room, read, select,
 };
 use crate::{domain::Actor, limits};
 
+/// Rows as the recorder reads them.
+#[derive(Default)]
+pub struct ToWork {
+    /// Those that can be read.
+    pub rows: Vec<RecordingRow>,
+    /// Ids of those that cannot: of another version, or damaged. Nothing is to be decided about them.
+    pub unreadable: Vec<String>,
+    /// Where to go on; none: that was all.
+    pub next: Option<String>,
+}
+
 /// One step: what is named changes, all at once, with the events that tell of it.
 #[derive(Clone, Default)]
 pub struct RecordingStep {
+    /// The recorder that takes it: on a recording whose journal another one wrote it does nothing.
+    pub recorder: Option<String>,
     /// The recorder stops it: its disk is full, or it has no room for one more. Says
     /// `recording.stopped`, unless somebody stopped it before.
     pub stopped: Option<StopReason>,
@@ -80,25 +94,40 @@ impl Store {
     }
 
     /// Recordings that are not purged and whose journal no other recorder wrote, in the order of their
-    /// ids; [`limits::RECORDINGS_READ`] at most, those after `after`.
+    /// ids; [`limits::RECORDINGS_READ`] at most, those after `after`. One without a journal is anybody's
+    /// when it has been over for [`limits::JOURNAL_LATE_MS`]: until then another recorder may be about to
+    /// begin one.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn recordings_to_work(
         &self,
         recorder: &str,
-        after: Option<RecordingId>,
-    ) -> Result<Vec<RecordingRow>, StoreError> {
+        after: Option<&str>,
+        now_ms: u64,
+    ) -> Result<ToWork, StoreError> {
         let rows = sqlx::query(select!(
-            "WHERE state <> 'purged' AND id > $1 \
-             AND (recorder IS NULL OR recorder = $2) ORDER BY id LIMIT $3"
+            "WHERE state <> 'purged' AND id > $1 AND (recorder = $2 OR (recorder IS NULL \
+             AND (stopped_at IS NULL OR stopped_at <= $3))) ORDER BY id LIMIT $4"
         ))
-        .bind(after.map(|id| id.to_string()).unwrap_or_default())
+        .bind(after.unwrap_or_default())
         .bind(recorder)
+        .bind(int(now_ms.saturating_sub(limits::JOURNAL_LATE_MS)))
         .bind(i64::from(limits::RECORDINGS_READ))
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(read).collect()
+        let mut found = ToWork::default();
+        for row in &rows {
+            let id: String = row.try_get("id")?;
+            match read(row) {
+                Ok(row) => found.rows.push(row),
+                // One row that is not as it should be must not keep the others from their end.
+                Err(StoreError::Corrupt(_)) => found.unreadable.push(id.clone()),
+                Err(error) => return Err(error),
+            }
+            found.next = Some(id);
+        }
+        Ok(found)
     }
 
     /// Recordings that are not purged, of all recorders and of one project or all, in the order of their
@@ -123,7 +152,7 @@ impl Store {
     }
 
     /// Notes for good that a recorder, by a name that stays over restarts, wrote the journal of a
-    /// recording. `false` when another one did, or it is purged. The version stays.
+    /// recording. `false` when another one did, or it is purged or about to be. The version stays.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -132,11 +161,12 @@ impl Store {
         id: RecordingId,
         recorder: &str,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.write().await?;
-        // One statement: of two that come at once the second sees what the first wrote.
+        let Some(known) = self.recording(id).await? else { return Ok(false) };
+        // The project is held, as by steps: what is being purged as empty gets no journal any more.
+        let mut tx = self.write_in(&known.project).await?;
         let done = sqlx::query(
             "UPDATE recordings SET recorder = $1 WHERE id = $2 \
-             AND state <> 'purged' AND (recorder IS NULL OR recorder = $1)",
+             AND state NOT IN ('purging', 'purged') AND (recorder IS NULL OR recorder = $1)",
         )
         .bind(recorder)
         .bind(id.to_string())
@@ -163,7 +193,8 @@ impl Store {
         let Some(row) = row.filter(|row| row.version == expected) else {
             return Ok(Stepped::Stale);
         };
-        if row.state == RecordingState::Purged {
+        let foreign = row.recorder.is_some() && step.recorder.is_some();
+        if row.state == RecordingState::Purged || (foreign && row.recorder != step.recorder) {
             return Ok(Stepped::Stale);
         }
         let ends = step.purged.is_some() || step.state == Some(RecordingState::Purging);

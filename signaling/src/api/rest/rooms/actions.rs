@@ -11,6 +11,7 @@ use sdk_spec::{
     limits::IDEMPOTENCY_SECONDS,
     problem::Code,
     rest::ParticipantList,
+    room::RoomSettings,
     scope::Scope,
 };
 use sfu_proto::id::RoomId;
@@ -73,10 +74,7 @@ pub(super) async fn act(
 /// Checks what is said, and whether the key may say it.
 fn check(app: &App, partner: &Partner, action: &Action) -> Result<(), Failure> {
     match action {
-        Action::Update { settings } => {
-            settings.check()?;
-            settings.recording.as_ref().map_or(Ok(()), |rule| can_make(app, rule))?;
-        }
+        Action::Update { settings } => check_settings(app, partner, settings)?,
         Action::StartRecording { rule } => {
             partner.may(Scope::RecordingsWrite)?;
             rule.as_ref().map_or(Ok(()), |rule| rule.check("rule"))?;
@@ -88,6 +86,18 @@ fn check(app: &App, partner: &Partner, action: &Action) -> Result<(), Failure> {
         _ => {}
     }
     Ok(())
+}
+
+/// Checks settings; what is recorded by them is for whoever may record.
+pub(super) fn check_settings(
+    app: &App,
+    partner: &Partner,
+    settings: &RoomSettings,
+) -> Result<(), Failure> {
+    settings.check()?;
+    let Some(rule) = &settings.recording else { return Ok(()) };
+    partner.may(Scope::RecordingsWrite)?;
+    can_make(app, rule)
 }
 
 /// Moderates a room, once for each `retry`.

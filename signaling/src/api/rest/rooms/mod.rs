@@ -24,6 +24,7 @@ use sdk_spec::{
 use serde::Deserialize;
 use sfu_proto::id::RoomId;
 
+use self::actions::check_settings;
 pub(super) use self::actions::moderate;
 use super::{idempotency::request, whole};
 use crate::{
@@ -59,6 +60,7 @@ async fn create_room(
 ) -> Result<Response, Failure> {
     partner.may(Scope::RoomsWrite)?;
     body.value.check()?;
+    check_settings(&app, &partner, &body.value.settings)?;
     let row = new_room(&partner, body.value);
     let answer = serde_json::to_string(&room(&row, (0, 0))).unwrap_or_default();
     let route = (partner.project.as_ref(), "rooms");
@@ -145,7 +147,7 @@ async fn update_room(
 ) -> Result<Response, Failure> {
     partner.may(Scope::RoomsWrite)?;
     let settings = body.value.settings;
-    settings.check()?;
+    check_settings(&app, &partner, &settings)?;
     let version = tags::wanted(&headers)?;
     whole(async move {
         find(&app, &partner, id).await?;

@@ -312,6 +312,74 @@ fn a_policy_that_cannot_be_looked_up_is_asked_for_again_for_the_rule() {
 }
 
 #[test]
+fn what_the_store_does_not_begin_is_taken_back_and_refused() {
+    let mut scene = recorded(&settings(), policy());
+    let client = scene.join();
+    scene.camera(client);
+    scene.stores = false;
+    let ask = Ask::Act {
+        actor: Actor::Key("key_1".to_owned()),
+        action: Box::new(start()),
+        version: None,
+    };
+    scene.apply(Command::Standard { request: RequestId(7), ask });
+    let id = scene.commits.iter().flat_map(|commit| &commit.recordings).find_map(|c| match c {
+        RecordingChange::Started { id, .. } => Some(*id),
+        _ => None,
+    });
+    assert!(scene.is_told(client) && scene.replies.is_empty());
+    let why = ActionRefusal::NotConfigured;
+    scene.apply(Command::RecordingsRefused(vec![(id.unwrap(), why)]));
+    assert!(!scene.is_told(client));
+    scene.store();
+    let refused = Refusal::Action(why);
+    assert!(matches!(scene.replies.pop(), Some(Err(error)) if error == refused));
+    assert!(scene.tap.is_none() && scene.stops().is_empty(), "there is no row to stop");
+    scene.stores = true;
+    assert!(scene.order(start()).is_ok(), "it can be asked for again");
+}
+
+#[test]
+fn by_rule_it_waits_for_a_place() {
+    let mut scene = recorded(&auto(), policy());
+    scene.policy = None;
+    let client = scene.join();
+    for why in [ActionRefusal::QuotaExceeded, ActionRefusal::RecorderFull] {
+        scene.unanswered = 0;
+        scene.apply(Command::Policy(Policy::Full(Box::new(policy()), why)));
+        assert_eq!(scene.unanswered, 1, "asked for again");
+    }
+    let mut other = recorded(&settings(), policy());
+    other.policy = None;
+    other.join();
+    other.unanswered = 0;
+    let full = Policy::Full(Box::new(policy()), ActionRefusal::RecorderFull);
+    other.apply(Command::Policy(full));
+    assert_eq!(other.unanswered, 0, "nobody wants it");
+    scene.apply(Command::Policy(Policy::Rule(Box::new(policy()))));
+    scene.policy = Some(Policy::Full(Box::new(policy()), ActionRefusal::RecorderFull));
+    assert!(scene.is_told(client));
+    scene.order(Action::StopRecording {}).ok().unwrap();
+    assert_eq!(scene.order(start()).err(), Some(ActionRefusal::RecorderFull));
+}
+
+#[test]
+fn a_worker_that_started_over_is_told_again_what_is_recorded() {
+    let mut scene = recorded(&settings(), policy());
+    let (a, b) = (scene.join(), scene.join());
+    scene.camera(a);
+    scene.publish(b, &[]);
+    scene.order(start()).ok().unwrap();
+    let before = scene.taps();
+    let session = scene.room.members.values().find(|m| m.info.id == scene.clients[&b].me);
+    let session = session.unwrap().session;
+    let reason = control::EndReason::Internal;
+    scene.sessions.remove(&session);
+    scene.apply(Command::Media(Event::SessionEnded { session, reason }));
+    assert_eq!((scene.tapped(), scene.taps()), (Some(1), before + 1), "the same, again");
+}
+
+#[test]
 fn it_ends_with_the_room_its_node_its_time_and_when_the_recorder_fails() {
     let mut scene = recorded(&auto(), policy());
     scene.join();
