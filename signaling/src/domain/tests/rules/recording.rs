@@ -374,7 +374,6 @@ fn a_worker_that_started_over_is_told_again_what_is_recorded() {
     let session = scene.room.members.values().find(|m| m.info.id == scene.clients[&b].me);
     let session = session.unwrap().session;
     let reason = control::EndReason::Internal;
-    scene.sessions.remove(&session);
     scene.apply(Command::Media(Event::SessionEnded { session, reason }));
     assert_eq!((scene.tapped(), scene.taps()), (Some(1), before + 1), "the same, again");
 }
