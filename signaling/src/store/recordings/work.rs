@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     super::{Author, Store, StoreError, Tx, int},
-    RecordingRow, of_room, read, select,
+    RecordingRow, of_room, read, readable, select,
 };
 use crate::{domain::Actor, limits};
 
@@ -148,7 +148,7 @@ impl Store {
         .bind(i64::from(limits::RECORDINGS_READ))
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(read).collect()
+        Ok(rows.iter().filter_map(readable).collect())
     }
 
     /// Notes for good that a recorder, by a name that stays over restarts, wrote the journal of a
