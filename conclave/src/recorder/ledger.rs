@@ -72,7 +72,9 @@ impl Ledger for StoreLedger {
             for row in found.rows {
                 match entry(row) {
                     Ok(entry) => all.push(entry),
-                    Err(Unreadable(id)) => drop(unreadable.insert(id.to_string())),
+                    Err(Unreadable(id)) => {
+                        unreadable.insert(id.to_string());
+                    }
                 }
             }
             if found.next.is_none() {
