@@ -1,6 +1,6 @@
 //! The process that is killed: a recorder, and rooms that record all the time.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
 use bus::tap::TapSender;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -34,24 +34,24 @@ async fn child_that_is_killed() {
         return;
     }
     let mut random = StdRng::seed_from_u64(seed.parse().unwrap());
-    let rooms = (0..ROOMS).map(|_| {
+    let rooms = (0..ROOMS).map(|n| {
         let random = StdRng::seed_from_u64(random.random());
-        tokio::spawn(room(Arc::clone(&ledger), tap.clone(), random))
+        let packets = if n == 0 { 300..400 } else { 5..75 };
+        tokio::spawn(room(Arc::clone(&ledger), tap.clone(), packets, random))
     });
     for room in rooms.collect::<Vec<_>>() {
         room.await.unwrap(); // Ends by itself when nobody kills it.
     }
 }
 
-/// Half a minute of recordings, one after the other; one in three is longer than most lives.
-async fn room(ledger: Arc<Kept>, tap: TapSender, mut random: StdRng) {
+/// Recordings one after the other, of so many packets: short ones, or longer than most lives.
+async fn room(ledger: Arc<Kept>, tap: TapSender, packets_of: Range<u64>, mut random: StdRng) {
     for _ in 0..20 {
         let id = RecordingId::from_bits(random.random());
         ledger.add(id).await;
         assert!(tap.send(track(id)).is_ok());
         let mut pace = interval(Duration::from_millis(20));
-        let longest = if random.random_ratio(1, 3) { 400 } else { 75 };
-        for n in 0..random.random_range(5..longest) {
+        for n in 0..random.random_range(packets_of.clone()) {
             pace.tick().await;
             assert!(tap.send(packets(id, n, 1, 0)).is_ok());
             println!("sent {id} {}", n + 1);
