@@ -307,8 +307,11 @@ pub const DECODERS_AHEAD_FRAMES: u64 = 300;
 pub const COMPOSITE_STALL: Duration = Duration::from_secs(120);
 /// Times that a composite is tried.
 pub const COMPOSITE_TRIES_MAX: u32 = 3;
-/// Memory that a program of a composite may map: ten times what encoding 1080 lines takes.
-pub const CHILD_MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// Memory that a decoder may map: pictures of 4K of each codec take less than 700 MiB, most of it for
+/// libraries that all share.
+pub const DECODER_MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// Memory that an encoder may map: several times what 1080 lines take.
+pub const ENCODER_MEMORY_BYTES_MAX: u64 = 4 << 30;
 /// Descriptors that it may open: its pipes and its libraries.
 pub const CHILD_FILES_MAX: u64 = 64;
 /// Processes and threads that it may have, counted within its sandbox.

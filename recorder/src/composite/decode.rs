@@ -11,13 +11,13 @@ use super::{
     layout::FRAMES_PER_SECOND,
     picture::{Picture, bytes},
     place::Canvas,
-    sandbox::{CpuSeconds, Tools},
+    sandbox::{Limits, Tools},
     shows::frame,
     watch::{Running, Watch},
 };
 use crate::{
     finalize::{CodecName, Events, Source, TrackResult},
-    limits::{DECODER_CPU_PER_SECOND, DECODER_CPU_SECONDS_MIN},
+    limits::{DECODER_CPU_PER_SECOND, DECODER_CPU_SECONDS_MIN, DECODER_MEMORY_BYTES_MAX},
 };
 
 /// Samples per second of sound.
@@ -63,8 +63,9 @@ impl Decoder {
         let args = [&input[..], &filtered[..], output, &["pipe:1"]].concat();
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         let seconds = track.duration_ms.div_ceil(1000) * DECODER_CPU_PER_SECOND;
-        let cpu = CpuSeconds(DECODER_CPU_SECONDS_MIN + seconds);
-        let mut child = kitchen.tools.ffmpeg(cpu, &args, None).map_err(CompositeError::Start)?;
+        let cpu_seconds = DECODER_CPU_SECONDS_MIN + seconds;
+        let limits = Limits { cpu_seconds, memory_bytes: DECODER_MEMORY_BYTES_MAX };
+        let mut child = kitchen.tools.ffmpeg(limits, &args, None).map_err(CompositeError::Start)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let running = kitchen.watch.adopt(child)?;
         let (Some(stdin), Some(output)) = (stdin, stdout) else {
@@ -98,7 +99,8 @@ impl Decoder {
 }
 
 fn feed<S: Source>(kitchen: Kitchen<'_, S>, track: &TrackResult, pipe: ChildStdin) {
-    if let Err(error) = super::feed::feed(kitchen.source, &track.file, pipe) {
+    let is_over = || kitchen.watch.is_over();
+    if let Err(error) = super::feed::feed(kitchen.source, &track.file, pipe, &is_over) {
         kitchen.watch.fail(CompositeError::Source(error));
     }
 }
@@ -129,7 +131,8 @@ impl Film {
         let Canvas { width, height } = size;
         // The size first: what follows never sees a change of resolution.
         let filter = format!(
-            "scale={width}:{height}:flags=bilinear,setsar=1,format=yuv420p,\
+            "scale={width}:{height}:flags=bilinear:out_color_matrix=bt601:out_range=tv,\
+             setsar=1,format=yuv420p,\
              setpts=PTS+({late:.6})/TB,fps={FRAMES_PER_SECOND}:start_time=0"
         );
         let output = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "yuv420p"];

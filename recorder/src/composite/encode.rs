@@ -15,13 +15,15 @@ use super::{
     layout::{FRAMES_PER_SECOND, frames, intervals},
     mix::mix,
     place::Canvas,
-    sandbox::CpuSeconds,
+    sandbox::Limits,
     watch::Watch,
 };
 use crate::{
     evidence::ArtifactKind,
     finalize::Source,
-    limits::{ENCODER_CPU_PER_SECOND, ENCODER_CPU_SECONDS_MIN, KEY_FRAMES_EVERY},
+    limits::{
+        ENCODER_CPU_PER_SECOND, ENCODER_CPU_SECONDS_MIN, ENCODER_MEMORY_BYTES_MAX, KEY_FRAMES_EVERY,
+    },
 };
 
 const COMPOSITE: &str = "composite.mp4";
@@ -41,8 +43,8 @@ pub(super) fn composite<'scope, S: Source + Sync, O: Outputs>(
 ) -> Result<(), CompositeError> {
     let (sound, microphone) = io::pipe().map_err(CompositeError::Start)?;
     let args = composite_args(order.canvas);
-    let cpu = cpu(kitchen.events.duration_ms);
-    let child = kitchen.tools.ffmpeg(cpu, &args, Some(sound.into()));
+    let limits = limits(kitchen.events.duration_ms);
+    let child = kitchen.tools.ffmpeg(limits, &args, Some(sound.into()));
     let mut child = child.map_err(CompositeError::Start)?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let running = kitchen.watch.adopt(child)?;
@@ -132,7 +134,7 @@ pub(super) fn audio_mix<'scope, S: Source + Sync, O: Outputs>(
     let output = format!("-af {LIMITER} -c:a libopus -b:a 96k -f ogg pipe:1");
     let args = words(&[input, &output]);
     let duration_ms = kitchen.events.duration_ms;
-    let child = kitchen.tools.ffmpeg(cpu(duration_ms), &args, None);
+    let child = kitchen.tools.ffmpeg(limits(duration_ms), &args, None);
     let mut child = child.map_err(CompositeError::Start)?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let running = kitchen.watch.adopt(child)?;
@@ -162,8 +164,10 @@ pub(super) fn audio_mix<'scope, S: Source + Sync, O: Outputs>(
     outputs.close(file, made).map_err(CompositeError::Output)
 }
 
-fn cpu(duration_ms: u64) -> CpuSeconds {
-    CpuSeconds(ENCODER_CPU_SECONDS_MIN + duration_ms.div_ceil(1000) * ENCODER_CPU_PER_SECOND)
+fn limits(duration_ms: u64) -> Limits {
+    let seconds = duration_ms.div_ceil(1000) * ENCODER_CPU_PER_SECOND;
+    let cpu_seconds = ENCODER_CPU_SECONDS_MIN + seconds;
+    Limits { cpu_seconds, memory_bytes: ENCODER_MEMORY_BYTES_MAX }
 }
 
 /// No B-frames and a key frame at each fragment: time 0 is the first picture, and every fragment can
@@ -178,7 +182,8 @@ fn composite_args(canvas: Canvas) -> Vec<String> {
     let every = KEY_FRAMES_EVERY;
     let encoded = format!(
         "-c:v libx264 -preset veryfast -crf 23 -maxrate 6M -bufsize 12M -bf 0 -g {every} \
-         -keyint_min {every} -sc_threshold 0 -pix_fmt yuv420p -colorspace bt709 -color_range tv"
+         -keyint_min {every} -sc_threshold 0 -pix_fmt yuv420p -colorspace smpte170m \
+         -color_primaries smpte170m -color_trc smpte170m -color_range tv"
     );
     let heard = format!("-af {LIMITER} -c:a aac -b:a 128k");
     let stream = "-movflags +frag_keyframe+empty_moov+default_base_moof -f mp4 pipe:1";

@@ -20,6 +20,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 struct Of<'a, S> {
     source: &'a S,
     participant: ParticipantId,
+    /// Asked before each batch: whether nobody wants more.
+    is_over: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<S: Source> Source for Of<'_, S> {
@@ -29,7 +31,7 @@ impl<S: Source> Source for Of<'_, S> {
         &self,
     ) -> Result<impl Iterator<Item = Result<impl AsRef<[u8]>, S::Error>> + '_, S::Error> {
         let mut mine = BTreeSet::new();
-        let batches = self.source.batches()?;
+        let batches = self.source.batches()?.take_while(|_| !(self.is_over)());
         Ok(batches.map(move |batch| Ok(self.pick(batch?.as_ref(), &mut mine))))
     }
 }
@@ -121,8 +123,9 @@ pub(super) fn feed<S: Source>(
     source: &S,
     file: &FileInfo,
     pipe: impl Write,
+    is_over: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), FinalizeError> {
-    let source = Of { source, participant: file.participant };
+    let source = Of { source, participant: file.participant, is_over };
     let mut sinks = One { stem: stem(file), pipe: Some(pipe) };
     let request = Request { audio_as_webm: true, video_as_webm: true, ..Request::default() };
     match finalize(&source, &mut sinks, &request, &mut |_| {}) {

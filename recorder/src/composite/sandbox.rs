@@ -15,7 +15,7 @@ use std::{
 
 use command_fds::{CommandFdExt as _, FdMapping};
 
-use crate::limits::{CHILD_FILES_MAX, CHILD_MEMORY_BYTES_MAX, CHILD_PROCESSES_MAX};
+use crate::limits::{CHILD_FILES_MAX, CHILD_PROCESSES_MAX, DECODER_MEMORY_BYTES_MAX};
 
 /// Libraries' addresses and alternatives live here; no user, no host, no key does.
 const READABLE: [&str; 6] =
@@ -48,9 +48,17 @@ pub struct Tools {
     sandbox: Sandbox,
 }
 
-/// Seconds of CPU time that a child may use.
+/// What a child may use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CpuSeconds(pub(super) u64);
+pub(super) struct Limits {
+    pub(super) cpu_seconds: u64,
+    pub(super) memory_bytes: u64,
+}
+
+impl Limits {
+    /// For a look whether programs run.
+    const LOOK: Self = Self { cpu_seconds: 20, memory_bytes: DECODER_MEMORY_BYTES_MAX };
+}
 
 impl Tools {
     /// Looks whether composites can be made, by running `ffmpeg` in the sandbox. Blocks for a moment.
@@ -60,7 +68,7 @@ impl Tools {
     pub fn look(sandbox: Sandbox) -> Result<Self, Lack> {
         let tools = Self { sandbox };
         let runs = |program: &str, args: &[&str]| {
-            let mut command = tools.command(program, CpuSeconds(20));
+            let mut command = tools.command(program, Limits::LOOK);
             let output = command.args(args).stdin(Stdio::null()).stderr(Stdio::null()).output();
             output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
         };
@@ -73,7 +81,7 @@ impl Tools {
     }
 
     /// A program within the sandbox; its arguments are added.
-    pub(super) fn command(self, program: &str, cpu: CpuSeconds) -> Command {
+    pub(super) fn command(self, program: &str, limits: Limits) -> Command {
         let mut command = match self.sandbox {
             Sandbox::Bwrap => bwrap(),
             Sandbox::None => {
@@ -83,8 +91,8 @@ impl Tools {
             }
         };
         command.arg("/usr/bin/prlimit");
-        command.arg(format!("--as={CHILD_MEMORY_BYTES_MAX}"));
-        command.arg(format!("--cpu={}", cpu.0));
+        command.arg(format!("--as={}", limits.memory_bytes));
+        command.arg(format!("--cpu={}", limits.cpu_seconds));
         command.arg(format!("--nofile={CHILD_FILES_MAX}"));
         command.arg(format!("--nproc={CHILD_PROCESSES_MAX}"));
         command.args(["--fsize=0", "--core=0", "--", program]);
@@ -95,11 +103,11 @@ impl Tools {
     /// thread that calls this.
     pub(super) fn ffmpeg(
         self,
-        cpu: CpuSeconds,
+        limits: Limits,
         args: &[String],
         more: Option<OwnedFd>,
     ) -> std::io::Result<Child> {
-        let mut command = self.command("/usr/bin/ffmpeg", cpu);
+        let mut command = self.command("/usr/bin/ffmpeg", limits);
         command.args(["-v", "error", "-nostdin", "-protocol_whitelist", "pipe"]);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         if let Some(parent_fd) = more {
@@ -135,7 +143,7 @@ mod tests {
     }
 
     fn sh(tools: Tools, script: &str) -> (bool, String) {
-        let mut command = tools.command("/usr/bin/python3", CpuSeconds(20));
+        let mut command = tools.command("/usr/bin/python3", Limits::LOOK);
         let output = command.args(["-c", script]).output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
@@ -185,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_child_that_computes_for_ever_is_ended_by_its_limit() {
-        let mut command = tools().command("/usr/bin/python3", CpuSeconds(1));
+        let mut command =
+            tools().command("/usr/bin/python3", Limits { cpu_seconds: 1, ..Limits::LOOK });
         let status = command.args(["-c", "while True: pass"]).status().unwrap();
         assert!(!status.success());
     }

@@ -165,9 +165,11 @@ fn masks_are_burnt_into_every_picture_of_their_source_only() {
     // Of a grid of three: the screen, the camera beside it, below a plain tile of the screen's owner.
     for n in 0..looked.frames.len() - 2 {
         let second = n as f64 / 30.0;
-        assert!(is(looked.colour(second, 40, 45), GREEN), "frame {n}");
+        let has_begun = n >= 6;
+        assert!(!has_begun || is(looked.colour(second, 40, 45), GREEN), "frame {n}");
         for (x, y) in [(166, 6), (200, 45), (234, 84)] {
-            assert!(is(looked.colour(second, x, y), BLACK), "frame {n}");
+            let colour = looked.colour(second, x, y);
+            assert!(is(colour, BLACK) || !has_begun && is(colour, PLAIN), "frame {n}: {colour:?}");
         }
     }
 }
