@@ -359,6 +359,9 @@ export interface RecordingRule {
   sources?: Source[];
   /** Storage target (`st_…`), instead of the project's. */
   target?: string | null;
+  /** Public keys of age (`age1…`) that tracks of masked sources are sealed to, so that a mask can be
+   * lifted by who has such a key; none: what is masked is gone for good. */
+  unmasked_recipients?: string[];
   /** Whether tracks are recorded too of publishers who cannot be told that they are: those who speak
    * WHIP. They cannot consent either: where `consent` is asked for they are left out all the same. */
   untold?: boolean | null;
