@@ -41,7 +41,7 @@ fn speed_of_four_of_360p_to_720p() {
         let seconds = SECONDS as f64;
         println!(
             "{layout:?}: {seconds} s of four 360p to 720p in {wall:.1} s, {:.2} times real time; \
-             {:.3} CPU seconds for each second; {} kB",
+             {:.3} CPU seconds of our own for each second; {} kB",
             seconds / wall,
             cpu / seconds,
             files.bytes("composite.mp4").len() / 1000
@@ -49,7 +49,7 @@ fn speed_of_four_of_360p_to_720p() {
     }
 }
 
-/// Of this process and the programs it waited for (proc(5), fields 14 to 17).
+/// Of this process (proc(5), fields 14 to 17): what programs in the sandbox use is not told here.
 fn cpu_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let after = stat.rsplit_once(')').unwrap().1;
