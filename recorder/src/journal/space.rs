@@ -14,15 +14,19 @@ pub struct Space {
 /// How near the end is. Later ones are worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Watermark {
-    /// More than 20 % is free.
+    /// More is free than at the next mark.
     Plenty,
-    /// At most 20 %: time to look after it.
+    /// At most 20 %, and at most 20 GiB: time to look after it.
     Low,
-    /// At most 10 %: no new recordings.
+    /// At most 10 %, and at most 10 GiB: no new recordings.
     VeryLow,
-    /// At most 5 %: recordings are about to stop.
+    /// At most 5 %, and at most 4 GiB: recordings are about to stop.
     Critical,
 }
+
+/// The marks: percent of the disk, and GiB. On a large disk a few percent are many recordings.
+const MARKS: [(Watermark, u64, u64); 3] =
+    [(Watermark::Critical, 5, 4), (Watermark::VeryLow, 10, 10), (Watermark::Low, 20, 20)];
 
 impl Space {
     /// Of the file system that `path` is on.
@@ -42,13 +46,11 @@ impl Space {
     #[must_use]
     pub fn watermark(self) -> Watermark {
         let percent = |n: u64| u128::from(self.total) * u128::from(n) / 100;
-        match u128::from(self.free) {
-            _ if self.total == 0 => Watermark::Plenty,
-            free if free <= percent(5) => Watermark::Critical,
-            free if free <= percent(10) => Watermark::VeryLow,
-            free if free <= percent(20) => Watermark::Low,
-            _ => Watermark::Plenty,
-        }
+        let is_at = |(_, share, gib): &&(Watermark, u64, u64)| {
+            self.free <= gib << 30 && u128::from(self.free) <= percent(*share)
+        };
+        let found = MARKS.iter().find(is_at).filter(|_| self.total > 0);
+        found.map_or(Watermark::Plenty, |(mark, ..)| *mark)
     }
 }
 
@@ -59,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_at_20_10_and_5_percent() {
+    fn marks_are_at_shares_of_the_disk_and_at_sizes() {
         let at = |free, total| Space { free, total }.watermark();
         assert_eq!(at(201, 1000), Watermark::Plenty);
         assert_eq!(at(200, 1000), Watermark::Low);
@@ -69,6 +71,10 @@ mod tests {
         assert_eq!(at(0, 0), Watermark::Plenty);
         assert_eq!(at(u64::MAX, u64::MAX), Watermark::Plenty);
         assert!(Watermark::Critical > Watermark::Low);
+        let gib = |free: u64| at(free << 30, 1000 << 30);
+        assert_eq!((gib(21), gib(20)), (Watermark::Plenty, Watermark::Low));
+        assert_eq!((gib(11), gib(10)), (Watermark::Low, Watermark::VeryLow));
+        assert_eq!((gib(5), gib(4)), (Watermark::VeryLow, Watermark::Critical));
     }
 
     #[test]
