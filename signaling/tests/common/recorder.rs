@@ -34,7 +34,7 @@ impl RecorderPort for Port {
     }
 
     fn composites(&self) -> bool {
-        false
+        true
     }
 
     fn has_room(&self) -> bool {
