@@ -269,9 +269,16 @@ pub const CLOSE_WAIT: Duration = Duration::from_millis(250);
 pub const JOBS_END: Duration = Duration::from_secs(10);
 /// Times that a step is taken again when others change the row meanwhile: they are people and rare.
 pub const STEP_TRIES: u32 = 5;
-/// Attempts to make files, about an hour, after which what cannot be read is passed over and what
-/// cannot be made into files is handed over as it is.
+/// Attempts to make files, about an hour, after which what cannot be made into files is handed over as
+/// it is: that destroys nothing.
 pub const MAKE_TRIES: u32 = 12;
+/// Failed attempts, over [`MAKE_WAIT`] and with half of its age over, after which what cannot be read is
+/// passed over: a passing error must not cost what the journal holds.
+pub const MAKE_TRIES_LATE: u32 = 5;
+/// Time since the first of them, less when the age is short: a host that comes up late has hiccups.
+pub const MAKE_WAIT: Duration = Duration::from_secs(3600);
+/// Attempts that end by a defect, after which the journal is handed over: a third would end so too.
+pub const MAKE_DEFECTS: u32 = 2;
 /// Attempts to read the names of the wraps' hours for the receipt before it says that they are not
 /// known: the purge must not wait for them for ever.
 pub const WRAPS_TRIES: u32 = 3;

@@ -2,10 +2,14 @@
 //! a purged recording with a receipt. Only the row is kept in memory.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "service/again.rs"]
+mod again;
 #[path = "service/composite.rs"]
 mod composite;
 #[path = "service/damage.rs"]
 mod damage;
+#[path = "service/defect.rs"]
+mod defect;
 #[path = "service/hold.rs"]
 mod hold;
 #[path = "service/ledger.rs"]

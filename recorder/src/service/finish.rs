@@ -12,6 +12,7 @@ mod shown;
 
 use std::{
     io::{self, Write as _},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -27,6 +28,7 @@ use self::{
 use super::{
     cancel::{Cancel, Stoppable},
     ledger::{Entry, Timeline},
+    patience::Patience,
     spool::{Export, Spool},
 };
 use crate::{
@@ -67,6 +69,9 @@ pub(super) enum FinishError {
     /// Environment: no composite comes of it, and what is left would show what is masked.
     #[error("what could be delivered would show what is masked")]
     Masked,
+    /// Us: a defect, met by what was recorded.
+    #[error("a defect ended it")]
+    Defect,
     /// Environment: the operator's key cannot be read now.
     #[error(transparent)]
     Epoch(#[from] EpochError),
@@ -112,13 +117,23 @@ impl FinishError {
 
     /// It comes of what was recorded: the journal as it is can be handed over none the less.
     fn is_of_content(&self) -> bool {
-        matches!(self, Self::Finalize(_) | Self::Export(_) | Self::Json(_) | Self::Name(_))
+        matches!(
+            self,
+            Self::Defect | Self::Finalize(_) | Self::Export(_) | Self::Json(_) | Self::Name(_)
+        )
     }
+}
+
+/// What a defect in `work` ends is that work alone: it reads what strangers sent. None: it did.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // What it left half done is thrown away by whoever calls.
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// The data key, if it can still be had, and an empty place for files with room for them.
 ///
-/// `is_last`: what cannot be read now will not be read later either.
+/// `is_last`: what cannot be read now will not be read later either. Without the partner's wrap that is
+/// never said of the key: it would be the end of the recording.
 ///
 /// # Errors
 /// [`FinishError`]: to be tried again.
@@ -141,8 +156,11 @@ pub(super) fn prepare(
     }
     match key {
         Some(key) => Ok(Some(key)),
-        None if is_last => Ok(recover(folder, epochs).unwrap_or_default()),
-        None => recover(folder, epochs),
+        None => match recover(folder, epochs) {
+            // The partner can open it.
+            Err(_) if is_last && folder.keys().is_ok_and(|keys| keys.partner.is_some()) => Ok(None),
+            other => other,
+        },
     }
 }
 
@@ -176,20 +194,10 @@ pub(super) struct Finish<'a> {
     pub(super) signers: &'a Signers,
     pub(super) software: Software,
     pub(super) now_ms: u64,
-    /// Patience is at its end: pass over what cannot be read, hand over what no files can be made of.
-    pub(super) is_last: bool,
+    pub(super) patience: Patience,
     pub(super) cancel: &'a Cancel,
     /// None: composites cannot be made here.
     pub(super) composites: Option<Tools>,
-}
-
-/// What was made.
-pub(super) struct Finished {
-    pub(super) export: Export,
-    /// Seconds from the first to the last packet.
-    pub(super) seconds: u64,
-    /// What was wanted and could not be made.
-    pub(super) missing: Vec<ArtifactKind>,
 }
 
 impl Finish<'_> {
@@ -197,7 +205,7 @@ impl Finish<'_> {
     ///
     /// # Errors
     /// [`FinishError`]; nothing stays of what was begun.
-    pub(super) fn run(self, progress: &mut dyn FnMut(u8)) -> Result<Finished, FinishError> {
+    pub(super) fn run(self, progress: &mut dyn FnMut(u8)) -> Result<Export, FinishError> {
         let spool = Spool::of(self.folder);
         self.make(&spool, progress).map_err(|error| {
             let cleared = spool.clear();
@@ -209,15 +217,19 @@ impl Finish<'_> {
         })
     }
 
-    fn make(&self, spool: &Spool, progress: &mut dyn FnMut(u8)) -> Result<Finished, FinishError> {
+    fn make(&self, spool: &Spool, progress: &mut dyn FnMut(u8)) -> Result<Export, FinishError> {
         let recipients = Recipients::parse(&self.entry.recipients)?;
         if self.folder.files()?.is_empty() {
             let is_lost = self.entry.has_journal;
             return Err(if is_lost { FinishError::NoJournal } else { FinishError::Empty });
         }
         let Some(key) = self.key else { return self.hand_over(spool, &recipients) };
-        match self.finalize(spool, &recipients, key, progress) {
-            Err(error) if self.is_last && error.is_of_content() && !self.cancel.is_set() => {
+        let hands_over = |error: &FinishError| {
+            self.patience.hands_over && error.is_of_content() && !self.cancel.is_set()
+        };
+        let made = caught(|| self.finalize(spool, &recipients, key, progress));
+        match made.unwrap_or(Err(FinishError::Defect)) {
+            Err(error) if hands_over(&error) => {
                 tracing::error!(recording = %self.entry.id, %error, "handed over as it is");
                 spool.clear()?;
                 self.hand_over(spool, &recipients)
@@ -232,9 +244,10 @@ impl Finish<'_> {
         recipients: &Recipients,
         key: &DataKey,
         progress: &mut dyn FnMut(u8),
-    ) -> Result<Finished, FinishError> {
+    ) -> Result<Export, FinishError> {
+        tracing::debug!(recording = %self.entry.id, "files are made");
         let found = inspect(self.folder, key, self.entry.has_journal, self.cancel)?;
-        if let Some(file) = found.unreadable.filter(|_| !self.is_last) {
+        if let Some(file) = found.unreadable.filter(|_| !self.patience.is_last) {
             return Err(FinishError::Unreadable(file));
         }
         if found.is_empty() {
@@ -279,7 +292,7 @@ impl Finish<'_> {
 
     fn source<'a>(&'a self, key: &'a DataKey) -> Stoppable<'a> {
         let mut recorded = Recorded::new(self.folder, key);
-        if self.is_last {
+        if self.patience.is_last {
             recorded = recorded.past_unreadable();
         }
         Stoppable { recorded, cancel: self.cancel }
@@ -299,11 +312,11 @@ impl Finish<'_> {
     }
 
     /// Only the journal as it is: nobody here can read it.
-    fn hand_over(&self, spool: &Spool, recipients: &Recipients) -> Result<Finished, FinishError> {
+    fn hand_over(&self, spool: &Spool, recipients: &Recipients) -> Result<Export, FinishError> {
         let to = self.raw_recipients(recipients)?.ok_or(FinishError::Masked)?;
         let artifacts = self.raw(spool, &to).hand_over()?;
         let made = (artifacts, self.wanted());
-        let found = inspect_sealed(self.folder, self.is_last)?;
+        let found = inspect_sealed(self.folder, self.patience.is_last)?;
         self.conclude(spool, made, self.row_times(), found)
     }
 
@@ -317,7 +330,8 @@ impl Finish<'_> {
 
     fn raw<'a>(&'a self, spool: &'a Spool, recipients: &'a Recipients) -> Raw<'a> {
         let (folder, key, cancel) = (self.folder, self.key, self.cancel);
-        Raw { spool, folder, recipients, key, past_unreadable: self.is_last, cancel }
+        let past_unreadable = self.patience.is_last;
+        Raw { spool, folder, recipients, key, past_unreadable, cancel }
     }
 
     /// Start and end as the row has them, when no media tell.
@@ -333,7 +347,7 @@ impl Finish<'_> {
         made: (Vec<Artifact>, Vec<ArtifactKind>),
         (start_ms, end_ms): (u64, u64),
         (ended, journals): (Ended, Vec<JournalHead>),
-    ) -> Result<Finished, FinishError> {
+    ) -> Result<Export, FinishError> {
         let capture = Capture {
             recording: self.entry.id,
             started_at_ms: start_ms,
@@ -345,9 +359,8 @@ impl Finish<'_> {
             software: self.software.clone(),
         };
         let capture = SignedCapture::sign(capture, self.signers.capture())?;
-        let missing = made.1.clone();
-        let export = self.export(spool, made, (journals, capture))?;
-        Ok(Finished { export, seconds: (end_ms - start_ms).div_ceil(1000), missing })
+        let seconds = (end_ms - start_ms).div_ceil(1000);
+        self.export(spool, made, (journals, capture), seconds)
     }
 
     fn export(
@@ -355,6 +368,7 @@ impl Finish<'_> {
         spool: &Spool,
         (artifacts, missing): (Vec<Artifact>, Vec<ArtifactKind>),
         (journals, capture): (Vec<JournalHead>, SignedCapture),
+        seconds: u64,
     ) -> Result<Export, FinishError> {
         let draft = Draft {
             recording: self.entry.id,
@@ -364,7 +378,7 @@ impl Finish<'_> {
             software: self.software.clone(),
             journals,
             artifacts: artifacts.clone(),
-            missing,
+            missing: missing.clone(),
         };
         let published = self.signers.published();
         let bundle = evidence::export(draft, &capture, &published, self.signers.export())?;
@@ -377,6 +391,8 @@ impl Finish<'_> {
             artifacts,
             evidence: bundle.files.iter().map(|file| file.name.to_owned()).collect(),
             manifest_sha256: bundle.manifest_sha256.to_string(),
+            seconds,
+            missing,
         };
         spool.write_export(&export)?;
         Ok(export)

@@ -12,6 +12,7 @@ mod capture;
 mod finish;
 pub mod ledger;
 mod metrics;
+mod patience;
 mod push;
 mod spool;
 mod supervisor;

@@ -35,6 +35,10 @@ pub(super) struct Export {
     pub(super) evidence: Vec<String>,
     /// SHA-256 of the manifest, hexadecimal.
     pub(super) manifest_sha256: String,
+    /// From the first to the last packet.
+    pub(super) seconds: u64,
+    /// What was wanted and could not be made.
+    pub(super) missing: Vec<evidence::ArtifactKind>,
 }
 
 /// A file on its way.

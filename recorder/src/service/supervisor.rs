@@ -3,6 +3,7 @@
 //! | stage | places |
 //! |---|---|
 //! | make | one for each core |
+//! | make, with a composite or a mix | one, its own: it takes hours |
 //! | push | [`PUSHES_MAX`], of them [`PUSHES_PER_PROJECT_MAX`] for a project |
 //! | purge | [`PURGES_MAX`], its own: nothing that is slow elsewhere delays it |
 //!
@@ -25,7 +26,9 @@ use super::{
     Shared,
     capture::{Order, Orders},
     ledger::{Entry, LedgerError, News, State, Step},
-    now_ms, spool,
+    now_ms,
+    patience::is_shown,
+    spool,
     sweep::sweep,
     work::{Job, Stage, WorkError, over, stopped},
 };
@@ -42,6 +45,8 @@ struct Running {
     task: Id,
     stage: Stage,
     project: String,
+    /// Whether pictures or a mix are made, which takes long.
+    is_shown: bool,
 }
 
 /// How a job ended.
@@ -195,7 +200,7 @@ impl Supervisor {
         if self.tell(entry, step).await? {
             entry.push_wanted = false;
             self.due.remove(&entry.id);
-            self.shared.tries.forget(entry.id);
+            self.shared.tries.forget_pauses(entry.id);
         }
         Ok(())
     }
@@ -253,14 +258,17 @@ impl Supervisor {
         let Some(stage) = self.stage(&entry).await else { return };
         let waits =
             self.due.get(&id).is_some_and(|(failed, at)| *failed == stage && *at > Instant::now());
-        if waits || !self.has_place(stage, &entry.project) {
+        let is_shown = stage == Stage::Make
+            && is_shown(&entry, now_ms())
+            && !spool::has_export(&self.shared.spool, id).await;
+        if waits || !self.has_place(stage, &entry.project, is_shown) {
             return;
         }
         let key = if stage == Stage::Make { self.shared.keys.of(id) } else { None };
         let project = entry.project.clone();
         let job = Job { shared: Arc::clone(&self.shared), entry, key };
         let task = self.jobs.spawn(async move { done(id, Box::pin(job.run(stage)).await) }).id();
-        self.running.insert(id, Running { task, stage, project });
+        self.running.insert(id, Running { task, stage, project, is_shown });
     }
 
     /// What of the work is there tells more than the row: a step may have been lost, or a file.
@@ -279,10 +287,11 @@ impl Supervisor {
         }
     }
 
-    fn has_place(&self, stage: Stage, project: &str) -> bool {
+    fn has_place(&self, stage: Stage, project: &str, is_shown: bool) -> bool {
         let taken = || self.running.values().filter(|one| one.stage == stage);
         match stage {
-            Stage::Make => taken().count() < self.makes_max,
+            Stage::Make if is_shown => !taken().any(|one| one.is_shown),
+            Stage::Make => taken().filter(|one| !one.is_shown).count() < self.makes_max,
             Stage::Push => {
                 let of_project = taken().filter(|one| one.project == project).count();
                 taken().count() < PUSHES_MAX && of_project < PUSHES_PER_PROJECT_MAX

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::Rng as _;
@@ -21,6 +21,20 @@ struct Count {
     all: u32,
     /// Of them, those of making files.
     unmade: u32,
+    /// Of those, the ones that ended by a defect.
+    defects: u32,
+    /// When the first attempt to make files failed.
+    unmade_at: Option<Instant>,
+}
+
+/// Failed attempts to make files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unmade {
+    pub(super) count: u32,
+    /// Of them, those that ended by a defect.
+    pub(super) defects: u32,
+    /// Time since the first.
+    pub(super) since: Duration,
 }
 
 impl Tries {
@@ -29,8 +43,19 @@ impl Tries {
     }
 
     /// Besides [`Self::failed`]: no files could be made of the journal.
-    pub(super) fn unmade(&self, recording: RecordingId) {
-        self.counts().entry(recording).or_default().unmade += 1;
+    pub(super) fn unmade(&self, recording: RecordingId, is_defect: bool) {
+        let mut counts = self.counts();
+        let count = counts.entry(recording).or_default();
+        count.unmade += 1;
+        count.defects += u32::from(is_defect);
+        count.unmade_at.get_or_insert_with(Instant::now);
+    }
+
+    /// No pause before the next attempt; why files could not be made is remembered.
+    pub(super) fn forget_pauses(&self, recording: RecordingId) {
+        if let Some(count) = self.counts().get_mut(&recording) {
+            count.all = 0;
+        }
     }
 
     pub(super) fn forget(&self, recording: RecordingId) {
@@ -47,8 +72,10 @@ impl Tries {
     }
 
     /// Failures to make files so far.
-    pub(super) fn unmade_count(&self, recording: RecordingId) -> u32 {
-        self.counts().get(&recording).map_or(0, |count| count.unmade)
+    pub(super) fn unmade_so_far(&self, recording: RecordingId) -> Unmade {
+        let count = self.counts().get(&recording).copied().unwrap_or_default();
+        let since = count.unmade_at.map_or(Duration::ZERO, |at| at.elapsed());
+        Unmade { count: count.unmade, defects: count.defects, since }
     }
 
     /// How long to wait after the failures so far and one more.
@@ -99,12 +126,16 @@ mod tests {
         for _ in 0..5 {
             tries.failed(id);
         }
-        tries.unmade(id);
-        assert_eq!((tries.count(id), tries.unmade_count(id)), (5, 1));
+        tries.unmade(id, false);
+        tries.unmade(id, true);
+        let unmade = || (tries.unmade_so_far(id).count, tries.unmade_so_far(id).defects);
+        assert_eq!((tries.count(id), unmade()), (5, (2, 1)));
         assert!(tries.again_after(id) > first * 8);
         tries.keep(&HashSet::from([id]));
         assert_eq!(tries.count(id), 5);
+        tries.forget_pauses(id);
+        assert_eq!((tries.count(id), unmade()), (0, (2, 1)), "a wish does not mend what fails");
         tries.forget(id);
-        assert_eq!((tries.count(id), tries.unmade_count(id)), (0, 0));
+        assert_eq!((tries.count(id), unmade()), (0, (0, 0)));
     }
 }

@@ -7,9 +7,15 @@ use recorder::{
     evidence::ArtifactKind,
     service::ledger::{Composite, News, Outputs, Purge, State},
 };
-use sfu_proto::{control::Source, id::RecordingId};
+use sfu_proto::{
+    control::Source,
+    id::RecordingId,
+    sdp::Codec,
+    tap::{Batch, Packet},
+    unit::{RtpTimestamp, SeqNo},
+};
 
-use crate::world::{World, records, until};
+use crate::world::{World, records, track, until};
 
 /// Names at the partner's, without folders.
 fn names(world: &World) -> Vec<String> {
@@ -127,6 +133,68 @@ async fn a_masked_source_goes_to_the_second_key_alone() {
     let names = names(&world);
     assert!(!names.iter().any(|name| name.contains("microphone")), "{names:?}");
     assert!(names.iter().any(|name| name == "composite.mp4.age"), "{names:?}");
+}
+
+/// The sound of a screen beside a microphone.
+fn screen(id: RecordingId) -> Vec<Batch> {
+    track(id, 1, Source::ScreenAudio, Codec::Opus, 100, &|n| Packet {
+        index: 1,
+        seq: SeqNo(1000 + n),
+        timestamp: RtpTimestamp((n * 960) as u32),
+        marker: false,
+        level: None,
+        descriptor: &[],
+        payload: &crate::world::SILENCE,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_not_masked_arrives_when_the_composite_fails() {
+    let world = World::new("masked-rest");
+    let id = RecordingId::from_bits(306);
+    let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
+    let masks = vec![Mask { source: Source::Microphone, region }];
+    let mut row = world.row(id);
+    row.0.outputs = Outputs { masks, ..all() };
+    let (recorder, tap) = world.start();
+    let batches = [records(id, 2), screen(id)].concat();
+    world.record(&tap, row, batches).await;
+    world.ledger.stop_now(id);
+    world.until_delivered(&recorder, id, "screen_audio.ogg.age").await;
+    let missing = finalized(&world, id);
+    assert_eq!(missing, [ArtifactKind::Composite, ArtifactKind::AudioMix, ArtifactKind::Hls]);
+    let names = names(&world);
+    let is_hidden = |name: &String| name.contains("microphone") || name.contains("journal");
+    assert!(!names.iter().any(is_hidden), "{names:?}");
+    recorder.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_long_takes_one_place_and_none_of_the_others() {
+    let mut world = World::new("shown-places");
+    world.composites = Some(Tools::look(Sandbox::Bwrap).expect("run .ci/setup (bubblewrap)"));
+    let slow: Vec<RecordingId> = (310..318).map(RecordingId::from_bits).collect();
+    let (recorder, tap) = world.start();
+    for id in &slow {
+        world.ledger.trouble().silent_timelines.insert(*id);
+        let mut row = world.row(*id);
+        row.0.outputs = Outputs { tracks: true, audio_mix: true, ..Outputs::default() };
+        world.record(&tap, row, records(*id, 1)).await;
+        world.ledger.stop_now(*id);
+    }
+    until("one is made", || world.ledger.trouble().makes.len() == 1).await;
+    let quick = RecordingId::from_bits(320);
+    world.record(&tap, world.row(quick), records(quick, 1)).await;
+    world.ledger.stop_now(quick);
+    world.until_delivered(&recorder, quick, ".ogg.age").await;
+    assert_eq!(world.ledger.trouble().makes.len(), 2, "one at a time");
+    // From half of its age on it comes without, and waits for no other.
+    world.ledger.trouble().silent_timelines.remove(&slow[7]);
+    world.ledger.grow_old(slow[7]);
+    world.until_delivered(&recorder, slow[7], ".ogg.age").await;
+    assert_eq!(finalized(&world, slow[7]), [ArtifactKind::AudioMix]);
+    world.ledger.trouble().silent_timelines.clear();
+    recorder.shut_down().await;
 }
 
 /// Nothing that a mask hides is delivered because the composite failed.

@@ -105,11 +105,7 @@ async fn what_cannot_be_read_is_tried_again_and_then_passed_over() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.ledger.state(id), State::Finalizing, "nothing is decided");
     assert!(!World::files(&world.folder(id)).iter().any(|file| file.ends_with("export.json")));
-    // Half of its age is over.
-    world.ledger.change(id, |row| {
-        let stopped = row.stopped_at_ms.unwrap();
-        row.expires_at_ms = Some(stopped + 7_000);
-    });
+    world.ledger.grow_old(id);
     world.until_state(id, State::Purged).await;
     world.until_delivered(&second, id, ".ogg.age").await;
     let note = note(&world, &second.keys());
@@ -162,21 +158,69 @@ async fn an_operators_key_that_cannot_be_read_now_is_read_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_can_open_is_purged_as_such_and_not_as_empty() {
+async fn an_error_at_the_first_attempt_after_half_of_the_age_destroys_nothing() {
+    let world = World::new("late");
+    let [keyless, unread] = [128, 129].map(RecordingId::from_bits);
+    for id in [keyless, unread] {
+        left_behind(&world, id).await;
+    }
+    // Directories open like files and cannot be read.
+    let (keys, away) = (world.folder(keyless).join("keys.json"), world.root.join("away"));
+    fs::rename(&keys, &away).unwrap();
+    fs::create_dir(&keys).unwrap();
+    let stray = journal(&world.folder(unread), 2);
+    fs::create_dir(&stray).unwrap();
+    for id in [keyless, unread] {
+        world.ledger.stop_now(id);
+        world.ledger.grow_old(id);
+    }
+    let (second, _tap) = world.start();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for id in [keyless, unread] {
+        assert!(matches!(world.ledger.state(id), State::Recorded | State::Finalizing));
+        assert!(journal(&world.folder(id), 1).exists());
+    }
+    fs::remove_dir(&keys).unwrap();
+    fs::rename(&away, &keys).unwrap();
+    fs::remove_dir(&stray).unwrap();
+    for id in [keyless, unread] {
+        world.ledger.change(id, |row| row.push_wanted = true);
+        world.until_delivered(&second, id, ".ogg.age").await;
+    }
+    second.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_open_is_kept_until_its_age_is_over() {
     let world = World::new("nokey");
     let id = RecordingId::from_bits(126);
     left_behind(&world, id).await;
     fs::write(world.folder(id).join("keys.json"), b"{").unwrap();
     world.ledger.stop_now(id);
     let (second, _tap) = world.start();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(world.folder(id).exists(), "somebody may mend it");
-    world.ledger.change(id, |row| row.expires_at_ms = Some(row.stopped_at_ms.unwrap() + 8_000));
+    world.ledger.grow_old(id);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(journal(&world.folder(id), 1).exists(), "somebody may mend it");
+    world.ledger.change(id, |row| row.expires_at_ms = Some(1));
+    world.until_state(id, State::Purged).await;
+    let receipt = world.receipt(&second, id);
+    assert_eq!((receipt.reason, receipt.keys), (PurgeReason::MaxAge, KeyFate::Unknown));
+    assert!(receipt.delivered.is_empty());
+    second.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_gone_is_said_to_be_unreadable_and_not_empty() {
+    let world = World::new("gone");
+    let id = RecordingId::from_bits(130);
+    left_behind(&world, id).await;
+    fs::remove_file(journal(&world.folder(id), 1)).unwrap();
+    world.ledger.stop_now(id);
+    world.ledger.grow_old(id);
+    let (second, _tap) = world.start();
     world.until_state(id, State::Purged).await;
     let last = world.ledger.told(id).pop();
     assert!(matches!(last, Some(News::Purged { reason: Purge::Unreadable, .. })), "{last:?}");
-    let receipt = world.receipt(&second, id);
-    assert_eq!((receipt.reason, receipt.keys), (PurgeReason::Unreadable, KeyFate::Unknown));
     second.shut_down().await;
 }
 

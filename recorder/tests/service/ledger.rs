@@ -125,6 +125,14 @@ impl Memory {
         });
     }
 
+    /// Half of its age is over, and the other half takes long.
+    pub(crate) fn grow_old(&self, id: RecordingId) {
+        self.change(id, |row| {
+            row.stopped_at_ms = Some(now_ms() - 100_000);
+            row.expires_at_ms = Some(now_ms() + 90_000);
+        });
+    }
+
     pub(crate) fn state(&self, id: RecordingId) -> State {
         self.rows().rows[&id].state
     }

@@ -5,7 +5,7 @@ use std::{fs, io};
 use sfu_proto::control::Source;
 
 use super::{
-    Finish, FinishError,
+    Finish, FinishError, caught,
     sealing::{Rule, SealedFile},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     key::DataKey,
     limits::COMPOSITE_TRIES_MAX,
     seal::Recipients,
-    service::{cancel::Stoppable, ledger::Composite, spool::Spool},
+    service::{cancel::Stoppable, ledger::Composite, now_ms, spool::Spool},
 };
 
 /// Percent of all work that tracks are, when pictures are encoded too.
@@ -44,9 +44,8 @@ impl Outputs for Sealing<'_> {
 
     fn open(&mut self, name: &str) -> io::Result<SealedFile> {
         let name = format!("{name}.age");
-        let file = SealedFile::create(self.spool, &name, self.recipients)?;
-        self.opened.push(name);
-        Ok(file)
+        self.opened.push(name.clone());
+        SealedFile::create(self.spool, &name, self.recipients)
     }
 
     fn close(&mut self, file: SealedFile, made: Made) -> io::Result<()> {
@@ -61,7 +60,10 @@ impl Outputs for Sealing<'_> {
 
 impl Sealing<'_> {
     fn remove(self) -> io::Result<()> {
-        self.opened.iter().try_for_each(|name| fs::remove_file(self.spool.file(name)))
+        self.opened.iter().try_for_each(|name| match fs::remove_file(self.spool.file(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
     }
 }
 
@@ -110,12 +112,13 @@ impl Finish<'_> {
         artifacts.extend(shown);
         if !missing.is_empty() {
             let hides = |track: &crate::finalize::TrackResult| masked.contains(&track.file.source);
-            if unmasked.is_none() && events.tracks.iter().any(hides) {
-                return Err(FinishError::Masked);
-            }
             if wanted.is_none() {
                 let rule = Rule { masked: &masked, unmasked: None, tracks: Some(recipients) };
                 artifacts.extend(self.tracks(spool, rule, key, &mut |_| {})?.0);
+            }
+            // All that hides something stays here; the rest arrives, and says what is missing.
+            if artifacts.is_empty() && events.tracks.iter().any(hides) {
+                return Err(FinishError::Masked);
             }
         }
         Ok(Shown { artifacts, events, missing })
@@ -167,23 +170,35 @@ impl Finish<'_> {
     ) -> Result<Option<Vec<Artifact>>, FinishError> {
         let recording = self.entry.id;
         for attempt in 1..=COMPOSITE_TRIES_MAX {
+            if self.is_late() {
+                tracing::warn!(%recording, ?kind, "left out: half of its age is over");
+                return Ok(None);
+            }
             let mut sealing =
                 Sealing { spool, recipients, opened: Vec::new(), artifacts: Vec::new() };
-            match self.once(&self.source(key), order, kind, &mut sealing, progress) {
-                Ok(Done { flawed }) => {
+            let source = self.source(key);
+            match caught(|| self.once(&source, order, kind, &mut sealing, progress)) {
+                Some(Ok(Done { flawed })) => {
                     if flawed > 0 {
                         tracing::warn!(%recording, flawed, "tracks could not be decoded to the end");
                     }
                     return Ok(Some(sealing.artifacts));
                 }
-                Err(_) if self.cancel.is_set() => return Err(FinishError::Cancelled),
-                Err(error) => {
+                _ if self.cancel.is_set() => return Err(FinishError::Cancelled),
+                failed => {
+                    let error = failed.and_then(Result::err).map(|error| error.to_string());
+                    let error = error.unwrap_or_else(|| "a defect".to_owned());
                     tracing::warn!(%recording, ?kind, attempt, %error, "composite_failed");
                     sealing.remove()?;
                 }
             }
         }
         Ok(None)
+    }
+
+    /// What else there is must not miss its age for it.
+    fn is_late(&self) -> bool {
+        self.patience.shown_until_ms.is_some_and(|at| now_ms() >= at)
     }
 
     fn once(
@@ -195,7 +210,8 @@ impl Finish<'_> {
         progress: &mut dyn FnMut(u8),
     ) -> Result<Done, CompositeError> {
         let tools = self.composites.ok_or(CompositeError::NoTools)?;
-        let cancelled = || self.cancel.is_set();
+        let cancelled = || self.cancel.is_set() || self.is_late();
+        tracing::debug!(recording = %self.entry.id, ?kind, "a composite is made");
         let mut control = Control { cancelled: &cancelled, progress };
         match kind {
             ArtifactKind::AudioMix => audio_mix(tools, source, order, sealing, &mut control),

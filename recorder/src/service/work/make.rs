@@ -6,16 +6,16 @@ use tokio::sync::watch;
 
 use super::{Job, WorkError};
 use crate::{
-    journal::Folder,
+    journal::{Folder, FolderError},
     key::DataKey,
-    limits::MAKE_TRIES,
     service::{
         cancel::Cancel,
-        finish::{Finish, FinishError, Finished, prepare},
+        finish::{Finish, FinishError, prepare},
         ledger::{Block, News, Purge, State, Step, Work},
         now_ms,
+        patience::Patience,
         push::rows,
-        spool::Push,
+        spool::{Export, Push, Spool},
     },
 };
 
@@ -29,35 +29,44 @@ impl Job {
             };
         };
         match self.files(&folder).await {
-            Ok(finished) => self.made(&folder, finished).await,
+            Ok(export) => self.made(&folder, export).await,
             Err(WorkError::Finish(error)) => self.unmade(error).await,
             Err(error) => Err(error),
         }
     }
 
-    async fn files(&mut self, folder: &Folder) -> Result<Finished, WorkError> {
+    async fn files(&mut self, folder: &Folder) -> Result<Export, WorkError> {
+        let spool = Spool::of(folder);
+        if let Some(export) = self.unfinished(&spool)? {
+            return Ok(export);
+        }
+        if let Ok(Some(push)) = spool.push() {
+            self.take_back(&push).await; // Of files that are made anew now.
+        }
         if !self.entry.has_journal && !folder.files()?.is_empty() {
             // A crash was faster than the note of it.
             self.shared.ledger.begun(self.entry.id).await?;
             self.entry.has_journal = true;
         }
         let (shared, of, key) = (Arc::clone(&self.shared), folder.clone(), self.key.take());
-        let is_last = self.is_last();
-        let prepare = move || prepare(&of, key, &shared.epochs, is_last);
+        let patience = self.patience();
+        let prepare = move || prepare(&of, key, &shared.epochs, patience.is_last);
         let key = tokio::task::spawn_blocking(prepare).await.map_err(defect)??;
         let step = Step { state: Some(State::Finalizing), progress: Some(0), ..Step::default() };
         self.step(step).await?;
-        self.finish(folder.clone(), key, is_last).await
+        self.finish(folder.clone(), key, patience).await
     }
 
-    /// Whether what fails now would fail each time: then the journal is handed over as it is, as long
-    /// as there is time for it.
-    fn is_last(&self) -> bool {
-        let is_old =
-            self.entry.stopped_at_ms.zip(self.entry.expires_at_ms).is_some_and(|(from, to)| {
-                now_ms().saturating_sub(from) >= to.saturating_sub(from) / 2
-            });
-        is_old || self.shared.tries.unmade_count(self.entry.id) >= MAKE_TRIES
+    /// Files that were made and whose step was lost.
+    fn unfinished(&self, spool: &Spool) -> Result<Option<Export>, WorkError> {
+        match self.entry.state {
+            State::Finalizing => Ok(spool.export().map_err(FolderError::File)?),
+            _ => Ok(None),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::of(&self.entry, self.shared.tries.unmade_so_far(self.entry.id), now_ms())
     }
 
     /// Works in a thread of its own, which has ended at return.
@@ -65,8 +74,8 @@ impl Job {
         &mut self,
         folder: Folder,
         key: Option<Arc<DataKey>>,
-        is_last: bool,
-    ) -> Result<Finished, WorkError> {
+        patience: Patience,
+    ) -> Result<Export, WorkError> {
         let timeline = self.shared.ledger.timeline(self.entry.id).await?;
         let (shared, entry) = (Arc::clone(&self.shared), self.entry.clone());
         let (told, mut heard) = watch::channel(0u8);
@@ -81,7 +90,7 @@ impl Job {
                 signers: &shared.signers,
                 software: shared.software.clone(),
                 now_ms: now_ms(),
-                is_last,
+                patience,
                 cancel: &stop,
                 composites: shared.composites,
             };
@@ -102,9 +111,8 @@ impl Job {
         Err(why)
     }
 
-    async fn made(mut self, folder: &Folder, finished: Finished) -> Result<(), WorkError> {
+    async fn made(mut self, folder: &Folder, export: Export) -> Result<(), WorkError> {
         self.shared.metrics.finalized.inc();
-        let export = finished.export;
         let operator = folder.keys().ok().and_then(|keys| keys.operator);
         let work = Work {
             manifest_sha256: Some(export.manifest_sha256.clone()),
@@ -113,7 +121,7 @@ impl Job {
         };
         let artifacts = rows(&export, &Push::default());
         let bytes = artifacts.iter().map(|artifact| artifact.bytes).sum();
-        let (seconds, missing) = (finished.seconds, finished.missing);
+        let (seconds, missing) = (export.seconds, export.missing);
         let news = News::Finalized { bytes, seconds, missing };
         self.step(Step {
             state: Some(State::Pushing),
@@ -133,12 +141,13 @@ impl Job {
             FinishError::Cancelled => Err(WorkError::Changed),
             FinishError::Empty => self.purge(Purge::Empty).await,
             error if error.is_full() => Err(self.block(Block::SpoolFull).await),
-            FinishError::NoKey | FinishError::NoJournal if self.is_last() => {
+            // Nothing is left of it. Whatever else fails may be mended until its age is over.
+            FinishError::NoJournal if self.patience().is_last => {
                 tracing::error!(recording = %self.entry.id, %error, "purged unread");
                 self.purge(Purge::Unreadable).await
             }
             error => {
-                self.shared.tries.unmade(self.entry.id);
+                self.shared.tries.unmade(self.entry.id, matches!(error, FinishError::Defect));
                 Err(error.into())
             }
         }
@@ -146,5 +155,6 @@ impl Job {
 }
 
 fn defect(error: tokio::task::JoinError) -> WorkError {
-    WorkError::Internal(error.to_string())
+    tracing::error!(%error, "a defect while files were made");
+    FinishError::Defect.into()
 }
