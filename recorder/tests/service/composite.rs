@@ -160,7 +160,7 @@ async fn all_that_is_not_masked_arrives_when_the_composite_fails() {
     let batches = [records(id, 2), screen(id)].concat();
     world.record(&tap, row, batches).await;
     world.ledger.stop_now(id);
-    world.until_delivered(&recorder, id, "screen_audio.ogg.age").await;
+    world.until_delivered(&recorder, id, "screen-audio.ogg.age").await;
     let missing = finalized(&world, id);
     assert_eq!(missing, [ArtifactKind::Composite, ArtifactKind::AudioMix, ArtifactKind::Hls]);
     let names = names(&world);
