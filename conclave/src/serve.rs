@@ -51,7 +51,7 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
     let local = config.recorder.local_folder.clone();
     let local = local.or_else(|| is_demo.then(|| config.storage.data_dir.join("delivered")));
     let mut recorder = match config.recorder.enabled {
-        true => Some(recorder::start(&config, local, (store.clone(), receiver), &registry)?),
+        true => Some(recorder::start(&config, local, (store.clone(), receiver), &registry).await?),
         false => None,
     };
     let port = recorder.as_ref().map(recorder::Running::port);

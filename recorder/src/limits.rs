@@ -267,6 +267,14 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub const CLOSE_WAIT: Duration = Duration::from_millis(250);
 /// Time that jobs have to stop when the process ends; each looks several times a second.
 pub const JOBS_END: Duration = Duration::from_secs(10);
+/// Time that the supervisor has then: its jobs' and some.
+pub const SUPERVISOR_END: Duration = Duration::from_secs(12);
+/// Time that writers have to close their journals when the process ends: a disk that hangs must not keep
+/// it. More than [`END_WAIT`].
+pub const WRITERS_END: Duration = Duration::from_secs(10);
+/// Most bytes of a file that holds room on the disk for the database's commits, and hundredths of the disk
+/// when that is less: thousands of steps of rows.
+pub const RESERVE_BYTES: u64 = 64 << 20;
 /// Times that a step is taken again when others change the row meanwhile: they are people and rare.
 pub const STEP_TRIES: u32 = 5;
 /// Attempts to make files, about an hour, after which what cannot be made into files is handed over as

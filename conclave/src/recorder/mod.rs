@@ -7,6 +7,7 @@
 //! ```
 
 mod ledger;
+mod own;
 mod port;
 mod target;
 
@@ -29,7 +30,7 @@ use recorder::{
     storage::{Cap, Storages},
 };
 use sdk_spec::recording::StopReason;
-use sfu_proto::id::{NodeId, RecordingId, RoomId};
+use sfu_proto::id::{RecordingId, RoomId};
 use signaling::{RecorderPort, Store};
 use tokio::sync::mpsc;
 
@@ -53,11 +54,11 @@ pub(crate) struct Running {
 }
 
 /// Starts the recorder with its files under `<data>/recorder`; `local` is where targets of the kind
-/// `local` write to.
+/// `local` write to. Waits for a process before this one to end.
 ///
 /// # Errors
-/// Its folder or keys cannot be used.
-pub(crate) fn start(
+/// Its folder or keys cannot be used, or another process uses them.
+pub(crate) async fn start(
     config: &Config,
     local: Option<PathBuf>,
     (store, tap): (Store, TapReceiver),
@@ -65,6 +66,7 @@ pub(crate) fn start(
 ) -> anyhow::Result<Running> {
     let folder = config.storage.data_dir.join("recorder");
     make(&folder)?;
+    let lock = own::lock(&folder, own::LOCK_WAIT).await?;
     let local = local.map(|folder| make(&folder)).transpose()?;
     let (tell, failed) = mpsc::channel(FAILED_MAX);
     let metric = IntGauge::new(
@@ -73,7 +75,7 @@ pub(crate) fn start(
     )?;
     registry.register(Box::new(metric.clone()))?;
     let unreadable = Mutex::default();
-    let (recorder, folders) = (name(&folder)?, local.clone());
+    let (recorder, folders) = (own::name(&folder)?, local.clone());
     let ledger = StoreLedger { store, recorder, local: folders, unreadable, metric, tell };
     let webhooks = config.webhooks.server();
     let guard = Arc::new(Guard::new(&webhooks.rules())?);
@@ -89,6 +91,8 @@ pub(crate) fn start(
         folder,
     };
     let recorder = Arc::new(Recorder::start(parts).context("the recorder cannot start")?);
+    // For the rest of the process: a writer that hangs may outlive the recorder.
+    std::mem::forget(lock);
     Ok(Running { recorder, failed, local })
 }
 
@@ -121,20 +125,6 @@ fn tools(sandbox: file::Sandbox) -> Option<Tools> {
 fn make(folder: &Path) -> anyhow::Result<PathBuf> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.and_then(|()| folder.canonicalize()).with_context(|| folder.display().to_string())
-}
-
-/// A name that stays over restarts: what is on this disk only this recorder can finish.
-fn name(folder: &Path) -> anyhow::Result<String> {
-    let file = folder.join("name");
-    match std::fs::read_to_string(&file) {
-        Ok(name) => Ok(name),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let name = NodeId::from_bits(rand::random()).to_string();
-            std::fs::write(&file, &name)?;
-            Ok(name)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Wall clock, milliseconds since 1970.

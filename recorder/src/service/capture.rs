@@ -15,6 +15,7 @@ mod begin;
 mod lane;
 mod load;
 mod over;
+mod reserve;
 mod waiting;
 
 use std::{
@@ -26,25 +27,34 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use bus::tap::{TapReceiver, lane_of};
 use sfu_proto::id::RecordingId;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 pub use self::load::Admission;
 use self::{
     begin::{Live, Refusal},
     lane::Lane,
     load::Load,
+    reserve::Reserve,
 };
 use super::{ledger::Ledger, metrics::Metrics};
 use crate::{
     evidence::SigningKey,
     journal::{Space, Watermark},
     key::{DataKey, EpochKeys},
-    limits::{WAITING_TOTAL_BYTES_MAX, WRITERS},
+    limits::{WAITING_TOTAL_BYTES_MAX, WRITERS, WRITERS_END},
 };
+
+/// Time between two looks whether a thread ended.
+const ENDED_LOOK: Duration = Duration::from_millis(10);
 
 /// What threads are told.
 pub(super) enum Order {
@@ -84,6 +94,7 @@ struct Common {
     capture: Arc<SigningKey>,
     metrics: Arc<Metrics>,
     load: Arc<Load>,
+    reserve: Reserve,
     /// Bytes of batches whose journal has not begun.
     waiting: AtomicUsize,
 }
@@ -117,6 +128,10 @@ impl Common {
                 mark => tracing::error!(?mark, "the recorder's disk is nearly full"),
             }
         }
+        for recording in self.load.end_largest(space) {
+            tracing::error!(%recording, "the disk is nearly full: the largest recording ends");
+        }
+        self.reserve.keep(space, self.load.live());
     }
 }
 
@@ -162,6 +177,7 @@ impl Capture {
     pub(super) fn start(parts: Parts) -> io::Result<Self> {
         let load = Arc::new(Load::new(parts.live_max, WRITERS));
         let common = Arc::new(Common {
+            reserve: Reserve::beside(&parts.spool),
             ledger: parts.ledger,
             runtime: Handle::current(),
             spool: parts.spool,
@@ -193,15 +209,21 @@ impl Capture {
         self.load.admission()
     }
 
-    /// Closes all journals and waits for the threads.
+    /// Closes all journals and waits for the threads, but not for ever.
     pub(super) async fn end(&self) {
         let _ = self.orders.send(Order::End); // It never fails.
         let threads = std::mem::take(&mut *self.lock());
-        let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().filter_map(|thread| thread.join().err()).count()
-        });
-        if joined.await.is_ok_and(|failed| failed > 0) {
-            tracing::error!("a writer of journals failed by a defect");
+        let until = Instant::now() + WRITERS_END;
+        for thread in threads {
+            while !thread.is_finished() && Instant::now() < until {
+                sleep(ENDED_LOOK).await;
+            }
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if !thread.is_finished() {
+                tracing::error!(name, "a writer did not end: its journals stay open");
+            } else if thread.join().is_err() {
+                tracing::error!(name, "a writer of journals failed by a defect");
+            }
         }
     }
 

@@ -30,7 +30,7 @@ use std::{
 };
 
 use bus::tap::TapReceiver;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 pub use self::{capture::Admission, metrics::Metrics};
 use self::{
@@ -43,6 +43,7 @@ use crate::{
     composite::Tools,
     evidence::{KeySet, SignerError, Signers, Software},
     key::{EpochError, EpochKeys},
+    limits::SUPERVISOR_END,
     storage::Storages,
 };
 
@@ -169,11 +170,11 @@ impl Recorder {
     /// Closes journals and ends; what is not finished goes on at the next start.
     pub async fn shut_down(&self) {
         let _ = self.stop.send(true); // The supervisor may be gone.
-        let supervisor = taken(&self.supervisor);
-        if let Some(supervisor) = supervisor {
-            let _ = supervisor.await;
-        }
         self.capture.end().await;
+        let Some(supervisor) = taken(&self.supervisor) else { return };
+        if timeout(SUPERVISOR_END, supervisor).await.is_err() {
+            tracing::error!("the work on recordings did not end in time");
+        }
     }
 }
 

@@ -105,7 +105,14 @@ impl Spool {
 
     /// Says that all files are made and safe on disk.
     pub(super) fn write_export(&self, export: &Export) -> io::Result<()> {
-        sync(&self.path.join(OUT))?;
+        let out = self.path.join(OUT);
+        for entry in fs::read_dir(&out)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                sync(&entry.path())?;
+            }
+        }
+        sync(&out)?;
         self.write(EXPORT, export)
     }
 

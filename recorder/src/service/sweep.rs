@@ -1,18 +1,27 @@
 //! From time to time: folders that are left of purged recordings, and operator's keys of hours that no
 //! recording needs any more, are destroyed.
 
-use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use super::{
     Shared,
     finish::is_gone,
     ledger::{Entry, State},
+    now_ms,
 };
 use crate::{
     journal::{Folder, FolderError},
     key::EpochId,
     limits::EPOCHS_LOOK,
 };
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// What lies on the disk.
 struct Spooled {
@@ -77,9 +86,9 @@ async fn destroy_epochs(shared: &Arc<Shared>, spooled: &Spooled, rows: &[Entry])
     let Some(mut keep) = spooled.epochs.clone() else { return };
     let is_here = |row: &Entry| spooled.folders.iter().any(|one| one.recording() == row.id);
     let rows = || rows.iter().filter(|row| !matches!(row.state, State::Live | State::Purging));
-    if rows().any(|row| row.has_journal && !is_here(row)) {
-        tracing::error!("no hour's key is destroyed: a recording's folder is missing");
-        return;
+    for row in rows().filter(|row| row.has_journal && !is_here(row)) {
+        tracing::error!(recording = %row.id, "its folder is missing: its hours' keys are kept");
+        keep.extend(hours_of(row.started_at_ms, row.stopped_at_ms.unwrap_or_else(now_ms)));
     }
     let hours = rows().flat_map(|row| &row.work.epochs);
     keep.extend(hours.filter_map(|hour| hour.parse::<EpochId>().ok()));
@@ -92,6 +101,16 @@ async fn destroy_epochs(shared: &Arc<Shared>, spooled: &Spooled, rows: &[Entry])
         Ok(Err(error)) => tracing::error!(%error, "operator's keys cannot be destroyed"),
         Err(_) => tracing::error!("operator's keys cannot be destroyed, by a defect"),
     }
+}
+
+/// The hours in which the data key of a recording can have been wrapped, and one before and after: clocks
+/// of others told the times.
+fn hours_of(started_at_ms: u64, stopped_at_ms: u64) -> impl Iterator<Item = EpochId> {
+    let hour = |ms: u64| ms / HOUR_MS;
+    // Not for ever when a row's times are wrong.
+    let until = hour(stopped_at_ms.min(now_ms())) + 1;
+    let hours = hour(started_at_ms).saturating_sub(1)..=until;
+    hours.map(|hour| EpochId::of(UNIX_EPOCH + Duration::from_millis(hour * HOUR_MS)))
 }
 
 /// Destroys a folder whose recording is purged.
@@ -108,5 +127,23 @@ async fn remove_orphan(shared: &Shared, folder: Folder) {
         // A database that was restored or replaced knows it not: somebody must decide.
         Ok(None) => tracing::error!(%recording, "a folder of an unknown recording"),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_folder_keeps_the_hours_of_its_recording_and_no_others() {
+        let at = |hour: u64| hour * HOUR_MS + 1000;
+        let named = |hours: &[u64]| -> Vec<EpochId> {
+            hours.iter().map(|h| EpochId::of(UNIX_EPOCH + Duration::from_secs(h * 3600))).collect()
+        };
+        let kept = |from, to| hours_of(from, to).collect::<Vec<_>>();
+        assert_eq!(kept(at(100), at(101)), named(&[99, 100, 101, 102]));
+        assert_eq!(kept(at(0), at(0)), named(&[0, 1]));
+        assert!(kept(at(9), at(2)).is_empty(), "times that cannot be");
+        assert_eq!(kept(now_ms(), u64::MAX).len(), 3);
     }
 }

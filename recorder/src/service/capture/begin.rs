@@ -79,7 +79,7 @@ async fn open(common: Arc<Common>, recording: RecordingId) -> Result<Live, Refus
     if common.load.is_disk_low() {
         return Err(Refusal::Stop(Stop::DiskFull));
     }
-    let place = common.load.place().ok_or(Refusal::Stop(Stop::NoCapacity))?;
+    let place = common.load.place(recording).ok_or(Refusal::Stop(Stop::NoCapacity))?;
     let shared = Arc::clone(&common);
     let made = tokio::task::spawn_blocking(move || journal(&shared, &entry, place)).await;
     match made {

@@ -154,7 +154,10 @@ impl Lane {
     fn write(&mut self, recording: RecordingId, bytes: &[u8]) {
         let Some(live) = self.live.get_mut(&recording) else { return };
         match live.writer.append(bytes) {
-            Ok(()) => self.common.metrics.captured_bytes.inc_by(bytes.len() as u64),
+            Ok(()) => {
+                live.place.grew(bytes.len());
+                self.common.metrics.captured_bytes.inc_by(bytes.len() as u64);
+            }
             Err(error) => self.fail(recording, &error),
         }
     }
@@ -174,6 +177,7 @@ impl Lane {
                 self.fail(*recording, &error);
             }
         }
+        self.end_told();
         self.ask_again(now);
         if self.number == 0 && now.saturating_duration_since(self.looked_at) >= SPACE_LOOK {
             self.looked_at = now;
@@ -284,6 +288,16 @@ impl Lane {
         self.common.show_load();
         self.over.insert(recording, key);
         self.stop(recording, Stop::DiskFull);
+    }
+
+    /// Closes the journals that must end while the disk still has room for their ends.
+    fn end_told(&mut self) {
+        let told = self.live.iter().filter(|(_, live)| live.place.must_end());
+        for recording in told.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let key = self.close(recording);
+            self.over.insert(recording, key);
+            self.stop(recording, Stop::DiskFull);
+        }
     }
 
     fn stop(&self, recording: RecordingId, why: Stop) {

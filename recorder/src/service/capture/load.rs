@@ -1,17 +1,21 @@
 //! What the writers of journals are burdened with, for whoever asks whether one more may begin.
-//! Atomics only: asked before each recording, and told after each round of a writer.
+//! Atomics where it is asked or told often: before each recording, after each batch and round.
 
 use std::{
+    cmp::Reverse,
+    collections::HashMap,
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use sfu_proto::id::RecordingId;
+
 use crate::{
-    journal::Watermark,
-    limits::{ROUND_IDLE, ROUND_MAX},
+    journal::{Space, Watermark},
+    limits::{ROUND_IDLE, ROUND_MAX, SPOOL_RESERVE_BYTES},
 };
 
 /// Whether one more recording may begin.
@@ -31,6 +35,7 @@ pub(super) struct Load {
     live: AtomicUsize,
     mark: AtomicU8,
     rounds: Vec<Round>,
+    sizes: Mutex<HashMap<RecordingId, Arc<Size>>>,
     /// What the times in `rounds` count from.
     epoch: Instant,
 }
@@ -44,12 +49,36 @@ struct Round {
     began_us: AtomicU64,
 }
 
+/// What a recording that is written takes of the disk.
+#[derive(Default)]
+struct Size {
+    bytes: AtomicU64,
+    must_end: AtomicBool,
+}
+
 /// Room for one recording, given back when it is dropped.
-pub(super) struct Place(Arc<Load>);
+pub(super) struct Place {
+    load: Arc<Load>,
+    recording: RecordingId,
+    size: Arc<Size>,
+}
+
+impl Place {
+    /// More was written.
+    pub(super) fn grew(&self, bytes: usize) {
+        self.size.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Whether it must end, for the disk is nearly full.
+    pub(super) fn must_end(&self) -> bool {
+        self.size.must_end.load(Relaxed)
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Relaxed);
+        self.load.live.fetch_sub(1, Relaxed);
+        self.load.sizes().remove(&self.recording);
     }
 }
 
@@ -57,7 +86,7 @@ impl Load {
     pub(super) fn new(live_max: usize, writers: usize) -> Self {
         let rounds = (0..writers).map(|_| Round::default()).collect();
         let (live, mark) = (AtomicUsize::new(0), AtomicU8::new(0));
-        Self { live_max, live, mark, rounds, epoch: Instant::now() }
+        Self { live_max, live, mark, rounds, sizes: Mutex::default(), epoch: Instant::now() }
     }
 
     pub(super) fn admission(&self) -> Admission {
@@ -74,10 +103,35 @@ impl Load {
     }
 
     /// None: as many as may be are written.
-    pub(super) fn place(self: &Arc<Self>) -> Option<Place> {
+    pub(super) fn place(self: &Arc<Self>, recording: RecordingId) -> Option<Place> {
         let more = |live| (live < self.live_max).then_some(live + 1);
         self.live.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(Place(Arc::clone(self)))
+        let size = Arc::<Size>::default();
+        self.sizes().insert(recording, Arc::clone(&size));
+        Some(Place { load: Arc::clone(self), recording, size })
+    }
+
+    /// When the room that files leave to recordings is half gone, says to the largest, of those that were
+    /// not told yet, that they must end: a sixteenth at each look, so that all are over before the rest is.
+    pub(super) fn end_largest(&self, space: Space) -> Vec<RecordingId> {
+        let reserve = (space.total / 20).min(SPOOL_RESERVE_BYTES);
+        if space.total == 0 || space.free >= reserve / 2 {
+            return Vec::new();
+        }
+        let sizes = self.sizes();
+        let going_on = sizes.iter().filter(|(_, size)| !size.must_end.load(Relaxed));
+        let mut going_on: Vec<_> = going_on.collect();
+        going_on.sort_by_key(|(_, size)| Reverse(size.bytes.load(Relaxed)));
+        going_on.truncate(self.live_max.div_ceil(16));
+        let told = going_on.into_iter().map(|(recording, size)| {
+            size.must_end.store(true, Relaxed);
+            *recording
+        });
+        told.collect()
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, HashMap<RecordingId, Arc<Size>>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_disk_low(&self) -> bool {
@@ -140,13 +194,33 @@ mod tests {
     #[test]
     fn places_are_counted_and_given_back() {
         let load = Arc::new(Load::new(2, 1));
-        let first = load.place().unwrap();
+        let [first, second, third] = [1, 2, 3].map(RecordingId::from_bits);
+        let first = load.place(first).unwrap();
         assert_eq!(load.admission(), Admission::Open);
-        let _second = load.place().unwrap();
-        assert!(load.place().is_none());
+        let _second = load.place(second).unwrap();
+        assert!(load.place(third).is_none());
         assert_eq!(load.admission(), Admission::Busy);
         drop(first);
         assert_eq!((load.admission(), load.live()), (Admission::Open, 1));
+    }
+
+    #[test]
+    fn the_largest_recording_ends_first_and_each_is_told_once() {
+        let load = Arc::new(Load::new(9, 1));
+        let ids = [1, 2, 3].map(RecordingId::from_bits);
+        let [small, large, gone] = ids.map(|id| load.place(id).unwrap());
+        small.grew(10);
+        large.grew(20);
+        large.grew(20);
+        gone.grew(1000);
+        drop(gone);
+        let disk = |free| Space { free, total: 1000 };
+        assert!(load.end_largest(disk(25)).is_empty(), "there is room");
+        assert!(load.end_largest(Space { free: 0, total: 0 }).is_empty(), "it says nothing");
+        assert_eq!(load.end_largest(disk(24)), [ids[1]]);
+        assert!(large.must_end() && !small.must_end());
+        assert_eq!(load.end_largest(disk(0)), [ids[0]]);
+        assert!(small.must_end() && load.end_largest(disk(0)).is_empty());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
     key::EpochKeys,
     service::{
         Metrics,
-        capture::load::Load,
+        capture::{load::Load, reserve::Reserve},
         ledger::{Entry, Ledger, LedgerError, Outputs, State, Step, Timeline, Work},
     },
     storage::Target,
@@ -96,6 +96,7 @@ async fn a_defect_ends_the_recording_that_it_happens_at_and_no_other() {
         ledger: ledger.clone(),
         runtime: tokio::runtime::Handle::current(),
         spool: dir.join("spool"),
+        reserve: Reserve::beside(&dir.join("spool")),
         epochs: Arc::new(EpochKeys::open(&dir.join("epochs")).unwrap()),
         capture: Arc::new(SigningKey::generate().unwrap()),
         metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
@@ -106,7 +107,7 @@ async fn a_defect_ends_the_recording_that_it_happens_at_and_no_other() {
     let mut lane = Lane::new(0, receiver, mpsc::channel(), Arc::clone(&common));
     let [broken, other] = [1, 2].map(RecordingId::from_bits);
     for id in [broken, other] {
-        let place = common.load.place().unwrap();
+        let place = common.load.place(id).unwrap();
         let live = begin::journal(&common, &entry(id), place).map_err(|error| error.to_string());
         lane.on_live(id, live.unwrap());
     }
