@@ -9,6 +9,7 @@
 //! did, and a decoder never sees another's media. Nothing is on a disk in the clear. What does not live
 //! here: sealing, and when a composite is made.
 
+mod burden;
 mod decode;
 mod draw;
 mod encode;
@@ -38,6 +39,7 @@ pub use self::{
 use crate::{
     evidence::ArtifactKind,
     finalize::{Events, FinalizeError, Source},
+    limits::{AUDIO_MIX_BITS_PER_SECOND, COMPOSITE_BITS_PER_SECOND},
 };
 
 /// What a composite does not show: a region of every picture of a source. The sound of a masked source
@@ -139,6 +141,9 @@ pub enum CompositeError {
     /// Room: more speak at once than are mixed.
     #[error("too many sounds at once")]
     TooManyVoices,
+    /// Room: more tracks run at once than are decoded ([`crate::limits::FEEDS_MAX`]).
+    #[error("too many tracks at once")]
+    TooManyTracks,
     /// Environment, or media made to do so: nothing happened for too long.
     #[error("ffmpeg stands still")]
     Stalled,
@@ -153,6 +158,30 @@ pub enum CompositeError {
     Empty,
 }
 
+impl CompositeError {
+    /// Another try soon ends the same way: there is too much of it, or no room on the disk.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Output(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::TooManyVoices | Self::TooManyTracks | Self::NoTools | Self::Empty => true,
+            _ => false,
+        }
+    }
+}
+
+/// Most bytes of composite, HLS and audio mix, sealed: by their length and the encoders' largest bit rates,
+/// whatever the height.
+#[must_use]
+pub fn bytes_max(seconds: u64, pictures: bool, hls: bool, audio_mix: bool) -> u64 {
+    let copies = u64::from(pictures) + u64::from(pictures && hls);
+    let sound = u64::from(audio_mix) * AUDIO_MIX_BITS_PER_SECOND;
+    let bits = copies * COMPOSITE_BITS_PER_SECOND + sound;
+    seconds.saturating_mul(bits) / 8
+}
+
 /// Makes the composite, and HLS of it: `composite.mp4`, `hls/index.m3u8` and what it names.
 ///
 /// # Errors
@@ -165,7 +194,7 @@ pub fn composite<S: Source + Sync, O: Outputs>(
     control: &mut Control<'_>,
 ) -> Result<Done, CompositeError> {
     let Control { cancelled, progress } = control;
-    watched(tools, source, order.events, *cancelled, |scope, kitchen| {
+    watched(tools, source, (order.events, true), *cancelled, |scope, kitchen| {
         encode::composite(scope, kitchen, order, outputs, *progress)
     })
 }
@@ -182,7 +211,7 @@ pub fn audio_mix<S: Source + Sync, O: Outputs>(
     control: &mut Control<'_>,
 ) -> Result<Done, CompositeError> {
     let Control { cancelled, progress } = control;
-    watched(tools, source, order.events, *cancelled, |scope, kitchen| {
+    watched(tools, source, (order.events, false), *cancelled, |scope, kitchen| {
         encode::audio_mix(scope, kitchen, order, outputs, *progress)
     })
 }
@@ -191,7 +220,7 @@ pub fn audio_mix<S: Source + Sync, O: Outputs>(
 fn watched<S: Source + Sync>(
     tools: Tools,
     source: &S,
-    events: &Events,
+    (events, films): (&Events, bool),
     cancelled: &(dyn Fn() -> bool + Sync),
     work: impl for<'scope> FnOnce(
         &'scope Scope<'scope, '_>,
@@ -201,7 +230,7 @@ fn watched<S: Source + Sync>(
     if layout::frames(events) == 0 {
         return Err(CompositeError::Empty);
     }
-    let watch = Watch::new(cancelled);
+    let watch = Watch::new(cancelled, burden::stall(burden::feeds(events, films)?));
     thread::scope(|scope| {
         let kitchen = Kitchen { tools, source, events, watch: &watch };
         let guard = thread::Builder::new().spawn_scoped(scope, || watch.guard());

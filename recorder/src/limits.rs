@@ -318,7 +318,17 @@ pub const FILMS_MAX: usize = 49;
 pub const VOICES_MAX: usize = 100;
 /// Frames by which decoders are started before they are needed: time to read a journal of some GB.
 pub const DECODERS_AHEAD_FRAMES: u64 = 300;
-/// A composite that does nothing for so long is given up. Reading a journal of 10 GB takes less.
+/// Tracks that are decoded at once for a composite, each by a program of about 50 MB that reads the whole
+/// journal: 32 people with camera and microphone. With more there is no composite.
+pub const FEEDS_MAX: usize = 64;
+/// Priority of threads that make composites, as `nice` counts: as that of its programs.
+pub const COMPOSITE_NICE: i32 = 10;
+/// Largest bit rate of a composite: the encoder's `-maxrate` of 6 Mbit/s, sound, containers and seal.
+pub const COMPOSITE_BITS_PER_SECOND: u64 = 6_300_000;
+/// Largest bit rate of an audio mix: 96 kbit/s, container and seal.
+pub const AUDIO_MIX_BITS_PER_SECOND: u64 = 110_000;
+/// A composite that does nothing for so long, times the tracks that a processor has, is given up. Reading a
+/// journal of 10 GB takes less.
 pub const COMPOSITE_STALL: Duration = Duration::from_secs(120);
 /// Times that a composite is tried.
 pub const COMPOSITE_TRIES_MAX: u32 = 3;

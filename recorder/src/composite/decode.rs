@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     CompositeError,
+    burden::go_last,
     layout::FRAMES_PER_SECOND,
     picture::{Picture, bytes},
     place::Canvas,
@@ -99,6 +100,7 @@ impl Decoder {
 }
 
 fn feed<S: Source>(kitchen: Kitchen<'_, S>, track: &TrackResult, pipe: ChildStdin) {
+    go_last();
     let is_over = || kitchen.watch.is_over();
     if let Err(error) = super::feed::feed(kitchen.source, &track.file, pipe, &is_over) {
         kitchen.watch.fail(CompositeError::Source(error));

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     CompositeError, Made, Order, Outputs,
+    burden::go_last,
     decode::Kitchen,
     draw::{Drawing, draw},
     fragments::{Fragments, Piece},
@@ -77,6 +78,7 @@ fn spawn<'scope>(
     work: impl FnOnce() -> Result<(), CompositeError> + Send + 'scope,
 ) -> Result<(), CompositeError> {
     let work = move || {
+        go_last();
         if let Err(error) = work() {
             watch.fail(error);
         }

@@ -12,7 +12,6 @@ use std::{
 };
 
 use super::CompositeError;
-use crate::limits::COMPOSITE_STALL;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -20,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Of one composite.
 pub(super) struct Watch<'a> {
     cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// How long nothing may happen.
+    stall: Duration,
     state: Mutex<State>,
     ended: Condvar,
     is_over: AtomicBool,
@@ -44,9 +45,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(cancelled: &'a (dyn Fn() -> bool + Sync)) -> Self {
+    pub(super) fn new(cancelled: &'a (dyn Fn() -> bool + Sync), stall: Duration) -> Self {
         Self {
             cancelled,
+            stall,
             state: Mutex::default(),
             ended: Condvar::new(),
             is_over: AtomicBool::new(false),
@@ -115,7 +117,7 @@ impl<'a> Watch<'a> {
             if steps != seen {
                 (seen, since) = (steps, Instant::now());
             }
-            let failure = match since.elapsed() > COMPOSITE_STALL {
+            let failure = match since.elapsed() > self.stall {
                 _ if (self.cancelled)() => CompositeError::Cancelled,
                 true => CompositeError::Stalled,
                 false => continue,

@@ -7,6 +7,7 @@
 
 mod inspect;
 mod raw;
+mod room;
 mod sealing;
 mod shown;
 
@@ -224,6 +225,7 @@ impl Finish<'_> {
             return Err(if is_lost { FinishError::NoJournal } else { FinishError::Empty });
         }
         let Some(key) = self.key else { return self.hand_over(spool, &recipients) };
+        self.look_at_room()?;
         let hands_over = |error: &FinishError| {
             self.patience.hands_over && error.is_of_content() && !self.cancel.is_set()
         };

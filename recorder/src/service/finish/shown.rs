@@ -44,7 +44,7 @@ impl Outputs for Sealing<'_> {
 
     fn open(&mut self, name: &str) -> io::Result<SealedFile> {
         let name = format!("{name}.age");
-        self.opened.push(name.clone());
+        self.opened.push(name.clone()); // What fails half way may be there.
         SealedFile::create(self.spool, &name, self.recipients)
     }
 
@@ -186,10 +186,15 @@ impl Finish<'_> {
                 }
                 _ if self.cancel.is_set() => return Err(FinishError::Cancelled),
                 failed => {
-                    let error = failed.and_then(Result::err).map(|error| error.to_string());
+                    let error = failed.and_then(Result::err);
+                    let is_final = error.as_ref().is_some_and(CompositeError::is_final);
+                    let error = error.map(|error| error.to_string());
                     let error = error.unwrap_or_else(|| "a defect".to_owned());
                     tracing::warn!(%recording, ?kind, attempt, %error, "composite_failed");
                     sealing.remove()?;
+                    if is_final {
+                        break;
+                    }
                 }
             }
         }

@@ -1,0 +1,68 @@
+//! Whether the disk has room for composite, HLS and audio mix beside the tracks.
+
+use super::{Finish, FinishError, has_room};
+use crate::{
+    composite::bytes_max,
+    journal::Space,
+    service::ledger::{Entry, Outputs},
+};
+
+impl Finish<'_> {
+    /// Until half of its age is over it waits for room: the operator is told. Then tracks come first.
+    ///
+    /// # Errors
+    /// [`FinishError::NoRoom`], or the folder's.
+    pub(super) fn look_at_room(&self) -> Result<(), FinishError> {
+        if self.composites.is_none() || is_half_over(self.entry, self.now_ms) {
+            return Ok(());
+        }
+        let (from_ms, to_ms) = self.row_times();
+        let shown = shown_bytes(&self.entry.outputs, (to_ms - from_ms).div_ceil(1000));
+        if shown == 0 {
+            return Ok(());
+        }
+        let mut bytes = shown;
+        for (_, path) in self.folder.files()? {
+            bytes = bytes.saturating_add(path.metadata()?.len());
+        }
+        match has_room(Space::of(self.folder.path())?, bytes) {
+            true => Ok(()),
+            false => Err(FinishError::NoRoom),
+        }
+    }
+}
+
+fn shown_bytes(outputs: &Outputs, seconds: u64) -> u64 {
+    bytes_max(seconds, outputs.composite.is_some(), outputs.hls, outputs.audio_mix)
+}
+
+fn is_half_over(entry: &Entry, now_ms: u64) -> bool {
+    let times = entry.stopped_at_ms.zip(entry.expires_at_ms);
+    times.is_some_and(|(from, to)| now_ms.saturating_sub(from) >= to.saturating_sub(from) / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        composite::{Canvas, Layout},
+        service::ledger::Composite,
+    };
+
+    #[test]
+    fn room_is_wanted_for_what_is_made_by_its_length() {
+        let composite = Some(Composite { layout: Layout::Grid, canvas: Canvas::HD });
+        let tracks = Outputs { tracks: true, ..Outputs::default() };
+        let (picture, sound) = (
+            Outputs { composite, ..tracks.clone() },
+            Outputs { audio_mix: true, ..tracks.clone() },
+        );
+        let hls = Outputs { hls: true, ..picture.clone() };
+        let hour = |outputs| shown_bytes(outputs, 3600);
+        assert_eq!(hour(&tracks), 0);
+        assert!((2_700_000_000..3_000_000_000).contains(&hour(&picture)), "6 Mbit/s");
+        assert_eq!(hour(&hls), 2 * hour(&picture));
+        assert!((43_000_000..60_000_000).contains(&hour(&sound)), "96 kbit/s");
+        assert_eq!(hour(&Outputs { hls: true, ..sound.clone() }), hour(&sound), "HLS of nothing");
+    }
+}
