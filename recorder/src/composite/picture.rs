@@ -204,7 +204,7 @@ mod tests {
         let mut picture = Picture::new(size);
         let width = size.width as usize;
         for (i, value) in picture.data[..width * size.height as usize].iter_mut().enumerate() {
-            *value = if (i % width + i / width) % 2 == 0 { 16 } else { 235 };
+            *value = if (i % width + i / width).is_multiple_of(2) { 16 } else { 235 };
         }
         picture
     }

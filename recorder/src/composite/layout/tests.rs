@@ -61,7 +61,10 @@ fn happened(events: &mut Events, at_ms: i64, what: What) {
 }
 
 /// From, to, and of each tile: whose, and which picture.
-fn told(events: &Events, layout: Layout) -> Vec<(u64, u64, Vec<(u128, Option<usize>)>)> {
+/// From, to, and who shows what.
+type Told = (u64, u64, Vec<(u128, Option<usize>)>);
+
+fn told(events: &Events, layout: Layout) -> Vec<Told> {
     let all = intervals(events, layout, Canvas::HD);
     assert!(all.windows(2).all(|pair| pair[0].to == pair[1].from && pair[0] != pair[1]));
     assert_eq!((all[0].from, all.last().unwrap().to), (0, frames(events)));
