@@ -1,11 +1,7 @@
 //! Whether the disk has room for composite, HLS and audio mix beside the tracks.
 
 use super::{Finish, FinishError, has_room};
-use crate::{
-    composite::bytes_max,
-    journal::Space,
-    service::ledger::{Entry, Outputs},
-};
+use crate::{composite::bytes_max, journal::Space, service::ledger::Outputs};
 
 impl Finish<'_> {
     /// Until half of its age is over it waits for room: the operator is told. Then tracks come first.
@@ -13,7 +9,8 @@ impl Finish<'_> {
     /// # Errors
     /// [`FinishError::NoRoom`], or the folder's.
     pub(super) fn look_at_room(&self) -> Result<(), FinishError> {
-        if self.composites.is_none() || is_half_over(self.entry, self.now_ms) {
+        let is_late = self.patience.shown_until_ms.is_some_and(|at| self.now_ms >= at);
+        if self.composites.is_none() || is_late {
             return Ok(());
         }
         let (from_ms, to_ms) = self.row_times();
@@ -34,11 +31,6 @@ impl Finish<'_> {
 
 fn shown_bytes(outputs: &Outputs, seconds: u64) -> u64 {
     bytes_max(seconds, outputs.composite.is_some(), outputs.hls, outputs.audio_mix)
-}
-
-fn is_half_over(entry: &Entry, now_ms: u64) -> bool {
-    let times = entry.stopped_at_ms.zip(entry.expires_at_ms);
-    times.is_some_and(|(from, to)| now_ms.saturating_sub(from) >= to.saturating_sub(from) / 2)
 }
 
 #[cfg(test)]
