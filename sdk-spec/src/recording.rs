@@ -171,10 +171,24 @@ fn empty(mask: &Mask) -> bool {
     mask.width == 0 || mask.height == 0 || mask.x >= 1000 || mask.y >= 1000
 }
 
-/// Whether a text looks like a public key of age.
+/// Whether a text is a public key of age as it is written: Bech32 (BIP 173) of 32 bytes. A mistyped
+/// letter is noticed here, not when the files are sealed.
 pub(crate) fn is_recipient(key: &str) -> bool {
-    let bech32 = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    key.len() == 62 && key.starts_with("age1") && key.chars().all(bech32)
+    const LETTERS: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+    const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
+    let Some(data) = key.strip_prefix("age1").filter(|_| key.len() == 62) else { return false };
+    let Some(data) = data.chars().map(|c| LETTERS.find(c)).collect::<Option<Vec<usize>>>() else {
+        return false;
+    };
+    // The high bits of "age", a zero, the low bits.
+    let prefix = "age".bytes().map(|b| b >> 5).chain([0]).chain("age".bytes().map(|b| b & 31));
+    let values = prefix.map(u32::from).chain(data.into_iter().map(|value| value as u32));
+    let checksum = values.fold(1u32, |sum, value| {
+        let shifted = (sum & 0x01ff_ffff) << 5 ^ value;
+        let bits = GENERATOR.iter().enumerate().filter(|(i, _)| sum >> 25 >> i & 1 == 1);
+        bits.fold(shifted, |sum, (_, generator)| sum ^ generator)
+    });
+    checksum == 1
 }
 
 fn repeats<T: PartialEq>(list: &[T]) -> bool {
@@ -333,6 +347,24 @@ pub struct RecordingInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mistyped_public_key_is_noticed() {
+        let keys = [
+            "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+            "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj",
+        ];
+        for key in keys {
+            assert!(is_recipient(key));
+            for at in 4..key.len() {
+                let other = if &key[at..=at] == "q" { "p" } else { "q" };
+                let wrong = format!("{}{other}{}", &key[..at], &key[at + 1..]);
+                assert!(!is_recipient(&wrong), "{wrong}");
+            }
+        }
+        assert!(!is_recipient("age1") && !is_recipient(&keys[0].to_uppercase()));
+        assert!(!is_recipient(&format!("{}é", &keys[0][..60])));
+    }
 
     #[test]
     fn rules_are_checked_and_laid_over_each_other() {
