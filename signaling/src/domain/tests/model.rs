@@ -3,6 +3,8 @@
 //! orders, the partner's list and the folded events must be what the model says; and the same
 //! commands with the same draws must give the same effects again.
 
+mod compare;
+mod dice;
 mod world;
 
 use std::collections::BTreeMap;
@@ -13,47 +15,11 @@ use sdk_spec::{
     room::{DuplicateHandles, Kind, Mode, RoomSettings},
 };
 
-use self::world::{Node, fold};
+use self::{compare::compare, dice::Dice, world::Node};
 use super::*;
 
 const RUNS: u64 = 2_000;
 const STEPS: usize = 40;
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-
-    fn flip(&mut self) -> bool {
-        self.roll(2) == 0
-    }
-
-    fn sources(&mut self) -> Vec<Source> {
-        let bits = self.roll(16);
-        (0..4).filter(|i| bits >> i & 1 == 1).map(|i| ALL[i]).collect()
-    }
-
-    fn role(&mut self) -> Role {
-        [Role::Moderator, Role::Participant, Role::Participant, Role::Viewer][self.roll(4)]
-    }
-
-    fn grants(&mut self) -> Grants {
-        Grants {
-            publish: if self.roll(3) == 0 { self.sources() } else { ALL.to_vec() },
-            subscribe: true,
-            moderate: self.roll(8) == 0,
-            record: self.flip(),
-            ..Grants::default()
-        }
-    }
-}
 
 #[derive(Clone)]
 struct Person {
@@ -399,92 +365,6 @@ impl Model {
             self.people.push(new);
         }
     }
-}
-
-fn compare(scene: &mut Scene, model: &Model, node: &mut Node) {
-    scene.apply(Command::Standard { request: RequestId(9), ask: Ask::Participants });
-    let Some(Ok(Reply::Participants(list))) = scene.replies.pop() else { panic!("a list") };
-    assert_eq!(list.len(), model.people.len(), "nobody more, nobody less");
-    node.hear(&scene.commands);
-    for p in &model.people {
-        let shown = list.iter().find(|shown| shown.id == p.id).expect("known");
-        assert_eq!((shown.waiting, shown.role), (p.waits, p.role));
-        let mirror = &scene.clients[&p.connection];
-        assert_eq!(mirror.waits, p.waits, "it was told");
-        if p.waits {
-            continue;
-        }
-        assert_eq!(numbers(&shown.grants.publish), model.publishable(p), "in {:?}", p.role);
-        assert!(shown.grants == mirror.grants, "its client knows");
-        assert_eq!(numbers(&shown.muted), model.silenced(p));
-        assert_eq!(shown.holds_floor, model.holders.contains(&p.id));
-        let tracks: BTreeMap<_, _> =
-            shown.tracks.iter().map(|t| (number(t.source), t.muted)).collect();
-        assert_eq!(tracks, p.tracks);
-        compare_client(mirror, model, p);
-        if let Some((session, (_, may))) = node.sessions.iter().find(|(_, s)| s.0 == p.id) {
-            assert_eq!(*may, model.publishable(p), "the media node knows");
-            let silenced = model.silenced(p);
-            let theirs = node.tracks.values().filter(|(s, ..)| s == session);
-            let heard: BTreeMap<_, _> = theirs.map(|(_, source, m)| (*source, *m)).collect();
-            let wanted = p.tracks.iter().map(|(s, own)| (*s, *own || silenced.contains(s)));
-            assert_eq!(heard, wanted.collect(), "muted at the media node");
-        }
-    }
-    let inside: BTreeSet<_> = model.inside().map(|p| p.id.clone()).collect();
-    assert!(node.sessions.values().all(|(id, _)| inside.contains(id)), "no media of others");
-    let (present, tracks, waiting) = fold(&scene.commits);
-    assert_eq!(present, inside, "the events tell who is in");
-    assert_eq!(waiting, model.people.iter().filter(|p| p.waits).map(|p| p.id.clone()).collect());
-    compare_tap(scene, model, node);
-    assert_eq!(tracks.len(), model.people.iter().map(|p| p.tracks.len()).sum::<usize>());
-}
-
-/// The recorder is given what the model says, and everybody was told.
-fn compare_tap(scene: &Scene, model: &Model, node: &Node) {
-    let given = scene.tap.as_ref().map(|tap| {
-        let of = |track: &TrackId| {
-            let (session, source, _) = node.tracks.get(track).expect("on the media node");
-            (node.sessions[session].0.clone(), *source)
-        };
-        tap.tracks.iter().map(of).collect::<BTreeSet<_>>()
-    });
-    assert_eq!(given, model.tapped(), "the recorder is given this");
-    let recording = model.recording.as_ref().map(|(_, paused)| *paused);
-    for p in model.inside() {
-        let told = scene.clients[&p.connection].room.as_ref().unwrap().recording.as_ref();
-        assert_eq!(told.map(|told| told.paused), recording);
-    }
-    let mut live = None;
-    for change in scene.commits.iter().flat_map(|commit| &commit.recordings) {
-        live = match (change, live) {
-            (RecordingChange::Started { id, .. }, None) => Some((*id, false)),
-            (RecordingChange::Paused(id), Some((other, false))) if *id == other => {
-                Some((*id, true))
-            }
-            (RecordingChange::Resumed(id), Some((other, true))) if *id == other => {
-                Some((*id, false))
-            }
-            (RecordingChange::Stopped { id, .. }, Some((other, _))) if *id == other => None,
-            _ => panic!("out of order"),
-        };
-    }
-    assert_eq!(live.map(|(_, paused)| paused), recording, "the store is told the same");
-}
-
-fn compare_client(mirror: &Mirror, model: &Model, p: &Person) {
-    if p.moderates() {
-        let waiting: Vec<_> = model.people.iter().filter(|p| p.waits).map(|p| &p.id).collect();
-        assert_eq!(mirror.lobby.iter().collect::<Vec<_>>(), waiting, "moderators know the lobby");
-        assert_eq!(mirror.floor.1, model.requests);
-    } else {
-        assert_eq!(mirror.floor.1.contains(&p.id), model.requests.contains(&p.id));
-    }
-    assert_eq!(mirror.floor.0, model.holders);
-    let room = mirror.room.as_ref().unwrap();
-    assert_eq!(Some(room.mode), model.settings.mode);
-    assert_eq!(Some(room.locked), model.settings.locked);
-    assert_eq!(numbers(&room.muted), model.all_silenced);
 }
 
 fn settings(dice: &mut Dice) -> RoomSettings {
