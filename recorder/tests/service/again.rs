@@ -44,9 +44,11 @@ async fn what_is_half_sent_is_taken_back_before_files_are_made_anew() {
         let files = World::files(&world.partner());
         files.into_iter().any(|file| file.to_string_lossy().ends_with(".part"))
     };
-    until("the push is under way", half).await;
+    // The storage has it a moment before it is written down.
+    let under_way = || half() && world.folder(id).join("push.json").exists();
+    until("the push is under way", under_way).await;
     first.shut_down().await;
-    assert!(half() && world.folder(id).join("push.json").exists());
+    assert!(under_way());
     fs::remove_file(world.folder(id).join("export.json")).unwrap();
     world.ledger.change(id, |row| row.path = "elsewhere/{recording}/{artifact}".to_owned());
     world.rate = None;
