@@ -8,6 +8,7 @@ use std::{
 };
 
 use recorder::{
+    composite::{Mask, Region},
     evidence::{KeyFate, KeySet, PurgeReason, Verdict, verify},
     service::ledger::{News, Purge, State},
 };
@@ -75,6 +76,31 @@ async fn a_changed_journal_comes_with_its_tracks_and_the_evidence_names_the_plac
     let key = world.root.join("data-key.age");
     fs::write(&key, world.open(&named(&world, "data-key.age"))).unwrap();
     assert_eq!(world.open(&key).len(), 32, "the partner has the key");
+    second.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_masks_the_second_key_alone_opens_what_is_handed_over() {
+    let (world, other) = (World::new("changed-masked"), World::new("changed-second"));
+    let id = RecordingId::from_bits(129);
+    left_behind(&world, id).await;
+    let file = journal(&world.folder(id), 1);
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.len() * 2 / 3;
+    bytes[at] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
+    world.ledger.change(id, |row| {
+        row.outputs.masks = vec![Mask { source: Source::Camera, region }];
+        row.outputs.unmasked_recipients = vec![other.recipient.clone()];
+    });
+    world.ledger.stop_now(id);
+    let (second, _tap) = world.start();
+    world.until_delivered(&second, id, "00000001.journal.age").await;
+    assert_eq!(other.open(&named(&world, "00000001.journal.age")), bytes);
+    let key = other.root.join("data-key.age");
+    fs::write(&key, other.open(&named(&world, "data-key.age"))).unwrap();
+    assert_eq!(other.open(&key).len(), 32, "whoever has the journal has its key");
     second.shut_down().await;
 }
 

@@ -67,18 +67,16 @@ impl Raw<'_> {
         Ok(Some(Artifact::new(name.parse()?, kind, media, &sealed, who)))
     }
 
-    /// The partner's wrap as it was kept; made anew when it is lost and the key is not.
+    /// The data key for those who get the journal: with masks these are others than the wrap was made
+    /// for. Without the key it is the wrap as it was kept.
     fn wrap(&self) -> Result<String, FinishError> {
-        let kept = match self.folder.keys() {
-            Ok(keys) => keys.partner,
-            Err(error) if is_gone(&error) => None,
-            Err(_) if self.past_unreadable => None,
-            Err(error) => return Err(error.into()),
-        };
-        match (kept, self.key) {
-            (Some(kept), _) => Ok(kept),
-            (None, Some(key)) => Ok(partner::wrap(key, self.recipients.as_slice())?),
-            (None, None) => Err(FinishError::NoKey),
+        if let Some(key) = self.key {
+            return Ok(partner::wrap(key, self.recipients.as_slice())?);
+        }
+        match self.folder.keys() {
+            Ok(keys) => keys.partner.ok_or(FinishError::NoKey),
+            Err(error) if is_gone(&error) || self.past_unreadable => Err(FinishError::NoKey),
+            Err(error) => Err(error.into()),
         }
     }
 }
