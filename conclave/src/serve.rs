@@ -35,6 +35,7 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
     let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
     let (sender, receiver) = bus::tap::tap(recorder::RING_BYTES);
     let sender = config.recorder.enabled.then_some(sender);
+    let texts = sender.clone().map(recorder::Texts::new);
     let node = Node::start(config.media.node(demo_dir.is_some()), &*bus, sender).await?;
     warn_about_buffers(&node, config.media.socket_buffer_bytes);
     let registry = Registry::new();
@@ -54,7 +55,7 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
         true => Some(recorder::start(&config, local, (store.clone(), receiver), &registry).await?),
         false => None,
     };
-    let port = recorder.as_ref().map(recorder::Running::port);
+    let port = recorder.as_ref().zip(texts).map(|(recorder, texts)| recorder.port(texts));
     let extra = |rest| pages.map(|pages| pages(rest));
     let serving = signaling::serve_recording(config.signaling(), store, bus, registry, port, extra);
     let mut server = serving.await?;

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sfu_proto::{
-    limits::TAP_RECORD_BYTES_MAX,
+    limits::{TAP_NAMED_MAX, TAP_RECORD_BYTES_MAX, TAP_TEXT_BYTES_MAX},
     tap::{Body, Record, records},
 };
 
@@ -37,6 +37,10 @@ fn check(record: &Record<'_>) {
             assert!(packet.level != Some(0xff), "that stands for none");
         }
         Body::Speakers(indexes) => assert!(indexes.iter().count() <= TAP_RECORD_BYTES_MAX / 2),
+        Body::Data(data) => {
+            assert!(data.to.iter().count() <= TAP_NAMED_MAX);
+            assert!(data.text.len() <= TAP_TEXT_BYTES_MAX);
+        }
         _ => {}
     }
 }

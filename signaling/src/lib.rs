@@ -31,7 +31,7 @@ mod vault;
 mod webhook;
 
 pub use config::{Config, ConfigError, Retention, Tls, Webhooks as WebhooksConfig, WebhooksError};
-pub use recorder::{Answer, RecorderPort};
+pub use recorder::{Answer, RecordedText, RecorderPort};
 pub use server::{Server, StartError, serve, serve_recording, serve_with};
 pub use store::Store;
 pub use usage::{UsageCheck, verify_usage};

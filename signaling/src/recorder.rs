@@ -4,11 +4,25 @@
 use std::{future::Future, pin::Pin};
 
 use sdk_spec::rest::recordings::{EvidenceKey, Storage, StorageTested};
+use sfu_proto::id::{ParticipantId, RecordingId};
 
 /// An answer that takes a while.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The recorder, as REST asks it.
+/// A text of a room that is recorded. Has no `Debug`: what people say is in no log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecordedText {
+    /// Into which recording.
+    pub recording: RecordingId,
+    /// Who sent it.
+    pub from: ParticipantId,
+    /// To whom; nobody is everybody in the room.
+    pub to: Vec<ParticipantId>,
+    /// As sent.
+    pub body: String,
+}
+
+/// The recorder, as REST and rooms ask it.
 pub trait RecorderPort: Send + Sync {
     /// Writes a small file to a storage of a project, reads it back and deletes it. Ends within
     /// [`crate::limits::STORAGE_TEST`]; it is dropped after that.
@@ -20,6 +34,10 @@ pub trait RecorderPort: Send + Sync {
     /// Whether the recorder has room for one more recording now: on its disk, and for the work. Asked
     /// before each start; answers at once.
     fn has_room(&self) -> bool;
+
+    /// Takes a text that was sent just now; `lost`: so many before it were not taken and not told yet.
+    /// Answers at once: `false` when there is no room for it, and it is not in the recording then.
+    fn take_text(&self, text: &RecordedText, lost: u32) -> bool;
 
     /// Every key that ever signed evidence here, oldest first.
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>>;

@@ -1,15 +1,16 @@
 //! The recorder within `conclave serve`: its ledger is signaling's store, its ring is filled by the
-//! media workers.
+//! media workers, and by rooms with what is said in texts.
 //!
 //! ```text
-//! media workers ── ring ─▶ recorder ── steps ─▶ store ◀── REST, rooms
-//!                            └─ failed ─▶ room: stops, tells everybody
+//! media workers ┬─ ring ─▶ recorder ── steps ─▶ store ◀── REST, rooms
+//! rooms, texts ─┘            └─ failed ─▶ room: stops, tells everybody
 //! ```
 
 mod ledger;
 mod own;
 mod port;
 mod target;
+mod texts;
 
 use std::{
     fs::DirBuilder,
@@ -34,6 +35,7 @@ use sfu_proto::id::{RecordingId, RoomId};
 use signaling::{RecorderPort, Store};
 use tokio::sync::mpsc;
 
+pub(crate) use self::texts::Texts;
 use self::{ledger::StoreLedger, port::Port};
 use crate::config::{Config, file};
 
@@ -97,9 +99,10 @@ pub(crate) async fn start(
 }
 
 impl Running {
-    /// What REST asks the recorder directly.
-    pub(crate) fn port(&self) -> Arc<dyn RecorderPort> {
-        Arc::new(Port { recorder: Arc::clone(&self.recorder), local: self.local.clone() })
+    /// What REST and rooms ask the recorder directly. `texts`: its ring.
+    pub(crate) fn port(&self, texts: Texts) -> Arc<dyn RecorderPort> {
+        let (recorder, local) = (Arc::clone(&self.recorder), self.local.clone());
+        Arc::new(Port { recorder, local, texts })
     }
 
     /// Closes journals and ends.

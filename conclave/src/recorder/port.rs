@@ -14,14 +14,15 @@ use sdk_spec::{
         recordings::{EvidenceKey, Storage, StorageTested},
     },
 };
-use signaling::{Answer, RecorderPort};
+use signaling::{Answer, RecordedText, RecorderPort};
 
-use super::target;
+use super::{target, texts::Texts};
 
 /// The recorder behind signaling's border.
 pub(super) struct Port {
     pub(super) recorder: Arc<Recorder>,
     pub(super) local: Option<PathBuf>,
+    pub(super) texts: Texts,
 }
 
 impl RecorderPort for Port {
@@ -50,6 +51,10 @@ impl RecorderPort for Port {
 
     fn has_room(&self) -> bool {
         self.recorder.admission() == Admission::Open
+    }
+
+    fn take_text(&self, text: &RecordedText, lost: u32) -> bool {
+        self.texts.take(text, lost)
     }
 
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {

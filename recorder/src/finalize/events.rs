@@ -173,6 +173,8 @@ pub(crate) struct Log {
     kept: Vec<(i64, Happening)>,
     left_out: u64,
     lost: u64,
+    /// First and last text.
+    texts_us: Option<(i64, i64)>,
 }
 
 impl Log {
@@ -189,9 +191,15 @@ impl Log {
         }
     }
 
-    /// When the first thing happened.
-    pub(crate) const fn start_us(&self) -> Option<i64> {
-        self.start_us
+    /// A text was sent.
+    pub(crate) fn text(&mut self, at_us: i64) {
+        let (first, last) = self.texts_us.unwrap_or((at_us, at_us));
+        self.texts_us = Some((first.min(at_us), last.max(at_us)));
+    }
+
+    /// When the first thing happened. Texts tell only where there are no media: they place nothing else.
+    pub(crate) fn start_us(&self) -> Option<i64> {
+        self.start_us.or(self.texts_us.map(|(first, _)| first))
     }
 
     /// All is known.
@@ -219,7 +227,11 @@ impl Log {
         let excess = events.len().saturating_sub(EVENTS_MAX);
         events.truncate(EVENTS_MAX);
         let ends = results.iter().map(|result| result.offset_ms + result.duration_ms);
-        let duration_ms = ends.chain([ms(self.end_us).max(0) as u64]).max().unwrap_or(0);
+        let end_us = match (self.start_us, self.texts_us) {
+            (None, Some((_, last))) => last,
+            _ => self.end_us,
+        };
+        let duration_ms = ends.chain([ms(end_us).max(0) as u64]).max().unwrap_or(0);
         Events {
             version: VERSION,
             recording: request.recording,

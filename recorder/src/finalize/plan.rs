@@ -95,6 +95,10 @@ impl Visitor for Index {
         self.aligner.report(index, moment, ntp);
     }
 
+    fn text(&mut self, at_us: i64) {
+        self.log.text(at_us);
+    }
+
     fn unit(&mut self, key: FileKey, unit: Unit) -> Result<(), MuxError> {
         if let Some(plan) = self.plans.get_mut(&key) {
             plan.learn(&unit);

@@ -7,7 +7,7 @@ use sfu_proto::{
     control::Source,
     id::{ParticipantId, TrackId},
     sdp::Codec,
-    tap::{self, Body},
+    tap::{self, Body, Record},
 };
 
 use super::FinalizeError;
@@ -62,6 +62,8 @@ pub(crate) trait Visitor {
     fn packet(&mut self, _index: u16, _moment: Moment, _level: Option<u8>) {}
     /// A sender report arrived.
     fn report(&mut self, _index: u16, _moment: Moment, _ntp: u64) {}
+    /// A text was sent at `at_us` on the room's clock.
+    fn text(&mut self, _at_us: i64) {}
     /// A unit is complete.
     fn unit(&mut self, key: FileKey, unit: Unit) -> Result<(), MuxError>;
     /// Units of a file were left out.
@@ -120,6 +122,11 @@ impl Walk {
     ) -> Result<(), WalkError> {
         for record in tap::records(batch) {
             match record {
+                // Texts come by another thread, some milliseconds sooner or later than packets of the
+                // same time: they move no clock.
+                Ok(Record { time_us, body: Body::Data(_) }) => {
+                    visitor.text(i64::try_from(time_us).unwrap_or(i64::MAX));
+                }
                 Ok(record) => {
                     self.tell(record.time_us)?;
                     self.record(&record.body, visitor)?;
@@ -177,6 +184,7 @@ impl Walk {
                 let what = Happening::Speakers(indexes.iter().take(SPEAKERS_MAX).collect());
                 Ok(visitor.happened(what, self.now_us)?)
             }
+            Body::Data(_) => Ok(()), // told by `feed`
         }
     }
 

@@ -63,7 +63,17 @@ pub const RTCP_PACKETS_MAX: usize = 64;
 /// remembers. Two bytes can claim 8191 lost packets, so this bounds the work per byte received.
 pub const TRANSPORT_STATUSES_MAX: usize = 8192;
 
-/// Largest record of a tap, after its length: a packet of at most 2,048 bytes with its fields.
-pub const TAP_RECORD_BYTES_MAX: usize = 4096;
+/// Largest record of a tap, after its length: a packet of at most 2,048 bytes with its fields, or a text
+/// with those whom it names.
+pub const TAP_RECORD_BYTES_MAX: usize = 8192;
+/// Bytes of a text that a tap hands on: as long as the WebSocket takes one (`DATA_BYTES_MAX`).
+pub const TAP_TEXT_BYTES_MAX: usize = 4096;
+/// Participants that such a text names: as many as a client may (`NAMED_MAX`).
+pub const TAP_NAMED_MAX: usize = 100;
+const _: () = {
+    // Kind, time, lost, who, how many, whom.
+    const FIELDS: usize = 1 + 8 + 4 + 16 + 1 + 16 * TAP_NAMED_MAX;
+    assert!(FIELDS + TAP_TEXT_BYTES_MAX <= TAP_RECORD_BYTES_MAX);
+};
 /// Largest dependency descriptor that a tap hands on; its length is one byte on the wire.
 pub const TAP_DESCRIPTOR_BYTES_MAX: usize = 255;

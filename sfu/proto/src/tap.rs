@@ -13,14 +13,19 @@
 //! Ended    5 │ u16 index
 //! Lost     6 │ u32 records
 //! Speakers 7 │ u16 index, loudest first, to the end
+//! Data     8 │ u32 texts lost before │ u128 participant │ u8 n │ n × u128 participant │ UTF-8 to the end
 //! ```
+//! Texts come from the room, not from its media node: on the same kind of clock, sooner or later than
+//! packets of the same moment by as long as a batch waits.
 //! All little endian. The journal of the recorder keeps these bytes as they are. Records of kinds
 //! that a reader does not know are skipped by their length.
+
+use std::fmt;
 
 use crate::{
     control::Source,
     id::{ParticipantId, RecordingId, TrackId},
-    limits::{TAP_DESCRIPTOR_BYTES_MAX, TAP_RECORD_BYTES_MAX},
+    limits::{TAP_DESCRIPTOR_BYTES_MAX, TAP_NAMED_MAX, TAP_RECORD_BYTES_MAX, TAP_TEXT_BYTES_MAX},
     sdp::Codec,
     unit::{RtpTimestamp, SeqNo},
 };
@@ -90,6 +95,40 @@ pub enum Body<'a> {
     },
     /// Who speaks.
     Speakers(Indexes<'a>),
+    /// A text from one participant to others.
+    Data(Data<'a>),
+}
+
+/// A text of a recorded room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Data<'a> {
+    /// Texts before this one that the recorder was too slow for.
+    pub lost: u32,
+    /// Who sent it.
+    pub from: ParticipantId,
+    /// To whom; nobody is everybody.
+    pub to: Named<'a>,
+    /// As sent.
+    pub text: &'a str,
+}
+
+/// What people say stays out of logs.
+impl fmt::Debug for Data<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Data").field("lost", &self.lost).finish_non_exhaustive()
+    }
+}
+
+/// Participants in wire form.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Named<'a>(&'a [u8]);
+
+impl Named<'_> {
+    /// They.
+    pub fn iter(&self) -> impl Iterator<Item = ParticipantId> {
+        let ids = self.0.as_chunks::<16>().0.iter();
+        ids.map(|id| ParticipantId::from_bits(u128::from_le_bytes(*id)))
+    }
 }
 
 /// An RTP packet of a recorded track.
@@ -143,6 +182,7 @@ const MUTED: u8 = 4;
 const ENDED: u8 = 5;
 const LOST: u8 = 6;
 const SPEAKERS: u8 = 7;
+const DATA: u8 = 8;
 
 const MARKER: u8 = 1;
 const NO_LEVEL: u8 = 0xff;
@@ -193,6 +233,9 @@ impl Record<'_> {
             Body::Speakers(Indexes(indexes)) => {
                 record(out, SPEAKERS, self.time_us, |out| out.extend_from_slice(indexes));
             }
+            Body::Data(Data { lost, from, to: Named(ids), text }) => {
+                record(out, DATA, self.time_us, |out| data(out, (lost, from), ids, text));
+            }
         }
     }
 }
@@ -202,6 +245,51 @@ pub fn write_speakers(out: &mut Vec<u8>, time_us: u64, indexes: impl Iterator<It
     record(out, SPEAKERS, time_us, |out| {
         indexes.for_each(|index| out.extend_from_slice(&index.to_le_bytes()));
     });
+}
+
+/// Appends a text of `from` to `to`, or to everybody if that is empty, `lost` others before it being
+/// missing.
+///
+/// # Errors
+/// Nothing is written of one above [`TAP_TEXT_BYTES_MAX`] bytes, or to more than [`TAP_NAMED_MAX`].
+pub fn write_data(
+    out: &mut Vec<u8>,
+    time_us: u64,
+    (lost, from): (u32, ParticipantId),
+    to: &[ParticipantId],
+    text: &str,
+) -> Result<(), TooLarge> {
+    if text.len() > TAP_TEXT_BYTES_MAX || to.len() > TAP_NAMED_MAX {
+        return Err(TooLarge);
+    }
+    let ids: Vec<u8> = to.iter().flat_map(|id| id.bits().to_le_bytes()).collect();
+    record(out, DATA, time_us, |out| data(out, (lost, from), &ids, text));
+    Ok(())
+}
+
+/// A text, or those whom it names, are more than a record may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a text that is longer, or names more participants, than a record may hold")]
+pub struct TooLarge;
+
+fn data(out: &mut Vec<u8>, (lost, from): (u32, ParticipantId), ids: &[u8], text: &str) {
+    out.extend_from_slice(&lost.to_le_bytes());
+    out.extend_from_slice(&from.bits().to_le_bytes());
+    out.push((ids.len() / 16) as u8); // at most TAP_NAMED_MAX
+    out.extend_from_slice(ids);
+    out.extend_from_slice(text.as_bytes());
+}
+
+impl Data<'_> {
+    fn parse<'a>(fields: &mut Fields<'a>) -> Option<Data<'a>> {
+        let lost = fields.u32()?;
+        let from = ParticipantId::from_bits(fields.u128()?);
+        let named = usize::from(fields.u8()?);
+        let to = Named(fields.take(16 * named)?);
+        let text = str::from_utf8(fields.rest()).ok()?;
+        let fits = named <= TAP_NAMED_MAX && text.len() <= TAP_TEXT_BYTES_MAX;
+        fits.then_some(Data { lost, from, to, text })
+    }
 }
 
 impl Packet<'_> {
@@ -287,7 +375,7 @@ fn parse(record: &[u8]) -> Result<Option<Record<'_>>, TapError> {
     let kind = fields.u8().ok_or(TapError::Malformed(0))?;
     let malformed = TapError::Malformed(kind);
     let time_us = fields.u64().ok_or(malformed)?;
-    if !(TRACK..=SPEAKERS).contains(&kind) {
+    if !(TRACK..=DATA).contains(&kind) {
         return Ok(None);
     }
     let body = parse_body(kind, &mut fields).ok_or(malformed)?;
@@ -316,6 +404,7 @@ fn parse_body<'a>(kind: u8, fields: &mut Fields<'a>) -> Option<Body<'a>> {
             let indexes = fields.rest();
             indexes.len().is_multiple_of(2).then_some(Body::Speakers(Indexes(indexes)))?
         }
+        DATA => Body::Data(Data::parse(fields)?),
         _ => return None,
     })
 }
@@ -442,6 +531,18 @@ mod tests {
             Body::Ended { index: 1 },
             Body::Lost { records: 12 },
             Body::Speakers(Indexes(&[1, 0, 2, 0])),
+            Body::Data(Data {
+                lost: 3,
+                from: ParticipantId::from_bits(1 << 100),
+                to: Named(&[7; 32]),
+                text: "said to two: é",
+            }),
+            Body::Data(Data {
+                lost: 0,
+                from: ParticipantId::from_bits(5),
+                to: Named(&[]),
+                text: "",
+            }),
         ];
         let time = |(n, body)| Record { time_us: 1_700_000_000_000_000 + n as u64, body };
         tracks.chain(others).enumerate().map(time).collect()
@@ -484,7 +585,55 @@ mod tests {
         assert!(matches!(records(&bytes).next(), Some(Err(TapError::TooLong(_)))));
     }
 
+    #[test]
+    fn a_text_that_fits_no_record_is_not_written() {
+        let (from, mut out) = (ParticipantId::from_bits(1), Vec::new());
+        let long = "x".repeat(TAP_TEXT_BYTES_MAX);
+        let many = [from; TAP_NAMED_MAX];
+        assert_eq!(write_data(&mut out, 1, (0, from), &[], &format!("{long}x")), Err(TooLarge));
+        assert_eq!(
+            write_data(&mut out, 1, (0, from), &[from; TAP_NAMED_MAX + 1], ""),
+            Err(TooLarge)
+        );
+        assert!(out.is_empty());
+        assert_eq!(write_data(&mut out, 1, (0, from), &many, &long), Ok(()));
+        let read = records(&out).next().unwrap().unwrap();
+        let Body::Data(data) = read.body else { panic!("{read:?}") };
+        assert!(data.to.iter().eq(many) && data.text == long);
+        assert!(!format!("{read:?}").contains("xxx"), "what people say is in no log");
+    }
+
+    #[test]
+    fn a_text_that_is_none_is_malformed() {
+        let (from, mut out) = (ParticipantId::from_bits(1), Vec::new());
+        write_data(&mut out, 1, (0, from), &[], "ab").unwrap();
+        *out.last_mut().unwrap() = 0xff;
+        assert_eq!(records(&out).next(), Some(Err(TapError::Malformed(DATA))));
+        let len = out.len();
+        out[len - 3] = 9; // nine participants that are not there
+        assert_eq!(records(&out).next(), Some(Err(TapError::Malformed(DATA))));
+    }
+
     proptest! {
+        #[test]
+        fn texts_are_read_as_they_were_written(
+            text in "\\PC{0,300}",
+            ids in prop::collection::vec(any::<u128>(), 0..TAP_NAMED_MAX),
+            (lost, from, time_us) in (any::<u32>(), any::<u128>(), any::<u64>()),
+        ) {
+            let from = ParticipantId::from_bits(from);
+            let to: Vec<_> = ids.into_iter().map(ParticipantId::from_bits).collect();
+            let mut bytes = Vec::new();
+            write_data(&mut bytes, time_us, (lost, from), &to, &text).unwrap();
+            let read = records(&bytes).next().unwrap().unwrap();
+            let Body::Data(data) = read.body else { panic!("{read:?}") };
+            prop_assert_eq!((read.time_us, data.lost, data.from), (time_us, lost, from));
+            prop_assert!(data.to.iter().eq(to) && data.text == text);
+            let mut again = Vec::new();
+            read.write(&mut again);
+            prop_assert_eq!(again, bytes);
+        }
+
         #[test]
         fn any_bytes_are_read_without_panic_and_in_bounded_steps(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(records(&bytes).count() <= bytes.len());

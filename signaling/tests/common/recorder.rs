@@ -12,7 +12,7 @@ use sdk_spec::{
         recordings::{EvidenceKey, Storage, StorageTested},
     },
 };
-use signaling::{Answer, RecorderPort};
+use signaling::{Answer, RecordedText, RecorderPort};
 
 /// Answers at once: a local folder works, nothing else does.
 struct Port {
@@ -39,6 +39,10 @@ impl RecorderPort for Port {
 
     fn has_room(&self) -> bool {
         self.has_room.load(Relaxed)
+    }
+
+    fn take_text(&self, _: &RecordedText, _: u32) -> bool {
+        true
     }
 
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {
