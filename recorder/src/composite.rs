@@ -1,9 +1,9 @@
 //! One picture and one sound of a whole recording, made from its journal by the `ffmpeg` program.
 //!
 //! ```text
-//! journal ─▶ finalize ─pipe─▶ ffmpeg (decode, scale) ─pipe─▶ draw ─pipe─▶ ffmpeg ─pipe─▶ sealed:
-//!    │       a thread and a program for each track           mix ─pipe─▶ (encode)        MP4, HLS,
-//!    └─▶ events ─▶ layout: who is where, when ────────────────┘                          Ogg
+//! journal ─▶ finalize ─▶ work file ─pipe─▶ ffmpeg (decode, scale) ─pipe─▶ draw ─pipe─▶ ffmpeg ─pipe─▶ sealed:
+//!    │        (encrypted)   a thread and a program for each track     mix ─pipe─▶ (encode)    MP4, HLS,
+//!    └─▶ events ─▶ layout: who is where, when ────────────────────────┘                       Ogg
 //! ```
 //! Frames and samples are counted here, so a picture is in its place to the frame whatever its track
 //! did, and a decoder never sees another's media. Nothing is on a disk in the clear. What does not live
@@ -13,7 +13,6 @@ mod burden;
 mod decode;
 mod draw;
 mod encode;
-mod feed;
 mod fragments;
 mod hls;
 pub mod layout;
@@ -23,6 +22,7 @@ mod place;
 mod sandbox;
 mod shows;
 mod watch;
+mod work;
 
 use std::{
     io,
@@ -35,11 +35,12 @@ pub use self::{
     picture::Region,
     place::{Canvas, Rect},
     sandbox::{Lack, Sandbox, Tools},
+    work::Work,
 };
 use crate::{
     evidence::ArtifactKind,
-    finalize::{Events, FinalizeError, Source},
-    limits::{AUDIO_MIX_BITS_PER_SECOND, COMPOSITE_BITS_PER_SECOND},
+    finalize::{Events, FinalizeError},
+    limits::{AUDIO_MIX_BITS_PER_SECOND, COMPOSITE_BITS_PER_SECOND, COMPOSITE_STALL},
 };
 
 /// What a composite does not show: a region of every picture of a source. The sound of a masked source
@@ -118,6 +119,9 @@ pub enum CompositeError {
     /// Environment: the journal.
     #[error(transparent)]
     Source(FinalizeError),
+    /// Environment: the work file; it is not what was written, or the disk fails.
+    #[error("the work file cannot be read: {0}")]
+    Work(io::Error),
     /// Environment: a program or a thread cannot be started.
     #[error("ffmpeg cannot be started: {0}")]
     Start(io::Error),
@@ -141,9 +145,6 @@ pub enum CompositeError {
     /// Room: more speak at once than are mixed.
     #[error("too many sounds at once")]
     TooManyVoices,
-    /// Room: more tracks run at once than are decoded ([`crate::limits::FEEDS_MAX`]).
-    #[error("too many tracks at once")]
-    TooManyTracks,
     /// Environment, or media made to do so: nothing happened for too long.
     #[error("ffmpeg stands still")]
     Stalled,
@@ -166,7 +167,7 @@ impl CompositeError {
             Self::Output(error) => {
                 matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
-            Self::TooManyVoices | Self::TooManyTracks | Self::NoTools | Self::Empty => true,
+            Self::TooManyVoices | Self::NoTools | Self::Empty => true,
             _ => false,
         }
     }
@@ -182,19 +183,20 @@ pub fn bytes_max(seconds: u64, pictures: bool, hls: bool, audio_mix: bool) -> u6
     seconds.saturating_mul(bits) / 8
 }
 
-/// Makes the composite, and HLS of it: `composite.mp4`, `hls/index.m3u8` and what it names.
+/// Makes the composite, and HLS of it: `composite.mp4`, `hls/index.m3u8` and what it names. `work` is made
+/// for the same order, with pictures.
 ///
 /// # Errors
 /// [`CompositeError`]; files that were opened are of no use.
-pub fn composite<S: Source + Sync, O: Outputs>(
+pub fn composite<O: Outputs>(
     tools: Tools,
-    source: &S,
+    work: &Work,
     order: &Order<'_>,
     outputs: &mut O,
     control: &mut Control<'_>,
 ) -> Result<Done, CompositeError> {
     let Control { cancelled, progress } = control;
-    watched(tools, source, (order.events, true), *cancelled, |scope, kitchen| {
+    watched(tools, work, (order, true), *cancelled, |scope, kitchen| {
         encode::composite(scope, kitchen, order, outputs, *progress)
     })
 }
@@ -203,38 +205,40 @@ pub fn composite<S: Source + Sync, O: Outputs>(
 ///
 /// # Errors
 /// [`CompositeError`]; files that were opened are of no use.
-pub fn audio_mix<S: Source + Sync, O: Outputs>(
+pub fn audio_mix<O: Outputs>(
     tools: Tools,
-    source: &S,
+    work: &Work,
     order: &Order<'_>,
     outputs: &mut O,
     control: &mut Control<'_>,
 ) -> Result<Done, CompositeError> {
     let Control { cancelled, progress } = control;
-    watched(tools, source, (order.events, false), *cancelled, |scope, kitchen| {
+    watched(tools, work, (order, false), *cancelled, |scope, kitchen| {
         encode::audio_mix(scope, kitchen, order, outputs, *progress)
     })
 }
 
 /// Does `work` and ends whatever it started.
-fn watched<S: Source + Sync>(
+fn watched(
     tools: Tools,
-    source: &S,
-    (events, films): (&Events, bool),
+    work: &Work,
+    (order, films): (&Order<'_>, bool),
     cancelled: &(dyn Fn() -> bool + Sync),
-    work: impl for<'scope> FnOnce(
+    make: impl for<'scope> FnOnce(
         &'scope Scope<'scope, '_>,
-        Kitchen<'scope, S>,
+        Kitchen<'scope>,
     ) -> Result<(), CompositeError>,
 ) -> Result<Done, CompositeError> {
+    let events = order.events;
     if layout::frames(events) == 0 {
         return Err(CompositeError::Empty);
     }
-    let watch = Watch::new(cancelled, burden::stall(burden::feeds(events, films)?));
+    let patience = burden::patience(burden::decoders(order, films)?);
+    let watch = Watch::new(cancelled, patience + COMPOSITE_STALL);
     thread::scope(|scope| {
-        let kitchen = Kitchen { tools, source, events, watch: &watch };
+        let kitchen = Kitchen { tools, work, events, watch: &watch, patience };
         let guard = thread::Builder::new().spawn_scoped(scope, || watch.guard());
-        match guard.map_err(CompositeError::Start).and_then(|_| work(scope, kitchen)) {
+        match guard.map_err(CompositeError::Start).and_then(|_| make(scope, kitchen)) {
             Ok(()) => watch.end(),
             Err(error) => watch.fail(error),
         }

@@ -312,24 +312,36 @@ pub const PICTURE_HOLD_MS: u64 = 2_000;
 pub const SPEAKER_HOLD_MS: u64 = 800;
 /// Frames between two key frames of a composite: two seconds.
 pub const KEY_FRAMES_EVERY: u64 = 60;
-/// Pictures that are decoded at once: a program of about 50 MB each. More have plain tiles.
+/// Pictures that are decoded at once: a program each, with 14 MB of its own at 720 lines. More have plain
+/// tiles.
 pub const FILMS_MAX: usize = 49;
-/// Sounds that are decoded at once. With more there is no composite: one would miss a voice.
+/// Sounds that are decoded at once: a program each, with 10 MB of its own; 40 MB of libraries they all share.
+/// With more there is no composite: one would miss a voice.
 pub const VOICES_MAX: usize = 100;
-/// Frames by which decoders are started before they are needed: time to read a journal of some GB.
+/// Frames by which decoders are started before they are needed: time for their programs to begin.
 pub const DECODERS_AHEAD_FRAMES: u64 = 300;
-/// Tracks that are decoded at once for a composite, each by a program of about 50 MB that reads the whole
-/// journal: 32 people with camera and microphone. With more there is no composite.
-pub const FEEDS_MAX: usize = 64;
+/// Bytes of a track that are sealed at once into the work file; also what each open track holds in memory.
+/// 10 GB are 320,000 pieces, of which 16 bytes each are kept in memory.
+pub const WORK_PIECE_BYTES: usize = 32 * 1024;
 /// Priority of threads that make composites, as `nice` counts: as that of its programs.
 pub const COMPOSITE_NICE: i32 = 10;
 /// Largest bit rate of a composite: the encoder's `-maxrate` of 6 Mbit/s, sound, containers and seal.
 pub const COMPOSITE_BITS_PER_SECOND: u64 = 6_300_000;
 /// Largest bit rate of an audio mix: 96 kbit/s, container and seal.
 pub const AUDIO_MIX_BITS_PER_SECOND: u64 = 110_000;
-/// A composite that does nothing for so long, times the tracks that a processor has, is given up. Reading a
-/// journal of 10 GB takes less.
-pub const COMPOSITE_STALL: Duration = Duration::from_secs(120);
+/// A decoder that gives no whole picture or piece of sound for so long, and [`DECODER_STALL_EACH`], is ended:
+/// its tile is plain, its voice silent. Bad media are decoded at once or not at all.
+pub const DECODER_STALL: Duration = Duration::from_secs(30);
+/// And for each decoder that a processor has: a program begins in 0.3 s of CPU time, ten times that beside live
+/// calls, which go first.
+pub const DECODER_STALL_EACH: Duration = Duration::from_secs(4);
+/// A composite that does nothing for so long beyond what a decoder may is given up: its encoder stands still.
+pub const COMPOSITE_STALL: Duration = Duration::from_secs(90);
+/// Time in which composite and mix are made, tries included, besides [`COMPOSITE_TIME_PER_TIME`]; what else
+/// there is then goes without.
+pub const COMPOSITE_TIME_MIN: Duration = Duration::from_secs(1800);
+/// And for each time that the recording is long: beside live calls a large composite takes as long as the call.
+pub const COMPOSITE_TIME_PER_TIME: u32 = 4;
 /// Times that a composite is tried.
 pub const COMPOSITE_TRIES_MAX: u32 = 3;
 /// Memory that a decoder may map: pictures of 4K of each codec take less than 700 MiB, most of it for

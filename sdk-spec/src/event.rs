@@ -254,6 +254,10 @@ pub enum What {
         /// What was wanted and could not be made; tracks come none the less.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         missing: Vec<Output>,
+        /// Tracks whose pictures or sound the composite, HLS and the audio mix lack, at least from some place
+        /// on: they could not be decoded.
+        #[serde(default)]
+        flawed_tracks: u32,
     },
     /// The storage refuses a recording; it is tried again.
     #[serde(rename = "recording.push_blocked")]

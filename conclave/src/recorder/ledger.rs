@@ -179,7 +179,7 @@ impl StoreLedger {
         let id = recording.to_string();
         match step.news {
             None => {}
-            Some(News::Finalized { bytes, seconds, missing }) => {
+            Some(News::Finalized { bytes, seconds, missing, flawed_tracks }) => {
                 let artifacts = step.artifacts.map_or(0, |rows| rows.len() as u32);
                 let missing = missing.into_iter().filter_map(output).collect();
                 out.event = Some(What::RecordingFinalized {
@@ -188,6 +188,7 @@ impl StoreLedger {
                     bytes,
                     seconds,
                     missing,
+                    flawed_tracks,
                 });
             }
             Some(News::Blocked { block, retry_at_ms }) => {

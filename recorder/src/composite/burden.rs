@@ -1,40 +1,34 @@
 //! What a composite asks of the machine beside live calls: how many tracks are decoded at once, how long
-//! that may seem to stand still, and that its threads go last.
+//! one of them may keep the others waiting, and that its threads go last.
 
 use std::{io, thread::available_parallelism, time::Duration};
 
 use rustix::process::{getpriority_process, setpriority_process};
-use sfu_proto::control::Source;
 
-use super::{CompositeError, layout::FRAMES_PER_SECOND};
+use super::{CompositeError, Order, draw, layout::FRAMES_PER_SECOND, mix};
 use crate::{
-    finalize::{Events, TrackResult},
+    finalize::TrackResult,
     limits::{
-        COMPOSITE_NICE, COMPOSITE_STALL, DECODERS_AHEAD_FRAMES, FEEDS_MAX, FILMS_MAX, VOICES_MAX,
+        COMPOSITE_NICE, DECODER_STALL, DECODER_STALL_EACH, DECODERS_AHEAD_FRAMES, FILMS_MAX,
+        VOICES_MAX,
     },
 };
 
-/// The tracks that are decoded at once, at most; `films`: pictures too.
+/// The tracks that are decoded at once, at most; `pictures`: not only sounds.
 ///
 /// # Errors
-/// [`CompositeError::TooManyVoices`], [`CompositeError::TooManyTracks`].
-pub(super) fn feeds(events: &Events, films: bool) -> Result<usize, CompositeError> {
-    let tracks = events.tracks.iter();
-    let stretch = |track: &TrackResult| {
-        let is_sound = matches!(track.file.source, Source::Microphone | Source::ScreenAudio);
-        (is_sound, (track.offset_ms, track.offset_ms.saturating_add(track.duration_ms)))
-    };
-    let (sounds, pictures): (Vec<_>, Vec<_>) =
-        tracks.map(stretch).partition(|(is_sound, _)| *is_sound);
-    let films = if films { at_once(pictures.into_iter().map(|(_, at)| at)) } else { 0 };
-    sum(at_once(sounds.into_iter().map(|(_, at)| at)), films.min(FILMS_MAX))
-}
-
-fn sum(voices: usize, films: usize) -> Result<usize, CompositeError> {
-    match voices + films {
-        _ if voices > VOICES_MAX => Err(CompositeError::TooManyVoices),
-        many if many > FEEDS_MAX => Err(CompositeError::TooManyTracks),
-        few => Ok(few),
+/// [`CompositeError::TooManyVoices`].
+pub(super) fn decoders(order: &Order<'_>, pictures: bool) -> Result<usize, CompositeError> {
+    let tracks = &order.events.tracks;
+    let stretch =
+        |track: &TrackResult| (track.offset_ms, track.offset_ms.saturating_add(track.duration_ms));
+    let voices = tracks.iter().filter(|track| mix::is_heard(track, order.masks));
+    let films = pictures.then(|| draw::seen(order)).into_iter().flatten();
+    let films = films.filter_map(|file| tracks.get(file));
+    let (voices, films) = (at_once(voices.map(stretch)), at_once(films.map(stretch)));
+    match voices {
+        0..=VOICES_MAX => Ok(voices + films.min(FILMS_MAX)),
+        _ => Err(CompositeError::TooManyVoices),
     }
 }
 
@@ -53,11 +47,11 @@ fn at_once(stretches: impl Iterator<Item = (u64, u64)>) -> usize {
     most
 }
 
-/// How long nothing may happen: each feed reads the whole journal before its first picture, and they share
-/// the processors.
-pub(super) fn stall(feeds: usize) -> Duration {
+/// How long one of so many decoders may give nothing: they share the processors, and all may begin at once.
+pub(super) fn patience(decoders: usize) -> Duration {
     let processors = available_parallelism().map_or(1, usize::from);
-    COMPOSITE_STALL * u32::try_from(feeds.div_ceil(processors).max(1)).unwrap_or(u32::MAX)
+    let share = u32::try_from(decoders.div_ceil(processors)).unwrap_or(u32::MAX);
+    DECODER_STALL + DECODER_STALL_EACH.saturating_mul(share)
 }
 
 /// This thread goes last: live calls come first. On Linux each thread has a priority of its own.
@@ -93,23 +87,19 @@ mod tests {
     }
 
     #[test]
-    fn more_feeds_may_take_longer() {
-        assert_eq!(stall(1), COMPOSITE_STALL);
-        assert_eq!(stall(0), COMPOSITE_STALL);
+    fn more_decoders_may_take_longer() {
+        assert_eq!(patience(0), DECODER_STALL);
         let processors = available_parallelism().unwrap().get();
-        assert_eq!(stall(3 * processors), COMPOSITE_STALL * 3);
+        assert_eq!(patience(3 * processors), DECODER_STALL + DECODER_STALL_EACH * 3);
     }
 
     #[test]
-    fn tracks_are_counted_as_they_overlap_and_too_many_are_refused() {
+    fn tracks_are_counted_as_they_overlap() {
         let ahead_ms = DECODERS_AHEAD_FRAMES * 1000 / FRAMES_PER_SECOND;
         let after = |gap: u64| (1000 + ahead_ms + gap, 90_000);
         assert_eq!(at_once([(0, 1000), after(0)].into_iter()), 1);
         assert_eq!(at_once([(0, 1001), after(0)].into_iter()), 2);
         assert_eq!(at_once((0..100).map(|n| (0, n + 1))), 100);
         assert_eq!(at_once([].into_iter()), 0);
-        assert_eq!(sum(FEEDS_MAX - 25, 25).unwrap(), FEEDS_MAX);
-        assert!(matches!(sum(FEEDS_MAX - 24, 25), Err(CompositeError::TooManyTracks)));
-        assert!(matches!(sum(VOICES_MAX + 1, 0), Err(CompositeError::TooManyVoices)));
     }
 }

@@ -4,6 +4,12 @@ use std::{
     io::{self, Read},
     process::{ChildStdin, ChildStdout},
     thread::{self, Scope},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
 };
 
 use super::{
@@ -15,9 +21,10 @@ use super::{
     sandbox::{Limits, Tools},
     shows::frame,
     watch::{Running, Watch},
+    work::Work,
 };
 use crate::{
-    finalize::{CodecName, Events, Source, TrackResult},
+    finalize::{CodecName, Events, TrackResult},
     limits::{DECODER_CPU_PER_SECOND, DECODER_CPU_SECONDS_MIN, DECODER_MEMORY_BYTES_MAX},
 };
 
@@ -25,32 +32,30 @@ use crate::{
 pub(super) const RATE: u64 = 48_000;
 
 /// What decoders need.
-pub(super) struct Kitchen<'a, S> {
+#[derive(Clone, Copy)]
+pub(super) struct Kitchen<'a> {
     pub(super) tools: Tools,
-    pub(super) source: &'a S,
+    pub(super) work: &'a Work,
     pub(super) events: &'a Events,
     pub(super) watch: &'a Watch<'a>,
+    /// How long a decoder may keep whoever waits for it.
+    pub(super) patience: Duration,
 }
-
-impl<S> Clone for Kitchen<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Kitchen<'_, S> {}
 
 /// A program that decodes a track.
 pub(super) struct Decoder {
     output: ChildStdout,
     running: Option<Running>,
     has_given: bool,
+    patience: Duration,
+    /// When it gave the last whole piece, or was started.
+    heard_at: Instant,
 }
 
 impl Decoder {
-    fn start<'scope, S: Source + Sync>(
+    fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        kitchen: Kitchen<'scope, S>,
+        kitchen: Kitchen<'scope>,
         track: &'scope TrackResult,
         filter: String,
         output: &[&str],
@@ -74,13 +79,27 @@ impl Decoder {
         };
         let feed = move || feed(kitchen, track, stdin);
         thread::Builder::new().spawn_scoped(scope, feed).map_err(CompositeError::Start)?;
-        Ok(Self { output, running: Some(running), has_given: false })
+        Ok(Self::new(output, running, kitchen.patience))
     }
 
-    /// Fills `piece`; less only at the end.
+    fn new(output: ChildStdout, running: Running, patience: Duration) -> Self {
+        let heard_at = Instant::now();
+        Self { output, running: Some(running), has_given: false, patience, heard_at }
+    }
+
+    /// Fills `piece`; less only at the end. One that gives no whole piece in time is ended: the others do
+    /// not wait for it.
     fn read(&mut self, piece: &mut [u8], watch: &Watch<'_>) -> usize {
         let mut filled = 0;
+        if self.has_output(Duration::ZERO) {
+            self.heard_at = Instant::now(); // It worked while nobody asked.
+        }
         while filled < piece.len() && self.running.is_some() {
+            if !self.has_output(self.patience.saturating_sub(self.heard_at.elapsed())) {
+                self.running = None;
+                watch.flaw();
+                break;
+            }
             match self.output.read(&mut piece[filled..]) {
                 Ok(0) => self.end(watch),
                 Ok(n) => (filled, self.has_given) = (filled + n, true),
@@ -88,7 +107,24 @@ impl Decoder {
                 Err(_) => self.end(watch),
             }
         }
+        if filled == piece.len() {
+            self.heard_at = Instant::now();
+        }
         filled
+    }
+
+    /// Waits for output or its end; no: neither came in time.
+    fn has_output(&self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(timeout) = Timespec::try_from(left) else { return false };
+            let mut output = [PollFd::new(&self.output, PollFlags::IN)];
+            match poll(&mut output, Some(&timeout)) {
+                Err(Errno::INTR) => {}
+                ready => return ready.is_ok_and(|ready| ready > 0),
+            }
+        }
     }
 
     fn end(&mut self, watch: &Watch<'_>) {
@@ -99,11 +135,10 @@ impl Decoder {
     }
 }
 
-fn feed<S: Source>(kitchen: Kitchen<'_, S>, track: &TrackResult, pipe: ChildStdin) {
+fn feed(kitchen: Kitchen<'_>, track: &TrackResult, pipe: ChildStdin) {
     go_last();
-    let is_over = || kitchen.watch.is_over();
-    if let Err(error) = super::feed::feed(kitchen.source, &track.file, pipe, &is_over) {
-        kitchen.watch.fail(CompositeError::Source(error));
+    if let Err(error) = kitchen.work.feed(&track.file, pipe) {
+        kitchen.watch.fail(CompositeError::Work(error));
     }
 }
 
@@ -121,9 +156,9 @@ impl Film {
         frame(track.offset_ms)
     }
 
-    pub(super) fn start<'scope, S: Source + Sync>(
+    pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        kitchen: Kitchen<'scope, S>,
+        kitchen: Kitchen<'scope>,
         track: &'scope TrackResult,
         size: Canvas,
     ) -> Result<Self, CompositeError> {
@@ -172,9 +207,9 @@ impl Voice {
         track.offset_ms * (RATE / 1000)
     }
 
-    pub(super) fn start<'scope, S: Source + Sync>(
+    pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        kitchen: Kitchen<'scope, S>,
+        kitchen: Kitchen<'scope>,
         track: &'scope TrackResult,
     ) -> Result<Self, CompositeError> {
         // Silence where nothing was sent, so that what follows stays in place: to half a packet.
@@ -196,5 +231,55 @@ impl Voice {
             }
         }
         read == self.piece.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::{os::unix::process::CommandExt as _, process::Stdio};
+
+    use super::*;
+    use crate::composite::Sandbox;
+
+    /// A program in the place of a decoder.
+    fn decoder(script: &str, watch: &Watch<'_>, patience: Duration) -> Decoder {
+        let tools = Tools::look(Sandbox::Bwrap).expect("run .ci/setup (ffmpeg, bubblewrap)");
+        let limits = Limits { cpu_seconds: 20, memory_bytes: DECODER_MEMORY_BYTES_MAX };
+        let mut command = tools.command("/usr/bin/python3", limits);
+        command.args(["-c", script]).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = child.stdout.take().unwrap();
+        Decoder::new(output, watch.adopt(child).unwrap(), patience)
+    }
+
+    const DRIPS: &str = "import sys, time\nwhile True:\n  sys.stdout.buffer.write(b'x')\n  \
+                         sys.stdout.flush()\n  time.sleep(.1)";
+    const ONE_AFTER_ANOTHER: &str = "import sys\nsys.stdout.buffer.write(b'x' * 300000)";
+
+    #[test]
+    fn one_that_gives_no_whole_piece_in_time_is_ended_as_flawed() {
+        for script in ["import time; time.sleep(600)", DRIPS] {
+            let watch = Watch::new(&|| false, Duration::from_secs(600));
+            let mut decoder = decoder(script, &watch, Duration::from_secs(2));
+            let begun = Instant::now();
+            assert!(decoder.read(&mut [0; 100_000], &watch) < 100_000, "{script}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+            assert_eq!(decoder.read(&mut [0; 100_000], &watch), 0, "it is over");
+            assert_eq!(watch.into_result().unwrap(), 1, "told once");
+        }
+    }
+
+    #[test]
+    fn one_that_nobody_asked_for_long_is_given_its_time() {
+        let watch = Watch::new(&|| false, Duration::from_secs(600));
+        let mut decoder = decoder(ONE_AFTER_ANOTHER, &watch, Duration::from_secs(20));
+        assert_eq!(decoder.read(&mut [0; 1], &watch), 1);
+        decoder.heard_at = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        assert!(decoder.has_output(Duration::from_secs(20)), "the pipe is full");
+        assert_eq!(decoder.read(&mut [0; 299_999], &watch), 299_999);
+        assert_eq!(watch.into_result().unwrap(), 0);
     }
 }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::{
-    CompositeError, Mask,
+    CompositeError, Mask, Order,
     decode::{Film, Kitchen},
-    layout::{FRAMES_PER_SECOND, Interval, Tile},
+    layout::{FRAMES_PER_SECOND, Interval, Tile, intervals},
     picture::{GROUND, PLAIN, Picture, whole},
     place::{Canvas, Rect, even, fit},
 };
 use crate::{
-    finalize::{Source, TrackResult},
+    finalize::TrackResult,
     limits::{DECODERS_AHEAD_FRAMES, FILMS_MAX},
 };
 
@@ -44,9 +44,9 @@ struct Reel {
 ///
 /// # Errors
 /// A decoder cannot be started, or nobody reads.
-pub(super) fn draw<'scope, S: Source + Sync>(
+pub(super) fn draw<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    kitchen: Kitchen<'scope, S>,
+    kitchen: Kitchen<'scope>,
     drawing: &Drawing,
     mut output: impl Write,
 ) -> Result<(), CompositeError> {
@@ -120,6 +120,13 @@ fn shape(track: &TrackResult, at_ms: u64) -> (u32, u32) {
     let after = track.resolutions.partition_point(|size| size.at_ms <= at_ms);
     let size = track.resolutions.get(after.saturating_sub(1));
     size.map_or((16, 9), |size| (size.width.into(), size.height.into()))
+}
+
+/// The files whose pictures are ever seen, indexes of the tracks.
+pub(super) fn seen(order: &Order<'_>) -> BTreeSet<usize> {
+    let intervals = intervals(order.events, order.layout, order.canvas);
+    let tiles = intervals.iter().flat_map(|interval| &interval.tiles);
+    tiles.filter_map(|tile| tile.picture).collect()
 }
 
 /// All films that are seen, by their first frame. Each is decoded as large as it is ever shown.

@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     evidence::ArtifactKind,
-    finalize::Source,
     limits::{
         ENCODER_CPU_PER_SECOND, ENCODER_CPU_SECONDS_MIN, ENCODER_MEMORY_BYTES_MAX, KEY_FRAMES_EVERY,
     },
@@ -35,9 +34,9 @@ const LIMITER: &str = "alimiter=limit=0.95:level=disabled:latency=1";
 /// Told how far it is.
 pub(super) type Progress<'a> = &'a mut dyn FnMut(u8);
 
-pub(super) fn composite<'scope, S: Source + Sync, O: Outputs>(
+pub(super) fn composite<'scope, O: Outputs>(
     scope: &'scope Scope<'scope, '_>,
-    kitchen: Kitchen<'scope, S>,
+    kitchen: Kitchen<'scope>,
     order: &Order<'_>,
     outputs: &mut O,
     progress: Progress<'_>,
@@ -125,9 +124,9 @@ fn deliver<O: Outputs>(
     Ok(found)
 }
 
-pub(super) fn audio_mix<'scope, S: Source + Sync, O: Outputs>(
+pub(super) fn audio_mix<'scope, O: Outputs>(
     scope: &'scope Scope<'scope, '_>,
-    kitchen: Kitchen<'scope, S>,
+    kitchen: Kitchen<'scope>,
     order: &Order<'_>,
     outputs: &mut O,
     progress: Progress<'_>,

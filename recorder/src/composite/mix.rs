@@ -10,7 +10,7 @@ use super::{
     layout::{FRAMES_PER_SECOND, frames},
 };
 use crate::{
-    finalize::{Source, TrackResult},
+    finalize::TrackResult,
     limits::{DECODERS_AHEAD_FRAMES, VOICES_MAX},
 };
 
@@ -22,9 +22,9 @@ const CHANNELS: usize = 2;
 ///
 /// # Errors
 /// A decoder cannot be started, too many speak at once, or nobody reads.
-pub(super) fn mix<'scope, S: Source + Sync>(
+pub(super) fn mix<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    kitchen: Kitchen<'scope, S>,
+    kitchen: Kitchen<'scope>,
     masks: &[Mask],
     mut output: impl Write,
 ) -> Result<(), CompositeError> {
@@ -60,7 +60,8 @@ pub(super) fn mix<'scope, S: Source + Sync>(
     Ok(())
 }
 
-fn is_heard(track: &TrackResult, masks: &[Mask]) -> bool {
+/// Whether a track is a sound and not masked.
+pub(super) fn is_heard(track: &TrackResult, masks: &[Mask]) -> bool {
     let is_sound =
         matches!(track.file.source, control::Source::Microphone | control::Source::ScreenAudio);
     is_sound && !masks.iter().any(|mask| mask.source == track.file.source)

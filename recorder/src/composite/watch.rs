@@ -5,7 +5,7 @@ use std::{
     process::{Child, ExitStatus},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -23,7 +23,6 @@ pub(super) struct Watch<'a> {
     stall: Duration,
     state: Mutex<State>,
     ended: Condvar,
-    is_over: AtomicBool,
     /// Counts frames; what does not count stands still.
     steps: AtomicU64,
     /// Decoders that failed: their tiles are plain, or their voices silent.
@@ -51,7 +50,6 @@ impl<'a> Watch<'a> {
             stall,
             state: Mutex::default(),
             ended: Condvar::new(),
-            is_over: AtomicBool::new(false),
             steps: AtomicU64::new(0),
             flawed: AtomicU32::new(0),
         }
@@ -74,11 +72,6 @@ impl<'a> Watch<'a> {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Nothing that is made now is of use.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
-    }
-
     pub(super) fn flaw(&self) {
         self.flawed.fetch_add(1, Ordering::Relaxed);
     }
@@ -99,7 +92,6 @@ impl<'a> Watch<'a> {
 
     fn close(&self, mut state: MutexGuard<'_, State>) {
         state.is_over = true;
-        self.is_over.store(true, Ordering::Relaxed);
         for child in state.children.drain(..) {
             let _ = lock(&child).kill(); // It may have ended.
         }

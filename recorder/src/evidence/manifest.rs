@@ -103,6 +103,9 @@ pub struct Artifact {
     /// Times without media.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
+    /// Tracks that a composite or mix shows or sounds not to their end: they could not be decoded.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub flawed_tracks: u32,
     /// What sender reports told of the publisher's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sr_fit: Option<SenderFit>,
@@ -128,6 +131,11 @@ pub enum ArtifactKind {
     Messages,
     /// Journal of a recording that only the partner can open.
     Journal,
+}
+
+/// For serde.
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Artifact {
@@ -156,6 +164,7 @@ impl Artifact {
             offset_ms: None,
             duration_ms: None,
             gaps: Vec::new(),
+            flawed_tracks: 0,
             sr_fit: None,
             recipients,
         }

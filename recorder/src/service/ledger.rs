@@ -249,6 +249,8 @@ pub enum News {
         seconds: u64,
         /// What was wanted and could not be made.
         missing: Vec<ArtifactKind>,
+        /// Tracks that composite or mix lack from some place on.
+        flawed_tracks: u32,
     },
     /// The storage refuses.
     Blocked {

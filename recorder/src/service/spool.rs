@@ -23,6 +23,8 @@ use sfu_proto::id::RecordingId;
 use crate::{evidence, journal::Folder, storage};
 
 const OUT: &str = "out";
+/// In `out`, for the moment between making and unlinking it.
+const WORK: &str = ".work";
 const EXPORT: &str = "export.json";
 const PUSH: &str = "push.json";
 
@@ -101,6 +103,16 @@ impl Spool {
             }
         }
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    /// A file that has no name any more: it ends with its descriptor, whatever ends that.
+    pub(super) fn nameless(&self) -> io::Result<File> {
+        let path = self.file(WORK);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options.open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
     }
 
     /// Says that all files are made and safe on disk.

@@ -1,10 +1,15 @@
 //! Makes composites, and looks at their pictures.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use recorder::composite::{
     Canvas, CompositeError, Control, Done, Lack, Layout, Made, Mask, Order, Outputs, Sandbox,
-    Tools, audio_mix, composite,
+    Tools, Work, audio_mix, composite,
 };
 use recorder::finalize::{Events, Source};
 
@@ -52,7 +57,7 @@ impl Default for Wanted<'_> {
     }
 }
 
-pub(crate) fn try_compose<S: Source + Sync>(
+pub(crate) fn try_compose<S: Source>(
     source: &S,
     events: &Events,
     wanted: Wanted<'_>,
@@ -63,12 +68,24 @@ pub(crate) fn try_compose<S: Source + Sync>(
     let (mut files, mut percents) = (Files::default(), Vec::new());
     let mut progress = |percent| percents.push(percent);
     let mut control = Control { cancelled, progress: &mut progress };
+    let mut begun = Control { cancelled, progress: &mut |_| {} };
+    let work = Work::make(source, &order, !only_sound, nameless(), &mut begun)?;
     let done = match only_sound {
-        true => audio_mix(tools(), source, &order, &mut files, &mut control),
-        false => composite(tools(), source, &order, &mut files, &mut control),
+        true => audio_mix(tools(), &work, &order, &mut files, &mut control),
+        false => composite(tools(), &work, &order, &mut files, &mut control),
     }?;
     assert!(percents.is_sorted() && percents.last() == Some(&100), "{percents:?}");
     Ok((files, done))
+}
+
+/// A file that can be written and read, without a name.
+pub(crate) fn nameless() -> File {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (process, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(format!("conclave-work-{process}-{n}"));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    file
 }
 
 /// The composite, or the mix, of a tape; every track decodes.

@@ -7,6 +7,7 @@
 mod checks;
 mod ending;
 mod kitchen;
+mod many;
 #[path = "../finalize/media.rs"]
 mod media;
 mod picture;

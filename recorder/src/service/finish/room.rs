@@ -20,7 +20,8 @@ impl Finish<'_> {
         }
         let mut bytes = shown;
         for (_, path) in self.folder.files()? {
-            bytes = bytes.saturating_add(path.metadata()?.len());
+            // For the sealed tracks, and for the work file: it holds the same media.
+            bytes = bytes.saturating_add(path.metadata()?.len().saturating_mul(2));
         }
         match has_room(Space::of(self.folder.path())?, bytes) {
             true => Ok(()),

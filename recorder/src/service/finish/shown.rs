@@ -1,6 +1,6 @@
 //! Composite, HLS and audio mix beside the tracks. That one cannot be made loses nothing else.
 
-use std::{fs, io};
+use std::{fs, io, time::Duration};
 
 use sfu_proto::control::Source;
 
@@ -10,18 +10,21 @@ use super::{
 };
 use crate::{
     composite::{
-        Canvas, CompositeError, Control, Done, Layout, Made, Order, Outputs, audio_mix, composite,
+        Canvas, CompositeError, Control, Done, Layout, Made, Order, Outputs, Work, audio_mix,
+        composite,
     },
     evidence::{Artifact, ArtifactKind},
     finalize::Events,
     key::DataKey,
-    limits::COMPOSITE_TRIES_MAX,
+    limits::{COMPOSITE_TIME_MIN, COMPOSITE_TIME_PER_TIME, COMPOSITE_TRIES_MAX},
     seal::Recipients,
-    service::{cancel::Stoppable, ledger::Composite, now_ms, spool::Spool},
+    service::{ledger::Composite, now_ms, spool::Spool},
 };
 
 /// Percent of all work that tracks are, when pictures are encoded too.
 const TRACKS_PERCENT: u8 = 20;
+/// And what decoders read.
+const WORK_PERCENT: u8 = 10;
 
 /// What came of a recording.
 pub(super) struct Shown {
@@ -59,8 +62,10 @@ impl Outputs for Sealing<'_> {
 }
 
 impl Sealing<'_> {
-    fn remove(self) -> io::Result<()> {
-        self.opened.iter().try_for_each(|name| match fs::remove_file(self.spool.file(name)) {
+    /// As before it began.
+    fn clear(&mut self) -> io::Result<()> {
+        self.artifacts.clear();
+        self.opened.drain(..).try_for_each(|name| match fs::remove_file(self.spool.file(&name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         })
@@ -137,15 +142,15 @@ impl Finish<'_> {
         let plain = Composite { layout: Layout::Grid, canvas: Canvas::HD };
         let Composite { layout, canvas } = outputs.composite.unwrap_or(plain);
         let order = Order { events, layout, canvas, hls, masks };
+        let showing = Showing { finish: self, spool, order, until_ms: self.until_ms(events) };
+        let work = showing
+            .work(key, &mut within(TRACKS_PERCENT, TRACKS_PERCENT + WORK_PERCENT, progress))?;
         let (mut artifacts, mut missing) = (Vec::new(), Vec::new());
-        let mut rest = |percent: u8| {
-            let percent = u16::from(percent) * u16::from(100 - TRACKS_PERCENT) / 100;
-            progress(TRACKS_PERCENT + percent as u8);
-        };
-        for kind in self.wanted() {
-            let made = match kind {
-                ArtifactKind::Hls => continue, // Made with the composite.
-                _ => self.tried(spool, recipients, key, &order, kind, &mut rest)?,
+        for kind in self.wanted().into_iter().filter(|kind| *kind != ArtifactKind::Hls) {
+            let mut rest = within(TRACKS_PERCENT + WORK_PERCENT, 100, progress);
+            let made = match &work {
+                Some(work) => showing.made(work, recipients, kind, &mut rest)?,
+                None => None,
             };
             match made {
                 Some(made) => artifacts.extend(made),
@@ -153,74 +158,129 @@ impl Finish<'_> {
             }
         }
         if hls && missing.contains(&ArtifactKind::Composite) {
-            missing.push(ArtifactKind::Hls);
+            missing.push(ArtifactKind::Hls); // Made with the composite.
         }
         Ok((artifacts, missing))
     }
 
-    /// None: each try failed.
-    fn tried(
+    /// Until when what is shown may be made: what else there is must not wait for it for ever, and must not
+    /// miss its age.
+    fn until_ms(&self, events: &Events) -> u64 {
+        let length = Duration::from_millis(events.duration_ms);
+        let time = COMPOSITE_TIME_MIN + length.saturating_mul(COMPOSITE_TIME_PER_TIME);
+        let until_ms = now_ms().saturating_add(time.as_millis() as u64); // Recordings are of two days at most.
+        self.patience.shown_until_ms.map_or(until_ms, |at| at.min(until_ms))
+    }
+}
+
+/// Percents of a part as percents of the whole: from `from` on, at most to `to`.
+fn within(from: u8, to: u8, progress: &mut dyn FnMut(u8)) -> impl FnMut(u8) {
+    move |percent| {
+        let part = u16::from(percent.min(100)) * u16::from(to.saturating_sub(from)) / 100;
+        progress(from + part as u8);
+    }
+}
+
+/// Composite and mix of a recording being made.
+struct Showing<'a> {
+    finish: &'a Finish<'a>,
+    spool: &'a Spool,
+    order: Order<'a>,
+    /// Milliseconds since 1970.
+    until_ms: u64,
+}
+
+impl Showing<'_> {
+    /// What decoders read. None: it cannot be made.
+    fn work(
         &self,
-        spool: &Spool,
-        recipients: &Recipients,
         key: &DataKey,
-        order: &Order<'_>,
+        progress: &mut dyn FnMut(u8),
+    ) -> Result<Option<Work>, FinishError> {
+        let pictures = self.finish.entry.outputs.composite.is_some();
+        self.tried("work file", || {
+            if self.finish.composites.is_none() {
+                return Err(CompositeError::NoTools);
+            }
+            let file = self.spool.nameless().map_err(CompositeError::Output)?;
+            let source = self.finish.source(key);
+            let mut control = Control { cancelled: &|| self.is_over(), progress };
+            Work::make(&source, &self.order, pictures, file, &mut control)
+        })
+    }
+
+    /// None: it cannot be made.
+    fn made(
+        &self,
+        work: &Work,
+        recipients: &Recipients,
         kind: ArtifactKind,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Option<Vec<Artifact>>, FinishError> {
-        let recording = self.entry.id;
+        let (opened, artifacts) = (Vec::new(), Vec::new());
+        let mut sealing = Sealing { spool: self.spool, recipients, opened, artifacts };
+        let (name, order) =
+            (if kind == ArtifactKind::AudioMix { "audio mix" } else { "composite" }, &self.order);
+        let done = self.tried(name, || {
+            sealing.clear().map_err(CompositeError::Output)?;
+            let tools = self.finish.composites.ok_or(CompositeError::NoTools)?;
+            let mut control = Control { cancelled: &|| self.is_over(), progress };
+            match kind {
+                ArtifactKind::AudioMix => audio_mix(tools, work, order, &mut sealing, &mut control),
+                _ => composite(tools, work, order, &mut sealing, &mut control),
+            }
+        })?;
+        let Some(Done { flawed }) = done else {
+            sealing.clear()?;
+            return Ok(None);
+        };
+        if flawed > 0 {
+            let recording = self.finish.entry.id;
+            tracing::warn!(%recording, name, flawed, "tracks could not be decoded to the end");
+        }
+        let mut artifacts = sealing.artifacts;
+        for artifact in artifacts.iter_mut().filter(|artifact| artifact.kind == kind) {
+            artifact.flawed_tracks = flawed;
+        }
+        Ok(Some(artifacts))
+    }
+
+    /// None: each try failed, or it took too long.
+    fn tried<T>(
+        &self,
+        name: &str,
+        mut work: impl FnMut() -> Result<T, CompositeError>,
+    ) -> Result<Option<T>, FinishError> {
+        let recording = self.finish.entry.id;
         for attempt in 1..=COMPOSITE_TRIES_MAX {
             if self.is_late() {
-                tracing::warn!(%recording, ?kind, "left out: half of its age is over");
+                tracing::warn!(%recording, name, "left out: it took too long, or half of the age is over");
                 return Ok(None);
             }
-            let mut sealing =
-                Sealing { spool, recipients, opened: Vec::new(), artifacts: Vec::new() };
-            let source = self.source(key);
-            match caught(|| self.once(&source, order, kind, &mut sealing, progress)) {
-                Some(Ok(Done { flawed })) => {
-                    if flawed > 0 {
-                        tracing::warn!(%recording, flawed, "tracks could not be decoded to the end");
-                    }
-                    return Ok(Some(sealing.artifacts));
-                }
-                _ if self.cancel.is_set() => return Err(FinishError::Cancelled),
-                failed => {
-                    let error = failed.and_then(Result::err);
-                    let is_final = error.as_ref().is_some_and(CompositeError::is_final);
-                    let error = error.map(|error| error.to_string());
-                    let error = error.unwrap_or_else(|| "a defect".to_owned());
-                    tracing::warn!(%recording, ?kind, attempt, %error, "composite_failed");
-                    sealing.remove()?;
-                    if is_final {
-                        break;
-                    }
-                }
+            let begun = || {
+                tracing::debug!(%recording, name, "a composite is made");
+                work()
+            };
+            let failed = match caught(begun) {
+                Some(Ok(made)) => return Ok(Some(made)),
+                _ if self.finish.cancel.is_set() => return Err(FinishError::Cancelled),
+                failed => failed.and_then(Result::err),
+            };
+            let is_final = failed.as_ref().is_some_and(CompositeError::is_final);
+            let error = failed.map_or_else(|| "a defect".to_owned(), |error| error.to_string());
+            tracing::warn!(%recording, name, attempt, %error, "composite_failed");
+            if is_final {
+                break;
             }
         }
         Ok(None)
     }
 
-    /// What else there is must not miss its age for it.
     fn is_late(&self) -> bool {
-        self.patience.shown_until_ms.is_some_and(|at| now_ms() >= at)
+        now_ms() >= self.until_ms
     }
 
-    fn once(
-        &self,
-        source: &Stoppable<'_>,
-        order: &Order<'_>,
-        kind: ArtifactKind,
-        sealing: &mut Sealing<'_>,
-        progress: &mut dyn FnMut(u8),
-    ) -> Result<Done, CompositeError> {
-        let tools = self.composites.ok_or(CompositeError::NoTools)?;
-        let cancelled = || self.cancel.is_set() || self.is_late();
-        tracing::debug!(recording = %self.entry.id, ?kind, "a composite is made");
-        let mut control = Control { cancelled: &cancelled, progress };
-        match kind {
-            ArtifactKind::AudioMix => audio_mix(tools, source, order, sealing, &mut control),
-            _ => composite(tools, source, order, sealing, &mut control),
-        }
+    fn is_over(&self) -> bool {
+        self.finish.cancel.is_set() || self.is_late()
     }
 }

@@ -121,8 +121,10 @@ impl Job {
         };
         let artifacts = rows(&export, &Push::default());
         let bytes = artifacts.iter().map(|artifact| artifact.bytes).sum();
+        let flawed = export.artifacts.iter().map(|artifact| artifact.flawed_tracks);
+        let flawed_tracks = flawed.max().unwrap_or(0);
         let (seconds, missing) = (export.seconds, export.missing);
-        let news = News::Finalized { bytes, seconds, missing };
+        let news = News::Finalized { bytes, seconds, missing, flawed_tracks };
         self.step(Step {
             state: Some(State::Pushing),
             progress: Some(0),
