@@ -24,6 +24,9 @@ pub(crate) fn run(config: &Config) -> bool {
     report.add("announced addresses", network::announced(&config.media));
     report.add("open files", host::open_files());
     report.add("clock", host::clock());
+    if config.recorder.enabled {
+        report.add("composites", host::composites(crate::recorder::tools(config.recorder.sandbox)));
+    }
     report.print();
     report.sound()
 }

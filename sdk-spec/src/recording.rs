@@ -264,6 +264,8 @@ pub enum StopReason {
     DiskFull,
     /// The recorder has no room for one more.
     NoCapacity,
+    /// The recorder's disk refuses, or the recorder has a defect; what was written before is safe.
+    RecorderFailed,
     /// The media node or the recorder was lost; what was written before is safe.
     NodeLost,
 }

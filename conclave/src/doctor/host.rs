@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::sys::resource::{Resource, getrlimit};
+use recorder::composite::{Lack, Tools};
 
 use super::Finding;
 use crate::data::{self, Openness};
@@ -87,6 +88,17 @@ pub(super) fn clock() -> Finding {
         Finding::ok("plausible, kept by a time daemon")
     } else {
         Finding::warn("plausible, but no time daemon was found", remedy)
+    }
+}
+
+/// Composites of recordings can be made; tracks need nothing.
+pub(super) fn composites(found: Result<Tools, Lack>) -> Finding {
+    match found {
+        Ok(_) => Finding::ok("ffmpeg runs, shut in as configured"),
+        Err(lack) => Finding::warn(
+            format!("{lack}; recordings come as tracks only"),
+            "install the packages ffmpeg and bubblewrap, and allow user namespaces",
+        ),
     }
 }
 

@@ -126,6 +126,7 @@ impl Ledger for StoreLedger {
         let reason = match why {
             Stop::DiskFull => StopReason::DiskFull,
             Stop::NoCapacity => StopReason::NoCapacity,
+            Stop::Failed => StopReason::RecorderFailed,
         };
         let _ = self.tell.try_send((row.room, recording, reason)); // Full: the row says it too.
         let step = RecordingStep { stopped: Some(reason), ..RecordingStep::default() };

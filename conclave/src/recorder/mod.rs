@@ -26,7 +26,7 @@ use bus::tap::TapReceiver;
 use egress::{Dialer, Guard};
 use prometheus::{IntGauge, Registry};
 use recorder::{
-    composite::{Sandbox, Tools},
+    composite::{Lack, Sandbox, Tools},
     service::{Metrics, Parts, Recorder},
     storage::{Cap, Storages},
 };
@@ -89,7 +89,7 @@ pub(crate) async fn start(
         storages: Storages::new(dialer, cap, local.iter().cloned().collect()),
         metrics: Arc::new(Metrics::new(registry)?),
         live_max: config.recorder.recordings_max,
-        composites: tools(config.recorder.sandbox),
+        composites: composites(config.recorder.sandbox),
         folder,
     };
     let recorder = Arc::new(Recorder::start(parts).context("the recorder cannot start")?);
@@ -112,16 +112,23 @@ impl Running {
 }
 
 /// What composites are made with, if they can be made here.
-fn tools(sandbox: file::Sandbox) -> Option<Tools> {
-    let sandbox = match sandbox {
-        file::Sandbox::Bwrap => Sandbox::Bwrap,
-        file::Sandbox::None => {
-            tracing::warn!("media of strangers are decoded without a sandbox");
-            Sandbox::None
-        }
-    };
-    let found = Tools::look(sandbox);
+fn composites(sandbox: file::Sandbox) -> Option<Tools> {
+    if sandbox == file::Sandbox::None {
+        tracing::warn!("media of strangers are decoded without a sandbox");
+    }
+    let found = tools(sandbox);
     found.inspect_err(|lack| tracing::warn!("no composites and audio mixes: {lack}")).ok()
+}
+
+/// Looks for the programs that make composites. Blocks for a moment.
+///
+/// # Errors
+/// What is missing.
+pub(crate) fn tools(sandbox: file::Sandbox) -> Result<Tools, Lack> {
+    Tools::look(match sandbox {
+        file::Sandbox::Bwrap => Sandbox::Bwrap,
+        file::Sandbox::None => Sandbox::None,
+    })
 }
 
 /// A folder for the owner only, as an absolute path.

@@ -9,7 +9,7 @@
 //! not live here: what ffmpeg is told to do.
 
 use std::{
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
     process::{Child, Command, Stdio},
 };
 
@@ -57,7 +57,7 @@ pub(super) struct Limits {
 
 impl Limits {
     /// For a look whether programs run.
-    const LOOK: Self = Self { cpu_seconds: 20, memory_bytes: DECODER_MEMORY_BYTES_MAX };
+    pub(super) const LOOK: Self = Self { cpu_seconds: 20, memory_bytes: DECODER_MEMORY_BYTES_MAX };
 }
 
 impl Tools {
@@ -100,7 +100,7 @@ impl Tools {
     }
 
     /// `ffmpeg` with pipes for input and output; `more` is its descriptor 3. The child dies with the
-    /// thread that calls this.
+    /// thread that calls this, and leads a process group, in which all that it starts is killed.
     pub(super) fn ffmpeg(
         self,
         limits: Limits,
@@ -110,6 +110,7 @@ impl Tools {
         let mut command = self.command("/usr/bin/ffmpeg", limits);
         command.args(["-v", "error", "-nostdin", "-protocol_whitelist", "pipe"]);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.process_group(0);
         if let Some(parent_fd) = more {
             let mapping = FdMapping { parent_fd, child_fd: 3 };
             command.fd_mappings(vec![mapping]).map_err(std::io::Error::other)?;

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use super::CompositeError;
 
 /// Time between two looks.
@@ -93,7 +95,7 @@ impl<'a> Watch<'a> {
     fn close(&self, mut state: MutexGuard<'_, State>) {
         state.is_over = true;
         for child in state.children.drain(..) {
-            let _ = lock(&child).kill(); // It may have ended.
+            kill(&mut lock(&child));
         }
         self.ended.notify_all();
     }
@@ -142,7 +144,45 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut child = lock(&self.0);
-        let _ = child.kill(); // It may have ended.
-        let _ = child.wait();
+        kill(&mut child);
+        let _ = child.wait(); // It is dead, or was waited for.
+    }
+}
+
+/// Kills all of a program's group: `bwrap` that dies before it has let its own child go on leaves that one
+/// waiting for ever, with both our pipes.
+fn kill(child: &mut Child) {
+    // As long as nobody has waited for it, its number is nobody else's.
+    if matches!(child.try_wait(), Ok(None)) {
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL); // It may end just now.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::{io::Read as _, time::Duration};
+
+    use super::*;
+    use crate::composite::sandbox::{Limits, Sandbox, Tools};
+
+    /// The output of a program ends with it, however early it is killed.
+    #[test]
+    fn a_program_that_is_killed_while_it_starts_leaves_nothing_behind() {
+        let tools = Tools::look(Sandbox::Bwrap).expect("run .ci/setup (ffmpeg, bubblewrap)");
+        for n in 0..100 {
+            let watch = Watch::new(&|| false, Duration::from_secs(60));
+            let args = ["-f", "rawvideo", "-i", "pipe:0", "-f", "null", "-"].map(str::to_owned);
+            let mut child = tools.ffmpeg(Limits::LOOK, &args, None).unwrap();
+            let mut output = child.stdout.take().unwrap();
+            let running = watch.adopt(child).unwrap();
+            thread::sleep(Duration::from_micros(n * 50));
+            watch.fail(CompositeError::Cancelled);
+            drop(running);
+            let (told, ended) = std::sync::mpsc::channel();
+            thread::spawn(move || told.send(output.read_to_end(&mut Vec::new()).is_ok()));
+            assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(true), "after {n} × 50 µs");
+        }
     }
 }

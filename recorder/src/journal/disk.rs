@@ -46,6 +46,6 @@ impl Sink for fs::File {
 }
 
 /// Whether more room would help, rather than another file.
-pub(super) fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -43,6 +43,7 @@ mod structure;
 mod writer;
 
 pub use chain::Checkpoint;
+pub(crate) use disk::is_full;
 pub use folder::{Folder, FolderError};
 pub use format::{Header, HeaderError, Kind};
 pub use frames::{Ending, Flaw};

@@ -313,6 +313,8 @@ pub enum Stop {
     DiskFull,
     /// As many as may be run already.
     NoCapacity,
+    /// The disk refuses for another reason than that it is full, or a defect of ours.
+    Failed,
 }
 
 /// Why a recording was purged.

@@ -274,6 +274,12 @@ pub(crate) enum Ask {
         action: Box<Action>,
         version: Option<u64>,
     },
+    /// The partner stops, pauses or resumes this recording, if it is the one that runs.
+    Turn {
+        actor: Actor,
+        recording: RecordingId,
+        action: Box<Action>,
+    },
     /// Who is here.
     Participants,
     /// Whether there is a place for a newcomer: refused only with [`Refusal::RoomFull`] or

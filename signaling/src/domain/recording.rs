@@ -245,6 +245,11 @@ impl Room {
         Ok(id)
     }
 
+    /// Whether this is the recording that runs, or is paused.
+    pub(super) fn records(&self, recording: RecordingId) -> bool {
+        self.recorder.live.as_ref().is_some_and(|live| live.id == recording)
+    }
+
     /// Pauses, resumes or stops it.
     pub(super) fn act_on_recording(
         &mut self,
@@ -305,7 +310,7 @@ impl Room {
 
     /// The recorder cannot go on with a recording.
     pub(super) fn on_recording_failed(&mut self, recording: RecordingId, reason: StopReason) {
-        if self.recorder.live.as_ref().is_some_and(|live| live.id == recording) {
+        if self.records(recording) {
             self.stop_recording(&Actor::System, reason);
         }
     }

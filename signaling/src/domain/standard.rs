@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use sdk_spec::ws::{LeaveReason, Role, Source};
+use sdk_spec::{
+    action::ActionRefusal,
+    ws::{LeaveReason, Role, Source},
+};
 use sfu_proto::{
     id::{ParticipantId, TrackId},
     sdp,
@@ -21,6 +24,13 @@ impl Room {
         let refused = match ask {
             Ask::Act { actor, action, version } => {
                 self.on_action(Asked::Request(request), actor, (*action, version), now);
+                Ok(())
+            }
+            Ask::Turn { recording, .. } if !self.records(recording) => {
+                Err(Refusal::Action(ActionRefusal::WrongState))
+            }
+            Ask::Turn { actor, action, .. } => {
+                self.on_action(Asked::Request(request), actor, (*action, None), now);
                 Ok(())
             }
             Ask::Participants => {

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Common, Message, load::Place};
 use crate::{
-    journal::{Folder, FolderError, Moment, WriteError, Writer},
+    journal::{Folder, FolderError, Moment, WriteError, Writer, is_full},
     key::{DataKey, WrapError, WrappedKeys},
     limits::{LEDGER_AGAIN, LEDGER_WAIT},
     seal::{RecipientError, Recipients},
@@ -48,6 +48,20 @@ pub(super) enum JournalError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl JournalError {
+    fn stop(&self) -> Stop {
+        let error = match self {
+            Self::Write(WriteError::DiskFull) => return Stop::DiskFull,
+            Self::Folder(FolderError::File(error)) | Self::Write(WriteError::Disk(error)) => error,
+            _ => return Stop::Failed,
+        };
+        match is_full(error) {
+            true => Stop::DiskFull,
+            false => Stop::Failed,
+        }
+    }
 }
 
 /// Begins the journal of a recording, tells the thread, and claims the recording until that is stored.
@@ -86,7 +100,7 @@ async fn open(common: Arc<Common>, recording: RecordingId) -> Result<Live, Refus
         Ok(Ok(live)) => Ok(live),
         Ok(Err(error)) => {
             tracing::error!(%recording, %error, "a journal cannot begin");
-            Err(Refusal::Stop(Stop::DiskFull))
+            Err(Refusal::Stop(error.stop()))
         }
         // The process ends, or a defect.
         Err(_) => Err(Refusal::Later),

@@ -88,7 +88,7 @@ impl Lane {
         if catch_unwind(AssertUnwindSafe(|| turn(self))).is_err() {
             tracing::error!(recording = ?self.at, "a writer of journals failed by a defect");
             if let Some(recording) = self.at.take() {
-                self.end_early(recording);
+                self.end_early(recording, Stop::Failed);
             }
         }
     }
@@ -280,14 +280,18 @@ impl Lane {
             return;
         }
         tracing::error!(%recording, %error, "a journal ends early");
-        self.end_early(recording);
+        let why = match error {
+            WriteError::DiskFull => Stop::DiskFull,
+            _ => Stop::Failed,
+        };
+        self.end_early(recording, why);
     }
 
-    fn end_early(&mut self, recording: RecordingId) {
+    fn end_early(&mut self, recording: RecordingId, why: Stop) {
         let key = self.live.remove(&recording).map(|live| live.key);
         self.common.show_load();
         self.over.insert(recording, key);
-        self.stop(recording, Stop::DiskFull);
+        self.stop(recording, why);
     }
 
     /// Closes the journals that must end while the disk still has room for their ends.

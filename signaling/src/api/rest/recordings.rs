@@ -225,7 +225,7 @@ impl Turn {
     }
 }
 
-/// Tells the room of a recording, which has one at a time. Said twice, it is done once.
+/// Tells the room of a recording. Said twice, it is done once.
 async fn turn(
     app: Shared,
     partner: Partner,
@@ -242,7 +242,7 @@ async fn turn(
             return Err(over());
         }
         let action = Box::new(turn.action());
-        let ask = Ask::Act { actor: partner.actor(), action, version: None };
+        let ask = Ask::Turn { actor: partner.actor(), recording: id, action };
         let told = app.rooms.ask(row.room, ask).await;
         // Answered when it was stored: what is read now has it.
         let row = find(&app, &partner, id).await?;

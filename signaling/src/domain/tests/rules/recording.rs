@@ -403,6 +403,27 @@ fn it_ends_with_the_room_its_node_its_time_and_when_the_recorder_fails() {
 }
 
 #[test]
+fn a_recording_that_is_told_by_its_id_is_no_other() {
+    let mut scene = recorded(&settings(), policy());
+    let client = scene.join();
+    scene.order(start()).ok().unwrap();
+    let first = scene.room.recording_id().unwrap().parse().unwrap();
+    scene.order(Action::StopRecording {}).ok().unwrap();
+    scene.order(start()).ok().unwrap();
+    let second = scene.room.recording_id().unwrap().parse().unwrap();
+    let mut turn = |recording, action| {
+        let action = Box::new(action);
+        let ask = Ask::Turn { actor: Actor::Key("key_1".to_owned()), recording, action };
+        scene.apply(Command::Standard { request: RequestId(7), ask });
+        (scene.replies.pop().unwrap().is_ok(), scene.is_told(client))
+    };
+    assert_eq!(turn(first, Action::StopRecording {}), (false, true));
+    assert_eq!(turn(second, Action::PauseRecording {}), (true, true));
+    assert_eq!(turn(second, Action::StopRecording {}), (true, false));
+    assert_eq!(turn(second, Action::StopRecording {}), (false, false));
+}
+
+#[test]
 fn a_start_that_waits_when_the_room_ends_is_answered_and_starts_are_bounded() {
     let mut scene = recorded(&settings(), policy());
     scene.join();
