@@ -276,10 +276,10 @@ impl Run {
 }
 
 /// The project's event log.
-struct Events(Vec<Value>);
+pub(super) struct Events(Vec<Value>);
 
 impl Events {
-    async fn read(server: &Server) -> Result<Self> {
+    pub(super) async fn read(server: &Server) -> Result<Self> {
         let (mut all, mut after) = (Vec::new(), 0);
         loop {
             let page = server.get(&format!("/v1/events?after={after}&limit=200")).await?;
@@ -291,8 +291,15 @@ impl Events {
         }
     }
 
-    fn count(&self, kind: &str, recording: &str) -> usize {
-        let is = |event: &&Value| event["type"] == kind && event["data"]["recording"] == recording;
-        self.0.iter().filter(is).count()
+    pub(super) fn count(&self, kind: &str, recording: &str) -> usize {
+        self.of(kind, recording).count()
+    }
+
+    /// Those of a kind about a recording, in order.
+    pub(super) fn of(&self, kind: &str, recording: &str) -> impl Iterator<Item = &Value> {
+        let is = move |event: &&Value| {
+            event["type"] == kind && event["data"]["recording"] == recording
+        };
+        self.0.iter().filter(is)
     }
 }

@@ -8,7 +8,9 @@
 //! One process is media node, rooms and recorder: a kill is one of all of them. Publishers here repeat
 //! nothing after a kill, so what counts as lost is what the server had taken and did not keep.
 
+mod age;
 mod aim;
+mod blocks;
 mod crash;
 mod figures;
 mod film;
@@ -35,6 +37,10 @@ pub enum Part {
     Crash,
     /// Storages that fail.
     Outage,
+    /// A storage that stays down for 72 hours of a fast clock.
+    Age,
+    /// What a file system of its own holds after everything is purged, freed blocks included. Needs root.
+    Blocks,
     /// Cost and durations.
     Figures,
 }
@@ -46,7 +52,7 @@ pub struct Options {
     #[arg(long, value_name = "BINARY")]
     pub spawn: PathBuf,
     /// Only these parts, separated by commas.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["crash", "outage", "figures"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["crash", "outage", "age", "blocks", "figures"])]
     pub only: Vec<Part>,
     /// How often the server is killed; each state in turn.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -131,6 +137,14 @@ pub async fn run(options: &Options, say: impl Fn(&str)) -> Result<Table> {
     if options.has(Part::Outage) {
         say("storages that fail …");
         outage::run(options, &film, &mut table).await?;
+    }
+    if options.has(Part::Age) {
+        say("72 hours …");
+        age::run(options, &film, &mut table).await?;
+    }
+    if options.has(Part::Blocks) {
+        say("freed blocks …");
+        blocks::run(options, &film, &mut table).await?;
     }
     if options.has(Part::Figures) {
         figures::run(options, &film, &mut table, &say).await?;

@@ -23,7 +23,7 @@ const DOWN: Duration = Duration::from_secs(4);
 const SETTLE: Duration = Duration::from_secs(120);
 const START: Duration = Duration::from_secs(60);
 const USER: &str = "partner";
-const PASSWORD: &str = "storage-password-1";
+pub(super) const PASSWORD: &str = "storage-password-1";
 
 /// Both outages in turn.
 ///
@@ -31,7 +31,7 @@ const PASSWORD: &str = "storage-password-1";
 /// The harness itself. What is not as promised is a failure in the table.
 pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) -> Result<()> {
     let place = Place::make(&options.spawn, options.folder("outage"), 0)?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     let server = place.serve().await?;
     let target = place.record_to(&server, storage(port, PASSWORD)).await?;
     let scene = Scene { place, server, film, port, webdav: options.webdav.clone(), target };
@@ -61,7 +61,7 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// Nobody listens when the recording is over; then somebody does.
     async fn down(&self) -> Result<Duration> {
-        let id = self.record().await?;
+        let id = record(&self.server, self.film).await?;
         sleep(DOWN).await;
         let now = self.server.get(&format!("/v1/recordings/{id}")).await?;
         let is_waiting = now["state"] == "pushing" || now["state"] == "push_blocked";
@@ -74,7 +74,7 @@ impl Scene<'_> {
     async fn refused(&self) -> Result<Duration> {
         let _webdav = WebDav::start(&self.webdav, &self.place.folder, self.port)?;
         self.set_password("not-the-password").await?;
-        let id = self.record().await?;
+        let id = record(&self.server, self.film).await?;
         let is_blocked = |now: &Value| now["state"] == "push_blocked";
         let blocked = self.server.until(&id, SETTLE, is_blocked).await?;
         let (reason, blame) = (&blocked["blocked"]["reason"], &blocked["blocked"]["blame"]);
@@ -93,16 +93,6 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Some seconds of a room; the recording is over then.
-    async fn record(&self) -> Result<String> {
-        let room = self.server.room().await?;
-        let publisher = Publisher::start(&self.server.target, &room, self.film).await?;
-        let id = self.server.record(&room).await?;
-        sleep(Duration::from_secs(3)).await;
-        self.server.end_recording(&id).await?;
-        publisher.leave().await?;
-        Ok(id)
-    }
 
     async fn delivered(&self, id: &str) -> Result<Duration> {
         let began = Instant::now();
@@ -114,7 +104,22 @@ impl Scene<'_> {
     }
 }
 
-fn storage(port: u16, password: &str) -> Value {
+/// Some seconds of a room; the recording is over then.
+pub(super) async fn record(server: &Server, film: &Arc<Film>) -> Result<String> {
+    let room = server.room().await?;
+    let publisher = Publisher::start(&server.target, &room, film).await?;
+    let id = server.record(&room).await?;
+    sleep(Duration::from_secs(3)).await;
+    server.end_recording(&id).await?;
+    publisher.leave().await?;
+    Ok(id)
+}
+
+pub(super) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+pub(super) fn storage(port: u16, password: &str) -> Value {
     let url = format!("http://127.0.0.1:{port}/");
     json!({ "kind": "webdav", "url": url, "user": USER, "password": password })
 }
@@ -132,10 +137,10 @@ fn find(folder: &Path, within: &str, name: &str) -> Result<bool> {
 }
 
 /// wsgidav with the files in a folder; ends with this value.
-struct WebDav(Child);
+pub(super) struct WebDav(Child);
 
 impl WebDav {
-    fn start(program: &Path, folder: &Path, port: u16) -> Result<Self> {
+    pub(super) fn start(program: &Path, folder: &Path, port: u16) -> Result<Self> {
         let (files, config) = (folder.join("files"), folder.join("wsgidav.json"));
         fs::create_dir_all(&files)?;
         let users = json!({ USER: { "password": PASSWORD } });

@@ -94,12 +94,18 @@ impl Place {
 
     /// Starts the server and waits until it is ready. Its log is appended to `log.txt`.
     pub(super) async fn serve(&self) -> Result<Server> {
+        self.serve_with(&[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(super) async fn serve_with(&self, environment: &[(&str, String)]) -> Result<Server> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut log = fs::OpenOptions::new();
         let log = log.create(true).append(true).open(self.folder.join("log.txt"))?;
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--config").arg(self.folder.join("conclave.toml"));
         command.arg("--data-dir").arg(&self.data);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.args(["--listen", &format!("127.0.0.1:{port}")]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
         let url = format!("http://127.0.0.1:{port}");
