@@ -53,6 +53,10 @@ lint-deny: ## licences, bans and sources by cargo-deny (installs it: minutes)
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	cargo deny check licenses bans sources
 
+.PHONY: unit-build
+unit-build: compiler
+	$(CARGO) test --locked --workspace --no-run
+
 unit: compiler ## Rust tests, the tidy test included
 	@rm -rf target/tmp && mkdir -p target/tmp
 	TMPDIR="$(CURDIR)/target/tmp" $(CARGO) test --locked --workspace

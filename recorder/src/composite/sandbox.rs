@@ -94,7 +94,10 @@ impl Tools {
         command.arg(format!("--as={}", limits.memory_bytes));
         command.arg(format!("--cpu={}", limits.cpu_seconds));
         command.arg(format!("--nofile={CHILD_FILES_MAX}"));
-        command.arg(format!("--nproc={CHILD_PROCESSES_MAX}"));
+        if self.sandbox == Sandbox::Bwrap {
+            // Without a sandbox all other processes of our user would count.
+            command.arg(format!("--nproc={CHILD_PROCESSES_MAX}"));
+        }
         command.args(["--fsize=0", "--core=0", "--", program]);
         command
     }
