@@ -297,9 +297,8 @@ impl Events {
 
     /// Those of a kind about a recording, in order.
     pub(super) fn of(&self, kind: &str, recording: &str) -> impl Iterator<Item = &Value> {
-        let is = move |event: &&Value| {
-            event["type"] == kind && event["data"]["recording"] == recording
-        };
+        let is =
+            move |event: &&Value| event["type"] == kind && event["data"]["recording"] == recording;
         self.0.iter().filter(is)
     }
 }

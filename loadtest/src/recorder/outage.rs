@@ -93,7 +93,6 @@ impl Scene<'_> {
         Ok(())
     }
 
-
     async fn delivered(&self, id: &str) -> Result<Duration> {
         let began = Instant::now();
         let purged = self.server.until(id, SETTLE, |now| now["state"] == "purged").await?;
