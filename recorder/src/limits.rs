@@ -320,6 +320,13 @@ pub const FILMS_MAX: usize = 49;
 pub const VOICES_MAX: usize = 100;
 /// Frames by which decoders are started before they are needed: time for their programs to begin.
 pub const DECODERS_AHEAD_FRAMES: u64 = 300;
+/// Frames for which a picture that is out of sight is decoded on; else decoding begins anew at a key frame
+/// when it is seen again.
+pub const FILM_HOLD_FRAMES: u64 = 900;
+/// A silence that is as long, ms, ends a decoder of sound; another one begins behind it.
+pub const VOICE_HOLD_MS: u64 = 30_000;
+/// What is decoded of such a silence at both of its ends, ms: some packets.
+pub const VOICE_EDGE_MS: u64 = 200;
 /// Bytes of a track that are sealed at once into the work file; also what each open track holds in memory.
 /// 10 GB are 320,000 pieces, of which 16 bytes each are kept in memory.
 pub const WORK_PIECE_BYTES: usize = 32 * 1024;
@@ -366,4 +373,7 @@ pub const COMPOSITE_BOX_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Segments of an HLS stream: below [`ARTIFACTS_MAX`], with room for tracks.
 pub const HLS_SEGMENTS_MAX: u64 = 15_000;
 
-const _: () = assert!(HLS_SEGMENTS_MAX as usize + FILES_MAX < ARTIFACTS_MAX);
+const _: () = {
+    assert!(HLS_SEGMENTS_MAX as usize + FILES_MAX < ARTIFACTS_MAX);
+    assert!(VOICE_HOLD_MS > 2 * VOICE_EDGE_MS);
+};

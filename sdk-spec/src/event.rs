@@ -256,7 +256,7 @@ pub enum What {
         missing: Vec<Output>,
         /// Tracks whose pictures or sound the composite, HLS and the audio mix lack, at least from some place
         /// on: they could not be decoded.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "is_none")]
         flawed_tracks: u32,
     },
     /// The storage refuses a recording; it is tried again.
@@ -414,4 +414,8 @@ pub enum FloorState {
     Denied,
     /// Given back, taken back, or no longer asked for.
     Released,
+}
+
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }

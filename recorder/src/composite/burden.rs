@@ -6,12 +6,8 @@ use std::{io, thread::available_parallelism, time::Duration};
 use rustix::process::{getpriority_process, setpriority_process};
 
 use super::{CompositeError, Order, draw, layout::FRAMES_PER_SECOND, mix};
-use crate::{
-    finalize::TrackResult,
-    limits::{
-        COMPOSITE_NICE, DECODER_STALL, DECODER_STALL_EACH, DECODERS_AHEAD_FRAMES, FILMS_MAX,
-        VOICES_MAX,
-    },
+use crate::limits::{
+    COMPOSITE_NICE, DECODER_STALL, DECODER_STALL_EACH, DECODERS_AHEAD_FRAMES, FILMS_MAX, VOICES_MAX,
 };
 
 /// The tracks that are decoded at once, at most; `pictures`: not only sounds.
@@ -20,12 +16,10 @@ use crate::{
 /// [`CompositeError::TooManyVoices`].
 pub(super) fn decoders(order: &Order<'_>, pictures: bool) -> Result<usize, CompositeError> {
     let tracks = &order.events.tracks;
-    let stretch =
-        |track: &TrackResult| (track.offset_ms, track.offset_ms.saturating_add(track.duration_ms));
     let voices = tracks.iter().filter(|track| mix::is_heard(track, order.masks));
     let films = pictures.then(|| draw::seen(order)).into_iter().flatten();
-    let films = films.filter_map(|file| tracks.get(file));
-    let (voices, films) = (at_once(voices.map(stretch)), at_once(films.map(stretch)));
+    let voices = at_once(voices.flat_map(mix::stretches));
+    let films = at_once(films.map(|(_, stretch)| stretch));
     match voices {
         0..=VOICES_MAX => Ok(voices + films.min(FILMS_MAX)),
         _ => Err(CompositeError::TooManyVoices),

@@ -16,17 +16,22 @@ use super::{
     CompositeError,
     burden::go_last,
     layout::FRAMES_PER_SECOND,
-    picture::{Picture, bytes},
+    picture::{PLAIN, Picture, bytes, whole},
     place::Canvas,
     sandbox::{Limits, Tools},
     shows::frame,
     watch::{Running, Watch},
-    work::Work,
+    work::{Entry, Work},
 };
 use crate::{
     finalize::{CodecName, Events, TrackResult},
-    limits::{DECODER_CPU_PER_SECOND, DECODER_CPU_SECONDS_MIN, DECODER_MEMORY_BYTES_MAX},
+    limits::{
+        COMPOSITE_STALL, DECODER_CPU_PER_SECOND, DECODER_CPU_SECONDS_MIN, DECODER_MEMORY_BYTES_MAX,
+    },
 };
+
+/// What an Opus decoder hears before it sounds right (RFC 7845 section 4.6).
+const OPUS_LEAD_MS: u64 = 80;
 
 /// Samples per second of sound.
 pub(super) const RATE: u64 = 48_000;
@@ -44,9 +49,12 @@ pub(super) struct Kitchen<'a> {
 
 /// A program that decodes a track.
 pub(super) struct Decoder {
+    /// Of the track's file.
+    name: String,
     output: ChildStdout,
     running: Option<Running>,
     has_given: bool,
+    has_failed: bool,
     patience: Duration,
     /// When it gave the last whole piece, or was started.
     heard_at: Instant,
@@ -56,7 +64,7 @@ impl Decoder {
     fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         kitchen: Kitchen<'scope>,
-        track: &'scope TrackResult,
+        (track, entry): (&'scope TrackResult, Entry),
         filter: String,
         output: &[&str],
     ) -> Result<Self, CompositeError> {
@@ -64,7 +72,9 @@ impl Decoder {
             CodecName::H264 => "mov",
             CodecName::Opus | CodecName::Vp8 | CodecName::Vp9 | CodecName::Av1 => "matroska",
         };
-        let input = ["-threads", "1", "-reinit_filter", "0", "-f", format, "-i", "pipe:0"];
+        // Times stay those of the file, wherever in it the input begins.
+        let input =
+            ["-copyts", "-threads", "1", "-reinit_filter", "0", "-f", format, "-i", "pipe:0"];
         let filtered = ["-filter_threads", "1", "-map", "0:0", "-filter:0", &filter];
         let args = [&input[..], &filtered[..], output, &["pipe:1"]].concat();
         let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
@@ -77,14 +87,15 @@ impl Decoder {
         let (Some(stdin), Some(output)) = (stdin, stdout) else {
             return Err(CompositeError::Encoder); // Both are asked for.
         };
-        let feed = move || feed(kitchen, track, stdin);
+        let feed = move || feed(kitchen, track, entry, stdin);
         thread::Builder::new().spawn_scoped(scope, feed).map_err(CompositeError::Start)?;
-        Ok(Self::new(output, running, kitchen.patience))
+        Ok(Self::new(&track.file.name, output, running, kitchen.patience))
     }
 
-    fn new(output: ChildStdout, running: Running, patience: Duration) -> Self {
-        let heard_at = Instant::now();
-        Self { output, running: Some(running), has_given: false, patience, heard_at }
+    fn new(name: &str, output: ChildStdout, running: Running, patience: Duration) -> Self {
+        let (name, heard_at) = (name.to_owned(), Instant::now());
+        let (running, has_given, has_failed) = (Some(running), false, false);
+        Self { name, output, running, has_given, has_failed, patience, heard_at }
     }
 
     /// Fills `piece`; less only at the end. One that gives no whole piece in time is ended: the others do
@@ -97,7 +108,7 @@ impl Decoder {
         while filled < piece.len() && self.running.is_some() {
             if !self.has_output(self.patience.saturating_sub(self.heard_at.elapsed())) {
                 self.running = None;
-                watch.flaw();
+                self.fail(watch);
                 break;
             }
             match self.output.read(&mut piece[filled..]) {
@@ -130,14 +141,19 @@ impl Decoder {
     fn end(&mut self, watch: &Watch<'_>) {
         let status = self.running.take().map(Running::finish);
         if !self.has_given || !status.is_some_and(|it| it.is_ok_and(|status| status.success())) {
-            watch.flaw();
+            self.fail(watch);
         }
+    }
+
+    fn fail(&mut self, watch: &Watch<'_>) {
+        self.has_failed = true;
+        watch.flaw(&self.name);
     }
 }
 
-fn feed(kitchen: Kitchen<'_>, track: &TrackResult, pipe: ChildStdin) {
+fn feed(kitchen: Kitchen<'_>, track: &TrackResult, entry: Entry, pipe: ChildStdin) {
     go_last();
-    if let Err(error) = kitchen.work.feed(&track.file, pipe) {
+    if let Err(error) = kitchen.work.feed(&track.file, entry, pipe) {
         kitchen.watch.fail(CompositeError::Work(error));
     }
 }
@@ -156,14 +172,28 @@ impl Film {
         frame(track.offset_ms)
     }
 
+    /// Where to begin to have a frame of the composite.
+    pub(super) fn entry(work: &Work, track: &TrackResult, frame: u64) -> Entry {
+        let at_ms = frame * 1000 / FRAMES_PER_SECOND;
+        work.entry(&track.file, at_ms.saturating_sub(track.offset_ms))
+    }
+
+    /// What is decoded before the frame.
+    pub(super) fn lead(track: &TrackResult, entry: Entry, frame: u64) -> Duration {
+        let at_ms = frame * 1000 / FRAMES_PER_SECOND;
+        Duration::from_millis(at_ms.saturating_sub(track.offset_ms + entry.at_ms))
+    }
+
+    /// Begins with the frame `first` of the composite.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         kitchen: Kitchen<'scope>,
         track: &'scope TrackResult,
         size: Canvas,
+        first: u64,
     ) -> Result<Self, CompositeError> {
-        // The file's time 0 lies up to half a frame beside one.
-        let first_ms = Self::first(track) as f64 * 1000.0 / FRAMES_PER_SECOND as f64;
+        // Its frame 0 is `first` of the composite. What is before is decoded and left out.
+        let first_ms = first as f64 * 1000.0 / FRAMES_PER_SECOND as f64;
         let late = (track.offset_ms as f64 - first_ms) / 1000.0;
         let Canvas { width, height } = size;
         // The size first: what follows never sees a change of resolution.
@@ -173,21 +203,26 @@ impl Film {
              setpts=PTS+({late:.6})/TB,fps={FRAMES_PER_SECOND}:start_time=0"
         );
         let output = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "yuv420p"];
-        let decoder = Decoder::start(scope, kitchen, track, filter, &output)?;
+        let entry = Self::entry(kitchen.work, track, first);
+        let mut decoder = Decoder::start(scope, kitchen, (track, entry), filter, &output)?;
+        decoder.heard_at += Self::lead(track, entry, first).min(COMPOSITE_STALL / 2);
         let next = vec![0; bytes(size)];
         Ok(Self { decoder, picture: Picture::new(size), next, has_ended: false })
     }
 
-    /// The next frame; gives whether there is one. The last one stays.
+    /// The next frame; gives whether there is one. The last one stays, but what is not decoded any more is
+    /// plain.
     pub(super) fn advance(&mut self, watch: &Watch<'_>) -> bool {
         if self.has_ended {
             return false;
         }
         self.has_ended = self.decoder.read(&mut self.next, watch) < self.next.len();
-        if !self.has_ended {
-            self.picture.data_mut().copy_from_slice(&self.next);
+        match (self.has_ended, self.decoder.has_failed) {
+            (false, _) => self.picture.data_mut().copy_from_slice(&self.next),
+            (true, false) => return false,
+            (true, true) => self.picture.fill(whole(self.picture.size()), PLAIN),
         }
-        !self.has_ended
+        true
     }
 
     pub(super) const fn picture(&mut self) -> &mut Picture {
@@ -202,20 +237,23 @@ pub(super) struct Voice {
 }
 
 impl Voice {
-    /// Its first sample in the composite.
-    pub(super) const fn first(track: &TrackResult) -> u64 {
-        track.offset_ms * (RATE / 1000)
-    }
-
+    /// Begins with what is at `from_ms` of the recording.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         kitchen: Kitchen<'scope>,
         track: &'scope TrackResult,
+        from_ms: u64,
     ) -> Result<Self, CompositeError> {
+        let skipped_ms = from_ms.saturating_sub(track.offset_ms);
+        let skipped = skipped_ms as f64 / 1000.0;
+        let entry = kitchen.work.entry(&track.file, skipped_ms.saturating_sub(OPUS_LEAD_MS));
         // Silence where nothing was sent, so that what follows stays in place: to half a packet.
-        let filter = format!("aresample={RATE}:async=1:min_hard_comp=0.01:first_pts=0");
+        let filter = format!(
+            "atrim=start={skipped:.3},asetpts=PTS-({skipped:.3})/TB,\
+             aresample={RATE}:async=1:min_hard_comp=0.01:first_pts=0"
+        );
         let output = ["-ac", "2", "-ar", "48000", "-f", "f32le"];
-        let decoder = Decoder::start(scope, kitchen, track, filter, &output)?;
+        let decoder = Decoder::start(scope, kitchen, (track, entry), filter, &output)?;
         Ok(Self { decoder, piece: Vec::new() })
     }
 
@@ -252,7 +290,7 @@ mod tests {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = child.stdout.take().unwrap();
-        Decoder::new(output, watch.adopt(child).unwrap(), patience)
+        Decoder::new("0000-0-camera.webm", output, watch.adopt(child).unwrap(), patience)
     }
 
     const DRIPS: &str = "import sys, time\nwhile True:\n  sys.stdout.buffer.write(b'x')\n  \
@@ -270,6 +308,20 @@ mod tests {
             assert_eq!(decoder.read(&mut [0; 100_000], &watch), 0, "it is over");
             assert_eq!(watch.into_result().unwrap(), 1, "told once");
         }
+    }
+
+    #[test]
+    fn the_last_picture_of_one_that_fails_does_not_stand_for_ever() {
+        let script = "import sys; sys.stdout.buffer.write(b'\\xc8' * 24); sys.exit(1)";
+        let watch = Watch::new(&|| false, Duration::from_secs(600));
+        let size = Canvas { width: 4, height: 4 };
+        let (picture, next) = (Picture::new(size), vec![0; bytes(size)]);
+        let decoder = decoder(script, &watch, Duration::from_secs(60));
+        let mut film = Film { decoder, picture, next, has_ended: false };
+        assert!(film.advance(&watch) && film.picture().data() == [0xc8; 24]);
+        assert!(film.advance(&watch) && film.picture().data()[..16] == [PLAIN[0]; 16]);
+        assert!(!film.advance(&watch), "nothing more");
+        assert_eq!(watch.into_result().unwrap(), 1);
     }
 
     #[test]

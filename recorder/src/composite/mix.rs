@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     finalize::TrackResult,
-    limits::{DECODERS_AHEAD_FRAMES, VOICES_MAX},
+    limits::{DECODERS_AHEAD_FRAMES, VOICE_EDGE_MS, VOICE_HOLD_MS, VOICES_MAX},
 };
 
 /// Samples of a frame, of each of two channels.
@@ -28,26 +28,30 @@ pub(super) fn mix<'scope>(
     masks: &[Mask],
     mut output: impl Write,
 ) -> Result<(), CompositeError> {
-    let mut waiting: Vec<_> =
-        kitchen.events.tracks.iter().filter(|track| is_heard(track, masks)).collect();
-    waiting.sort_by_key(|track| Voice::first(track));
+    let heard = kitchen.events.tracks.iter().filter(|track| is_heard(track, masks));
+    let parts = heard.flat_map(|track| stretches(track).into_iter().map(move |part| (part, track)));
+    let mut waiting: Vec<_> = parts.collect();
+    waiting.sort_by_key(|(part, _)| *part);
     let mut waiting = waiting.into_iter().peekable();
-    let mut voices: Vec<(u64, Voice)> = Vec::new();
+    let mut voices: Vec<((u64, u64), Voice)> = Vec::new();
     let mut sum = vec![0f32; SAMPLES as usize * CHANNELS];
     let mut bytes = Vec::with_capacity(sum.len() * 4);
     for frame in 0..frames(kitchen.events) {
         let soon = (frame + DECODERS_AHEAD_FRAMES) * SAMPLES;
-        while let Some(track) = waiting.next_if(|track| Voice::first(track) <= soon) {
+        while let Some(((from_ms, to_ms), track)) =
+            waiting.next_if(|((from_ms, _), _)| sample(*from_ms) <= soon)
+        {
             if voices.len() >= VOICES_MAX {
                 return Err(CompositeError::TooManyVoices);
             }
-            voices.push((Voice::first(track), Voice::start(scope, kitchen, track)?));
+            let voice = Voice::start(scope, kitchen, track, from_ms)?;
+            voices.push(((sample(from_ms), sample(to_ms)), voice));
         }
         sum.fill(0.0);
         let (from, to) = (frame * SAMPLES, (frame + 1) * SAMPLES);
-        voices.retain_mut(|(first, voice)| {
-            if *first >= to {
-                return true;
+        voices.retain_mut(|((first, last), voice)| {
+            if *first >= to || *last <= from {
+                return *first >= to;
             }
             let skipped = first.saturating_sub(from) as usize * CHANNELS;
             voice.add(&mut sum[skipped..], kitchen.watch)
@@ -58,6 +62,22 @@ pub(super) fn mix<'scope>(
         kitchen.watch.step();
     }
     Ok(())
+}
+
+const fn sample(ms: u64) -> u64 {
+    ms * (RATE / 1000)
+}
+
+/// When a track sounds, milliseconds: a long silence needs no decoder.
+pub(super) fn stretches(track: &TrackResult) -> Vec<(u64, u64)> {
+    let (mut stretches, mut from_ms) = (Vec::new(), track.offset_ms);
+    for gap in track.gaps.iter().filter(|gap| gap.to_ms >= gap.from_ms + VOICE_HOLD_MS) {
+        stretches.push((from_ms, gap.from_ms + VOICE_EDGE_MS));
+        from_ms = gap.to_ms - VOICE_EDGE_MS;
+    }
+    // What follows its last time is at most a packet.
+    stretches.push((from_ms, track.offset_ms + track.duration_ms + VOICE_EDGE_MS));
+    stretches
 }
 
 /// Whether a track is a sound and not masked.

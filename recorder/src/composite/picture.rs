@@ -43,6 +43,10 @@ impl Picture {
         picture
     }
 
+    pub(super) const fn size(&self) -> Canvas {
+        self.size
+    }
+
     pub(super) fn data(&self) -> &[u8] {
         &self.data
     }

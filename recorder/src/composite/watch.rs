@@ -2,10 +2,11 @@
 //! a standstill.
 
 use std::{
+    collections::BTreeSet,
     process::{Child, ExitStatus},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -27,8 +28,8 @@ pub(super) struct Watch<'a> {
     ended: Condvar,
     /// Counts frames; what does not count stands still.
     steps: AtomicU64,
-    /// Decoders that failed: their tiles are plain, or their voices silent.
-    flawed: AtomicU32,
+    /// Tracks whose decoders failed: their tiles are plain, or their voices silent.
+    flawed: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -53,7 +54,7 @@ impl<'a> Watch<'a> {
             state: Mutex::default(),
             ended: Condvar::new(),
             steps: AtomicU64::new(0),
-            flawed: AtomicU32::new(0),
+            flawed: Mutex::default(),
         }
     }
 
@@ -74,8 +75,9 @@ impl<'a> Watch<'a> {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn flaw(&self) {
-        self.flawed.fetch_add(1, Ordering::Relaxed);
+    /// A track, by the name of its file, is not decoded to its end.
+    pub(super) fn flaw(&self, name: &str) {
+        lock(&self.flawed).insert(name.to_owned());
     }
 
     /// Ends everything. The first reason is the one that is told.
@@ -122,10 +124,11 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// How many decoders failed.
+    /// How many tracks are not decoded to their ends.
     pub(super) fn into_result(self) -> Result<u32, CompositeError> {
+        let flawed = lock(&self.flawed).len();
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        state.failure.map_or(Ok(self.flawed.into_inner()), Err)
+        state.failure.map_or(Ok(u32::try_from(flawed).unwrap_or(u32::MAX)), Err)
     }
 }
 

@@ -23,7 +23,8 @@ use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use super::{CompositeError, Control, Order, draw, mix};
 use crate::{
     finalize::{
-        Events, FileInfo, FinalizeError, MuxError, Request, Sinks, Source, TrackResult, finalize,
+        Container, Events, FileInfo, FinalizeError, MuxError, Request, Sinks, Source, TrackResult,
+        finalize,
     },
     key::{DataKey, Purpose},
     limits::WORK_PIECE_BYTES,
@@ -35,7 +36,25 @@ pub struct Work {
     key: LessSafeKey,
     /// By the name of the track's file, without what stands behind the dot: containers differ here from
     /// those that are delivered.
-    tracks: BTreeMap<String, Vec<Piece>>,
+    tracks: BTreeMap<String, Stored>,
+}
+
+/// A track in the work file.
+#[derive(Default)]
+struct Stored {
+    pieces: Vec<Piece>,
+    /// Of them, how many are what stands in front of a file.
+    front: usize,
+    /// Where decoding can begin, ascending; none in MP4.
+    entries: Vec<Entry>,
+}
+
+/// A cluster that begins with a key frame; a piece begins with it.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    /// Of its first picture or sound, milliseconds in the file.
+    pub(super) at_ms: u64,
+    piece: usize,
 }
 
 /// A sealed stretch of a track.
@@ -81,14 +100,30 @@ impl Work {
         Ok(Self { file, key, tracks })
     }
 
-    /// Writes a track into `pipe`: WebM or, of H.264, fragmented MP4.
+    /// Where to begin to have what is at `at_ms` of a file.
+    pub(super) fn entry(&self, file: &FileInfo, at_ms: u64) -> Entry {
+        let first = Entry { at_ms: 0, piece: 0 };
+        let Some(Stored { entries, .. }) = self.tracks.get(stem(file)) else { return first };
+        let after = entries.partition_point(|entry| entry.at_ms <= at_ms);
+        after.checked_sub(1).and_then(|last| entries.get(last)).map_or(first, |entry| *entry)
+    }
+
+    /// Writes a track into `pipe`, from `entry` on: WebM or, of H.264, fragmented MP4.
     ///
     /// # Errors
     /// The work file cannot be read, or is not what was written. That nobody reads the pipe any more
     /// is none.
-    pub(super) fn feed(&self, file: &FileInfo, mut pipe: impl Write) -> io::Result<()> {
+    pub(super) fn feed(
+        &self,
+        file: &FileInfo,
+        entry: Entry,
+        mut pipe: impl Write,
+    ) -> io::Result<()> {
+        let Some(Stored { pieces, front, .. }) = self.tracks.get(stem(file)) else { return Ok(()) };
+        let (front, media) = pieces.split_at(*front);
+        let media = media.iter().skip(entry.piece.saturating_sub(front.len()));
         let mut buffer = Vec::with_capacity(WORK_PIECE_BYTES + self.key.algorithm().tag_len());
-        for piece in self.tracks.get(stem(file)).into_iter().flatten() {
+        for piece in front.iter().chain(media) {
             buffer.resize(piece.bytes, 0);
             self.file.read_exact_at(&mut buffer, piece.at)?;
             let opened = self.key.open_in_place(nonce(piece.at), Aad::empty(), &mut buffer);
@@ -121,7 +156,7 @@ fn wanted(order: &Order<'_>, pictures: bool) -> BTreeSet<String> {
     let Order { events: Events { tracks, .. }, masks, .. } = order;
     let voices = tracks.iter().filter(|track| mix::is_heard(track, masks));
     let films = pictures.then(|| draw::seen(order)).into_iter().flatten();
-    let films = films.filter_map(|file| tracks.get(file));
+    let films = films.filter_map(|(file, _)| tracks.get(file));
     voices.chain(films).map(|track| stem(&track.file).to_owned()).collect()
 }
 
@@ -167,7 +202,7 @@ impl Out {
 
 struct Sorting {
     wanted: BTreeSet<String>,
-    tracks: BTreeMap<String, Vec<Piece>>,
+    tracks: BTreeMap<String, Stored>,
     out: Rc<RefCell<Out>>,
 }
 
@@ -176,12 +211,13 @@ impl Sinks for Sorting {
 
     fn open(&mut self, file: &FileInfo) -> io::Result<Track> {
         let out = self.wanted.contains(stem(file)).then(|| Rc::clone(&self.out));
-        Ok(Track { plain: Vec::new(), pieces: Vec::new(), out })
+        let is_webm = file.container == Container::Webm;
+        Ok(Track { plain: Vec::new(), stored: Stored::default(), is_webm, cluster: None, out })
     }
 
     fn close(&mut self, mut track: Track, result: &TrackResult) -> io::Result<()> {
         track.flush()?;
-        self.tracks.insert(stem(&result.file).to_owned(), track.pieces);
+        self.tracks.insert(stem(&result.file).to_owned(), track.stored);
         Ok(())
     }
 }
@@ -189,28 +225,162 @@ impl Sinks for Sorting {
 /// One track as it is written.
 struct Track {
     plain: Vec<u8>,
-    pieces: Vec<Piece>,
+    stored: Stored,
+    is_webm: bool,
+    /// When the cluster begins whose head was the last that was written, ms.
+    cluster: Option<u64>,
     /// None: nobody wants it.
     out: Option<Rc<RefCell<Out>>>,
 }
 
+impl Track {
+    /// Notes where a cluster begins, and whether with a key frame: its head comes at once, its blocks do next.
+    fn look(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(at_ms) = cluster_ms(bytes) {
+            self.flush()?;
+            if self.stored.entries.is_empty() && self.stored.front == 0 {
+                self.stored.front = self.stored.pieces.len();
+            }
+            self.cluster = Some(at_ms);
+        } else if let Some(at_ms) = self.cluster.take().filter(|_| is_key(bytes)) {
+            let piece = self.stored.pieces.len();
+            self.stored.entries.push(Entry { at_ms, piece });
+        }
+        Ok(())
+    }
+}
+
+/// The time in the head of a cluster as [`crate::mux`] writes it: id, size, and a time of eight bytes.
+fn cluster_ms(bytes: &[u8]) -> Option<u64> {
+    let is_head = bytes.len() == 29 && bytes.starts_with(&[0x1f, 0x43, 0xb6, 0x75]);
+    let (_, time) = bytes.split_last_chunk().filter(|_| is_head)?;
+    Some(u64::from_be_bytes(*time))
+}
+
+/// Whether the first of some blocks holds a key frame (RFC 9559 section 10.2: behind id, size, track and
+/// time).
+fn is_key(blocks: &[u8]) -> bool {
+    blocks.get(8).is_some_and(|flags| flags & 0x80 != 0)
+}
+
 impl Write for Track {
+    /// Takes all at once, so that what the muxer writes at once is seen at once.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.out.is_none() {
             return Ok(bytes.len());
         }
-        let taken = bytes.len().min(WORK_PIECE_BYTES - self.plain.len());
-        self.plain.extend_from_slice(&bytes[..taken]);
-        if self.plain.len() == WORK_PIECE_BYTES {
-            self.flush()?;
+        if self.is_webm {
+            self.look(bytes)?;
         }
-        Ok(taken)
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = WORK_PIECE_BYTES - self.plain.len();
+            let (now, later) = rest.split_at(rest.len().min(room));
+            self.plain.extend_from_slice(now);
+            if self.plain.len() == WORK_PIECE_BYTES {
+                self.flush()?;
+            }
+            rest = later;
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         if let Some(out) = self.out.as_ref().filter(|_| !self.plain.is_empty()) {
-            self.pieces.push(out.borrow_mut().put(&mut self.plain)?);
+            self.stored.pieces.push(out.borrow_mut().put(&mut self.plain)?);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::fs::{self, OpenOptions};
+
+    use sfu_proto::{
+        control,
+        id::{ParticipantId, TrackId},
+    };
+
+    use super::*;
+    use crate::finalize::CodecName;
+
+    fn file() -> FileInfo {
+        FileInfo {
+            name: "0007-0-camera.webm".to_owned(),
+            track: TrackId::from_bits(1),
+            participant: ParticipantId::from_bits(1),
+            source: control::Source::Camera,
+            part: 0,
+            codec: CodecName::Vp8,
+            container: Container::Webm,
+        }
+    }
+
+    /// A cluster of two seconds whose block is as long as given: head and blocks.
+    fn cluster(at_ms: u64, is_key: bool, len: usize) -> [Vec<u8>; 2] {
+        let size = 0x0100_0000_0000_0000 | (len as u64 + 26);
+        let head = [&[0x1f, 0x43, 0xb6, 0x75][..], &size.to_be_bytes(), &[0xe7, 1]].concat();
+        let head = [&head[..], &[0, 0, 0, 0, 0, 0, 8], &at_ms.to_be_bytes()].concat();
+        let block = [0xa3, 0x10, 0, 0, 0, 0x81, 0, 0, if is_key { 0x80 } else { 0 }];
+        [head, [&block[..], &vec![at_ms as u8; len]].concat()]
+    }
+
+    /// Clusters at 0, 2, 4 … s of which the third has no key frame, behind a front.
+    fn stored(pieces: &[Vec<u8>]) -> Work {
+        let path = std::env::temp_dir().join(format!("conclave-sorted-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).open(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        let out = Rc::new(RefCell::new(Out { file, key: new_key(), end: 0 }));
+        let (plain, stored) = (Vec::new(), Stored::default());
+        let mut track =
+            Track { plain, stored, is_webm: true, cluster: None, out: Some(Rc::clone(&out)) };
+        pieces.iter().for_each(|piece| track.write_all(piece).unwrap());
+        track.flush().unwrap();
+        let Track { stored, out: mine, .. } = track;
+        drop(mine);
+        let Out { file, key, .. } = Rc::into_inner(out).unwrap().into_inner();
+        Work { file, key, tracks: BTreeMap::from([("0007-0-camera".to_owned(), stored)]) }
+    }
+
+    #[test]
+    fn a_track_is_read_from_the_key_frame_before_a_time_with_its_front() {
+        let front = vec![7; WORK_PIECE_BYTES + 5];
+        let clusters: Vec<_> =
+            (0..5).map(|n| cluster(n * 2000, n != 2, 3 * WORK_PIECE_BYTES)).collect();
+        let all = [vec![front.clone()], clusters.iter().flatten().cloned().collect()].concat();
+        let work = stored(&all);
+        for (at_ms, first) in [(0, 0), (1999, 0), (2000, 1), (5999, 1), (6000, 3), (1 << 40, 4)] {
+            let entry = work.entry(&file(), at_ms);
+            assert_eq!(entry.at_ms, first as u64 * 2000, "{at_ms}");
+            let mut read = Vec::new();
+            work.feed(&file(), entry, &mut read).unwrap();
+            let rest = clusters[first..].iter().flatten().cloned().collect::<Vec<_>>();
+            assert!(read == [vec![front.clone()], rest].concat().concat(), "{at_ms}");
+        }
+    }
+
+    #[test]
+    fn a_piece_that_was_changed_or_moved_is_not_given() {
+        let all = [vec![1; WORK_PIECE_BYTES], vec![2; WORK_PIECE_BYTES]];
+        let mut work = stored(&all);
+        let read = |work: &Work| {
+            let mut read = Vec::new();
+            work.feed(&file(), work.entry(&file(), 0), &mut read).map(|()| read)
+        };
+        assert!(read(&work).unwrap() == all.concat());
+        let mut second = vec![0; WORK_PIECE_BYTES + 16];
+        work.file.read_exact_at(&mut second, WORK_PIECE_BYTES as u64 + 16).unwrap();
+        work.file.write_all_at(&second, 0).unwrap();
+        assert_eq!(read(&work).unwrap_err().kind(), io::ErrorKind::InvalidData, "moved");
+        work = stored(&all);
+        work.file.write_all_at(&[0xff, 0xff], 100).unwrap();
+        assert_eq!(read(&work).unwrap_err().kind(), io::ErrorKind::InvalidData, "changed");
+        work.file.set_len(10).unwrap();
+        assert!(read(&work).is_err(), "cut");
     }
 }

@@ -1,6 +1,9 @@
 //! Everybody in place, in time.
 
-use recorder::composite::{Canvas, Layout, Mask, Region};
+use recorder::{
+    composite::{Canvas, Layout, Mask, Region},
+    finalize::{Pause, Request},
+};
 use sfu_proto::{
     control::Source,
     sdp::Codec,
@@ -9,9 +12,9 @@ use sfu_proto::{
 
 use crate::{
     checks::{beeps, lateness, probe},
-    kitchen::{BLACK, BLUE, GREEN, PLAIN, RED, Wanted, YELLOW, coloured, compose, is},
+    kitchen::{BLACK, BLUE, GREEN, PLAIN, RED, Wanted, YELLOW, coloured, compose, is, try_compose},
     media,
-    tape::{START, Sent, Tape, bytes},
+    tape::{START, Sent, Tape, bytes, try_make},
 };
 
 const FRAME: i64 = 33_333;
@@ -107,6 +110,61 @@ fn a_mute_is_plain_and_silent_and_what_follows_stays_in_place() {
     assert!(!beeps.iter().any(|at| (3.5..4.8).contains(at)), "{beeps:?}");
     in_step(&looked.flashes(240, 90), &beeps, 5);
     assert!(beeps.iter().filter(|at| **at > 4.9).count() >= 2, "{beeps:?}");
+}
+
+/// Decoders end while there is nothing to decode for them, and others begin behind.
+#[test]
+fn after_a_long_mute_everything_is_where_it_would_have_been() {
+    let (frames, packets) = (film(0, Codec::Vp8, 40), media::audio(40));
+    let kept = |at: i64| !(2_500_000..36_500_000).contains(&at);
+    let mut video = camera(0, Codec::Vp8).play(0, FRAME, &frames);
+    let mut sound = microphone(1, 1).play(0, 20_000, &packets);
+    video.frames.retain(|(at, _)| kept(*at));
+    sound.frames.retain(|(at, _)| kept(*at));
+    let mute =
+        |at: i64, index, muted| (START + at, bytes(START + at, Body::Muted { index, muted }));
+    let more = [(2_700_000, true), (36_400_000, false)];
+    let more = more.iter().flat_map(|(at, is)| [mute(*at, 0, *is), mute(*at, 1, *is)]).collect();
+    let canvas = Canvas { width: 160, height: 90 };
+    let tape = Tape::of(&[video, sound], more);
+    let (_, files) = compose(&tape, Wanted { canvas, ..Wanted::default() });
+    let looked = files.composite();
+    for (second, wanted) in [(1.5, RED), (5.0, PLAIN), (36.0, PLAIN), (37.5, RED), (39.5, RED)] {
+        let colour = looked.colour(second, 40, 45);
+        assert!(is(colour, wanted), "at {second}: {colour:?} instead of {wanted:?}");
+    }
+    let (beeps, flashes) = (beeps(files.bytes("composite.mp4")), looked.flashes(120, 45));
+    in_step(&flashes, &beeps, 5);
+    let after = |times: &[f64]| times.iter().filter(|at| **at > 36.0).count();
+    assert!(after(&beeps) >= 2 && after(&flashes) >= 2, "{beeps:?} {flashes:?}");
+    let near = |at: &&f64| (**at - 38.0).abs() < 0.1;
+    assert!(beeps.iter().any(|at| near(&at)), "{beeps:?}");
+}
+
+/// Sight begins between two key frames, far behind the beginning.
+#[test]
+fn a_picture_that_comes_into_sight_again_is_the_one_of_that_time() {
+    let frames = media::video_of(Codec::Vp8, "160x90", 40, 90, &["-vf", &coloured("red")]);
+    let sent = [
+        camera(0, Codec::Vp8).play(0, FRAME, &frames),
+        microphone(1, 1).play(0, 20_000, &media::audio(40)),
+    ];
+    let tape = Tape::of(&sent, vec![]);
+    let at = |us: i64| (START + us) as u64;
+    let pauses = vec![Pause { from_us: at(1_500_000), to_us: Some(at(37_400_000)) }];
+    let request = Request { pauses, ..Request::default() };
+    let events = try_make(&tape, &request).unwrap().events;
+    let canvas = Canvas { width: 160, height: 90 };
+    let wanted = Wanted { canvas, ..Wanted::default() };
+    let (files, done) = try_compose(&tape, &events, wanted, &|| false).unwrap();
+    assert_eq!(done.flawed, 0);
+    let looked = files.composite();
+    for (second, wanted) in [(1.0, RED), (20.0, BLACK), (37.0, BLACK), (37.6, RED), (39.5, RED)] {
+        let colour = looked.colour(second, 40, 45);
+        assert!(is(colour, wanted), "at {second}: {colour:?} instead of {wanted:?}");
+    }
+    let flashes: Vec<f64> = looked.flashes(120, 45).into_iter().filter(|at| *at > 37.6).collect();
+    in_step(&flashes, &beeps(files.bytes("composite.mp4")), 2);
 }
 
 #[test]

@@ -223,3 +223,44 @@ async fn a_masked_recording_without_composite_waits() {
     );
     recorder.shut_down().await;
 }
+
+/// A camera whose pictures have the head of a VP8 key frame (RFC 6386 section 9.1), and behind it more
+/// partitions than bytes.
+fn undecodable(id: RecordingId) -> Vec<Batch> {
+    const HEAD: [u8; 11] = [0x10, 0xd0, 0, 0, 0x9d, 0x01, 0x2a, 160, 0, 90, 0];
+    let picture = [&HEAD[..], &[0xff; 6]].concat();
+    track(id, 1, Source::Camera, Codec::Vp8, 100, &|n| Packet {
+        index: 1,
+        seq: SeqNo(1000 + n),
+        timestamp: RtpTimestamp((n * 1800) as u32),
+        marker: true,
+        level: None,
+        descriptor: &[],
+        payload: &picture,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_track_that_cannot_be_decoded_is_counted_where_it_lacks() {
+    let mut world = World::new("flawed");
+    world.composites = Some(Tools::look(Sandbox::Bwrap).expect("run .ci/setup (bubblewrap)"));
+    let id = RecordingId::from_bits(307);
+    let mut row = world.row(id);
+    row.0.outputs = all();
+    let (recorder, tap) = world.start();
+    world.record(&tap, row, [records(id, 2), undecodable(id)].concat()).await;
+    world.ledger.stop_now(id);
+    world.until_delivered(&recorder, id, "composite.mp4.age").await;
+    assert_eq!(finalized(&world, id), []);
+    let is_flawed = |news: &News| matches!(news, News::Finalized { flawed_tracks: 1, .. });
+    assert!(world.ledger.told(id).iter().any(is_flawed), "{:?}", names(&world));
+    let files = World::files(&world.partner());
+    let manifest = files.iter().find(|file| file.ends_with("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+    for artifact in manifest["artifacts"].as_array().unwrap() {
+        let flawed = artifact.get("flawed_tracks").and_then(serde_json::Value::as_u64);
+        let is_composite = artifact["kind"] == "composite";
+        assert_eq!(flawed, is_composite.then_some(1), "{}", artifact["name"]);
+    }
+    recorder.shut_down().await;
+}

@@ -168,7 +168,8 @@ impl Finish<'_> {
     fn until_ms(&self, events: &Events) -> u64 {
         let length = Duration::from_millis(events.duration_ms);
         let time = COMPOSITE_TIME_MIN + length.saturating_mul(COMPOSITE_TIME_PER_TIME);
-        let until_ms = now_ms().saturating_add(time.as_millis() as u64); // Recordings are of two days at most.
+        let time_ms = time.as_millis() as u64; // Recordings are of two days at most.
+        let until_ms = now_ms().saturating_add(time_ms);
         self.patience.shown_until_ms.map_or(until_ms, |at| at.min(until_ms))
     }
 }
