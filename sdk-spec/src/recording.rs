@@ -23,6 +23,9 @@ pub enum Output {
     AudioMix,
     /// The composite as HLS. Needs `composite`.
     Hls,
+    /// What was written down, as it is, in pieces that are pushed while the recording goes on; `conclave
+    /// recording extract` makes tracks of them. With masks only `unmasked_recipients` get it.
+    Journal,
 }
 
 /// How a composite is laid out.
@@ -89,7 +92,7 @@ pub struct RecordingRule {
     pub roles: Vec<Role>,
     /// What it is made into; none named is `tracks`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(max_items = 4)]
+    #[schema(max_items = 5)]
     pub outputs: Vec<Output>,
     /// Layout of a composite.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -290,6 +290,7 @@ fn outputs(rule: &RecordingRule) -> Outputs {
         composite: has(Output::Composite).then_some(Composite { layout, canvas }),
         audio_mix: has(Output::AudioMix),
         hls: has(Output::Hls),
+        journal: has(Output::Journal),
         masks: rule.masks.iter().map(mask).collect(),
         unmasked_recipients: rule.unmasked_recipients.clone(),
     }
@@ -310,7 +311,8 @@ const fn output(kind: ArtifactKind) -> Option<Output> {
         ArtifactKind::Composite => Some(Output::Composite),
         ArtifactKind::AudioMix => Some(Output::AudioMix),
         ArtifactKind::Hls => Some(Output::Hls),
-        ArtifactKind::Events | ArtifactKind::Messages | ArtifactKind::Journal => None,
+        ArtifactKind::Journal => Some(Output::Journal),
+        ArtifactKind::Events | ArtifactKind::Messages => None,
     }
 }
 

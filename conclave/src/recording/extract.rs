@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read as _, Write},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,17 +14,21 @@ use anyhow::{Context as _, ensure};
 use recorder::{
     evidence::{MANIFEST_FILE, Manifest},
     finalize::{FileInfo, Request, Sinks, TrackResult, finalize},
-    journal::{Ending, FileReport, Folder, Replay},
+    journal::{Ending, FileReport, Folder, Header, Replay},
     key::DataKey,
     limits::{EVIDENCE_BYTES_MAX, KEYS_FILE_BYTES_MAX},
     recorded::Recorded,
     seal::{Identities, OpenError, open},
 };
 
+use sfu_proto::id::RecordingId;
+
 use super::verify::{read, read_identity};
 
 /// The data key, as [`recorder::service`] hands it over.
 const DATA_KEY: &str = "data-key.age";
+/// Enough for the header of a journal file, which has 152.
+const HEADER_BYTES: u64 = 256;
 
 /// Makes the files.
 ///
@@ -32,16 +36,15 @@ const DATA_KEY: &str = "data-key.age";
 /// When the folder holds no journal, the identity does not open it, or a file cannot be written.
 pub(super) fn run(folder: &Path, identity: &Path, out: &Path) -> anyhow::Result<ExitCode> {
     let identities = read_identity(identity)?;
-    let manifest = read(&folder.join(MANIFEST_FILE), EVIDENCE_BYTES_MAX)?;
-    let manifest = Manifest::parse(&manifest);
-    let manifest = manifest.with_context(|| format!("{}: no manifest", folder.display()))?;
     let key = data_key(&folder.join(DATA_KEY), &identities)?;
     make(out)?;
     let work = Work(out.join(".journal"));
     make(&work.0)?;
-    let journal = Folder::create(&work.0, manifest.recording)?;
-    let changed = open_journal(folder, &journal, &identities)?;
-    let request = Request { recording: Some(manifest.recording), ..Request::default() };
+    let (journal, changed) = open_journal(folder, &work.0, &identities)?;
+    if !folder.join(MANIFEST_FILE).exists() {
+        writeln!(io::stdout(), "no manifest: more of the recording may have been to come")?;
+    }
+    let request = Request { recording: Some(journal.recording()), ..Request::default() };
     let mut files = Files(out);
     let source = Recorded::new(&journal, &key).past_unreadable();
     let events = finalize(&source, &mut files, &request, &mut |_| {})?;
@@ -90,14 +93,14 @@ fn data_key(path: &Path, identities: &Identities) -> anyhow::Result<DataKey> {
     identities.data_key(wrap).with_context(|| path.display().to_string())
 }
 
-/// Unseals the journal's files, which are encrypted by themselves; gives those that were changed. What
-/// stands before a change is genuine.
+/// Unseals the journal's files, which are encrypted by themselves, into a folder of their recording; gives
+/// those that were changed. What stands before a change is genuine.
 fn open_journal(
     folder: &Path,
-    journal: &Folder,
+    work: &Path,
     identities: &Identities,
-) -> anyhow::Result<Vec<String>> {
-    let (mut count, mut changed) = (0, Vec::new());
+) -> anyhow::Result<(Folder, Vec<String>)> {
+    let (mut opened, mut changed) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -105,16 +108,38 @@ fn open_journal(
             continue;
         };
         let shown = || path.display().to_string();
-        let mut output = BufWriter::new(create(&journal.path().join(name))?);
+        let mut output = BufWriter::new(create(&work.join(name))?);
         match open(File::open(&path).with_context(shown)?, &mut output, identities) {
             Err(OpenError::Damaged) => changed.push(shown()),
             other => drop(other.with_context(shown)?),
         }
         output.flush().with_context(shown)?;
-        count += 1;
+        opened.push(name.to_owned());
     }
-    ensure!(count > 0, "{}: no journal", folder.display());
-    Ok(changed)
+    ensure!(!opened.is_empty(), "{}: no journal", folder.display());
+    let recording = recording(folder, work, &opened)?;
+    let journal = Folder::create(work, recording)?;
+    for name in opened {
+        fs::rename(work.join(&name), journal.path().join(&name))?;
+    }
+    Ok((journal, changed))
+}
+
+/// As the manifest says; without one, as a file of the journal says: others are then refused.
+fn recording(folder: &Path, work: &Path, opened: &[String]) -> anyhow::Result<RecordingId> {
+    let path = folder.join(MANIFEST_FILE);
+    if path.exists() {
+        let manifest = Manifest::parse(&read(&path, EVIDENCE_BYTES_MAX)?);
+        let manifest = manifest.with_context(|| format!("{}: no manifest", path.display()))?;
+        return Ok(manifest.recording);
+    }
+    let header = |name: &String| {
+        let mut bytes = Vec::new();
+        File::open(work.join(name)).ok()?.take(HEADER_BYTES).read_to_end(&mut bytes).ok()?;
+        Header::parse(&bytes).ok()
+    };
+    let header = opened.iter().find_map(header);
+    Ok(header.with_context(|| format!("{}: no journal", folder.display()))?.recording)
 }
 
 /// Plain files in a folder.

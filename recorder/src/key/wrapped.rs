@@ -35,6 +35,10 @@ pub struct WrappedKeys {
     pub partner: Option<String>,
     /// The operator's; none when the recording is `sealed`.
     pub operator: Option<OperatorWrap>,
+    /// An armored `age` file for who may have the journal as it is, where these are others than the
+    /// partner's recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<String>,
 }
 
 /// Why a data key cannot be wrapped.
@@ -71,7 +75,15 @@ impl WrappedKeys {
             some => Some(partner::wrap(key, some)?),
         };
         let operator = epochs.map(|epochs| epochs.wrap(recording, key, now)).transpose()?;
-        Ok(Self { partner, operator })
+        Ok(Self { partner, operator, journal: None })
+    }
+
+    /// Wraps it also for who may have the journal as it is.
+    ///
+    /// # Errors
+    /// [`WrapError`].
+    pub fn with_journal(self, key: &DataKey, recipients: &[Recipient]) -> Result<Self, WrapError> {
+        Ok(Self { journal: Some(partner::wrap(key, recipients)?), ..self })
     }
 }
 
@@ -113,6 +125,14 @@ mod tests {
         let operators = epochs.unwrap(recording, read.operator.as_ref().unwrap()).unwrap();
         let partners = partner::unwrap(&read.partner.unwrap(), &partner).unwrap();
         assert!(operators.bytes() == key.bytes() && partners.bytes() == key.bytes());
+
+        let (second, text) = (Identity::generate(), serde_json::to_string(&wraps).unwrap());
+        assert!(!text.contains("journal"), "as before where nobody else gets it");
+        let wraps = wraps.with_journal(&key, &[second.to_public()]).unwrap();
+        let text = serde_json::to_string(&wraps).unwrap();
+        let read: WrappedKeys = serde_json::from_str(&text).unwrap();
+        let opened = partner::unwrap(&read.journal.unwrap(), &second).unwrap();
+        assert!(opened.bytes() == key.bytes());
 
         let sealed = WrappedKeys::wrap(recording, &key, &to, None, now).unwrap();
         assert!(sealed.operator.is_none() && sealed.partner.is_some());

@@ -224,7 +224,7 @@ impl Finish<'_> {
             let is_lost = self.entry.has_journal;
             return Err(if is_lost { FinishError::NoJournal } else { FinishError::Empty });
         }
-        let Some(key) = self.key else { return self.hand_over(spool, &recipients) };
+        let Some(key) = self.key else { return self.hand_over(spool) };
         self.look_at_room()?;
         let hands_over = |error: &FinishError| {
             self.patience.hands_over && error.is_of_content() && !self.cancel.is_set()
@@ -234,7 +234,7 @@ impl Finish<'_> {
             Err(error) if hands_over(&error) => {
                 tracing::error!(recording = %self.entry.id, %error, "handed over as it is");
                 spool.clear()?;
-                self.hand_over(spool, &recipients)
+                self.hand_over(spool)
             }
             other => other,
         }
@@ -255,14 +255,16 @@ impl Finish<'_> {
         if found.is_empty() {
             return Err(FinishError::Empty);
         }
-        let Shown { mut artifacts, events, missing } =
+        let Shown { mut artifacts, events, mut missing } =
             self.tracks_and_shown(spool, recipients, key, progress)?;
         let has_none = events.tracks.is_empty();
         let times = if has_none { self.row_times() } else { event_times(&events) };
-        if has_none || found.is_damaged() {
-            match self.raw_recipients(recipients)? {
+        let is_wanted = self.entry.outputs.journal;
+        if has_none || found.is_damaged() || is_wanted {
+            match self.entry.raw_recipients()? {
                 Some(to) => artifacts.extend(self.raw(spool, &to).hand_over()?),
                 None if has_none => return Err(FinishError::Masked),
+                None if is_wanted => missing.push(ArtifactKind::Journal),
                 None => tracing::warn!(recording = %self.entry.id, "damaged; masked, so not raw"),
             }
         }
@@ -314,20 +316,12 @@ impl Finish<'_> {
     }
 
     /// Only the journal as it is: nobody here can read it.
-    fn hand_over(&self, spool: &Spool, recipients: &Recipients) -> Result<Export, FinishError> {
-        let to = self.raw_recipients(recipients)?.ok_or(FinishError::Masked)?;
+    fn hand_over(&self, spool: &Spool) -> Result<Export, FinishError> {
+        let to = self.entry.raw_recipients()?.ok_or(FinishError::Masked)?;
         let artifacts = self.raw(spool, &to).hand_over()?;
         let made = (artifacts, self.wanted());
         let found = inspect_sealed(self.folder, self.patience.is_last)?;
         self.conclude(spool, made, self.row_times(), found)
-    }
-
-    /// Who may have the journal as it is: with masks, only who may see what they hide.
-    fn raw_recipients(&self, recipients: &Recipients) -> Result<Option<Recipients>, FinishError> {
-        if self.entry.outputs.masks.is_empty() {
-            return Ok(Some(recipients.clone()));
-        }
-        self.unmasked()
     }
 
     fn raw<'a>(&'a self, spool: &'a Spool, recipients: &'a Recipients) -> Raw<'a> {

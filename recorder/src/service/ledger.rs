@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::{
     composite::{Canvas, Layout, Mask},
     evidence::{ArtifactKind, Delivery},
+    seal::{RecipientError, Recipients},
 };
 
 /// Keeps the rows. Every call may be repeated.
@@ -163,10 +164,31 @@ pub struct Outputs {
     pub audio_mix: bool,
     /// The composite as HLS too.
     pub hls: bool,
+    /// The journal as it is; its files are pushed while the recording goes on.
+    pub journal: bool,
     /// What a composite does not show. Tracks of masked sources are not delivered.
     pub masks: Vec<Mask>,
     /// Public keys that tracks of masked sources are sealed to instead; none: nobody gets them.
     pub unmasked_recipients: Vec<String>,
+}
+
+impl Entry {
+    /// Who may have the journal as it is: with masks, only who may see what they hide.
+    pub(super) fn raw_recipients(&self) -> Result<Option<Recipients>, RecipientError> {
+        let Outputs { masks, unmasked_recipients, .. } = &self.outputs;
+        match (masks.is_empty(), unmasked_recipients.is_empty()) {
+            (true, _) => Recipients::parse(&self.recipients).map(Some),
+            (false, true) => Ok(None),
+            (false, false) => Recipients::parse(unmasked_recipients).map(Some),
+        }
+    }
+}
+
+impl Outputs {
+    /// Nothing is made but the journal.
+    pub(super) fn is_journal_only(&self) -> bool {
+        self.journal && !self.tracks && self.composite.is_none() && !self.audio_mix
+    }
 }
 
 /// How a composite looks.

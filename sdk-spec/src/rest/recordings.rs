@@ -106,7 +106,8 @@ pub struct Recording {
     /// Why it is not pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
-    /// Its files, once they are made.
+    /// Its files, once they are made; with the output `journal` also while it goes on, some of the newest
+    /// left out.
     pub artifacts: Vec<Artifact>,
     /// When it was purged.
     #[serde(default, skip_serializing_if = "Option::is_none")]

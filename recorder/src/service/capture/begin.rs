@@ -113,7 +113,13 @@ pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Li
     let key = Arc::new(DataKey::generate());
     let epochs = (!entry.sealed).then_some(&*common.epochs);
     let now = SystemTime::now();
-    let keys = WrappedKeys::wrap(entry.id, &key, recipients.as_slice(), epochs, now)?;
+    let mut keys = WrappedKeys::wrap(entry.id, &key, recipients.as_slice(), epochs, now)?;
+    // Keys that nothing can be sealed to keep nobody from recording; whoever seals to them says so.
+    if !entry.outputs.masks.is_empty()
+        && let Ok(Some(to)) = entry.raw_recipients()
+    {
+        keys = keys.with_journal(&key, to.as_slice())?;
+    }
     let folder = Folder::create(&common.spool, entry.id)?;
     let first = || {
         folder.write_keys(&keys)?;

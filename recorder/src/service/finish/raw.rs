@@ -68,13 +68,13 @@ impl Raw<'_> {
     }
 
     /// The data key for those who get the journal: with masks these are others than the wrap was made
-    /// for. Without the key it is the wrap as it was kept.
+    /// for. Without the key it is the wrap as it was kept for them.
     fn wrap(&self) -> Result<String, FinishError> {
         if let Some(key) = self.key {
             return Ok(partner::wrap(key, self.recipients.as_slice())?);
         }
         match self.folder.keys() {
-            Ok(keys) => keys.partner.ok_or(FinishError::NoKey),
+            Ok(keys) => keys.journal.or(keys.partner).ok_or(FinishError::NoKey),
             Err(error) if is_gone(&error) || self.past_unreadable => Err(FinishError::NoKey),
             Err(error) => Err(error.into()),
         }

@@ -100,9 +100,12 @@ impl Finish<'_> {
         key: &DataKey,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Shown, FinishError> {
-        let (outputs, unmasked) = (&self.entry.outputs, self.unmasked()?);
+        let outputs = &self.entry.outputs;
+        // Who may see what is masked has it in the journal.
+        let unmasked = if outputs.is_journal_only() { None } else { self.unmasked()? };
         let masked: Vec<Source> = outputs.masks.iter().map(|mask| mask.source).collect();
-        let wanted = outputs.tracks.then_some(recipients);
+        let is_masked = outputs.journal && self.entry.raw_recipients()?.is_none();
+        let wanted = (outputs.tracks || is_masked).then_some(recipients);
         let rule = Rule { masked: &masked, unmasked: unmasked.as_ref(), tracks: wanted };
         if self.wanted().is_empty() {
             let (artifacts, events) = self.tracks(spool, rule, key, progress)?;

@@ -126,7 +126,7 @@ pub(super) fn recorder(app: &App) -> Result<&dyn RecorderPort, Failure> {
 /// # Errors
 /// [`Code::Unavailable`] when it cannot.
 pub(super) fn can_make(app: &App, rule: &RecordingRule) -> Result<(), Failure> {
-    let is_made = |output: &Output| *output != Output::Tracks;
+    let is_made = |output: &Output| !matches!(output, Output::Tracks | Output::Journal);
     let can = || app.recorder.as_deref().is_some_and(RecorderPort::composites);
     if !rule.outputs.iter().any(is_made) || can() {
         return Ok(());
