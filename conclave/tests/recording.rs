@@ -205,6 +205,21 @@ fn a_journal_that_was_handed_over_becomes_files() {
     assert_eq!(String::from_utf8_lossy(&probed.stdout).trim(), "opus");
     assert!(names[1] == "events.json" && extract(&made, &identity).0 == 1, "it is there already");
 
+    // As far as it arrived while it went on, when nothing came after it.
+    let (partly, manifest) = (recorded.folder.join("partly"), folder.join("manifest.json"));
+    let (kept, foreign) = (fs::read(&manifest).unwrap(), folder.join("00000002.journal.age"));
+    fs::remove_file(&manifest).unwrap();
+    let (code, told) = extract(&partly, &identity);
+    assert!(code == 0 && told.contains("no manifest") && told.contains(": 2.0 s, "), "{told}");
+    fs::write(&manifest, "{}").unwrap();
+    let (code, told) = extract(&recorded.folder.join("none"), &identity);
+    assert!(code == 1 && told.contains("no manifest"), "one that cannot be read: {told}");
+    fs::write(&manifest, kept).unwrap();
+    fs::copy(folder.join("00000001.journal.age"), &foreign).unwrap();
+    let (code, told) = extract(&recorded.folder.join("twice"), &identity);
+    assert!(code == 1 && told.contains("journal file 2"), "in another's place: {told}");
+    fs::remove_file(foreign).unwrap();
+
     let journal = folder.join("00000001.journal.age");
     let mut bytes = fs::read(&journal).unwrap();
     let at = bytes.len() / 2;

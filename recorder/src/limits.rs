@@ -19,8 +19,8 @@ pub const AGE_HEADER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Bytes of an artifact's name, folders included: file systems and object stores take 255 and more.
 pub const ARTIFACT_NAME_BYTES_MAX: usize = 200;
-/// Artifacts of a recording: a day of HLS pieces of six seconds in one rendition, and tracks.
-pub const ARTIFACTS_MAX: usize = 20_000;
+/// Artifacts of a recording: a day of HLS pieces of six seconds in one rendition, tracks, and journal files.
+pub const ARTIFACTS_MAX: usize = 30_000;
 /// Bytes of a manifest and of each other text of evidence that is written or read: some kB for each
 /// of [`ARTIFACTS_MAX`].
 pub const EVIDENCE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -148,6 +148,17 @@ pub const JOURNAL_CHECKPOINT: Duration = Duration::from_secs(10);
 pub const JOURNAL_FILE_BYTES_MAX: u64 = 1 << 30;
 /// Files of a recording: ten terabytes, or a crash every minute for a week.
 pub const JOURNAL_FILES_MAX: usize = 10_000;
+/// Age of a journal file that is pushed while its recording goes on, after which the next one is begun: what
+/// is left to push at the end.
+pub const LIVE_FILE_AFTER: Duration = Duration::from_secs(20);
+/// Bytes of such a file: with the last chunk and sealed it is one part of a push.
+pub const LIVE_FILE_BYTES: u64 = 15 * 1024 * 1024;
+/// After so many such files of a recording they grow to twice the age and size, then to thrice, and so on: two
+/// days are 3,700 files.
+pub const LIVE_FILES_STEP: u32 = 1_000;
+/// After so many, at 300 GB, they are as large as those of other recordings: a fast one must not end because
+/// it has [`JOURNAL_FILES_MAX`].
+pub const LIVE_FILES_MAX: u32 = 6_000;
 /// Files begun anew for one chunk when the disk fails. A disk that fails three times running will
 /// not heal within the seconds that memory can bridge.
 pub const JOURNAL_ROTATIONS_MAX: u32 = 3;
@@ -160,6 +171,8 @@ const _: () = {
     assert!(OGG_PAGE_TICKS_MAX / 120 <= 255 * 2, "a page has 255 segments");
     assert!(JOURNAL_CHUNK_BYTES_MAX < u32::MAX as usize / 2);
     assert!(JOURNAL_FILE_BYTES_MAX > 4 * JOURNAL_CHUNK_BYTES_MAX as u64);
+    assert!((LIVE_FILES_MAX as usize) < JOURNAL_FILES_MAX);
+    assert!(LIVE_FILE_BYTES + (JOURNAL_CHUNK_BYTES_MAX as u64) < PART_BYTES - PART_BYTES / 64);
     assert!(JOURNAL_FLUSH.as_millis() < JOURNAL_CHECKPOINT.as_millis());
     assert!(KEYS_FILE_BYTES_MAX > 2 * PARTNER_WRAP_BYTES_MAX as u64);
 };
@@ -254,6 +267,19 @@ pub const EPOCHS_LOOK: Duration = Duration::from_secs(300);
 pub const PUSHES_MAX: usize = 16;
 /// Of them, those of one project: a storage that trickles leaves places for the others.
 pub const PUSHES_PER_PROJECT_MAX: usize = 4;
+/// Of both, places that recordings may have which still go on: the others wait for their receipt.
+pub const LIVE_PUSHES_MAX: usize = PUSHES_MAX / 2;
+/// See [`LIVE_PUSHES_MAX`].
+pub const LIVE_PUSHES_PER_PROJECT_MAX: usize = PUSHES_PER_PROJECT_MAX / 2;
+/// Time between two looks for journal files of a live recording that are to be pushed.
+pub const LIVE_LOOK: Duration = Duration::from_secs(5);
+/// Files that a live recording pushes before others have their turn.
+pub const LIVE_TURN_FILES: usize = 16;
+/// Longest pause before a live recording's push is tried again: what waits then is what is left at the end.
+pub const LIVE_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// The row of a live recording is told of pushed files when they are more by this part: each time all of
+/// them are written.
+pub const LIVE_TOLD_PART: usize = 50;
 /// Recordings that are purged at once: each removes a folder and may wait [`TAKE_BACK_WAIT`].
 pub const PURGES_MAX: usize = 256;
 /// Time that a push which is to stop has for the part that is under way: a local folder needs less, and
@@ -374,6 +400,6 @@ pub const COMPOSITE_BOX_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const HLS_SEGMENTS_MAX: u64 = 15_000;
 
 const _: () = {
-    assert!(HLS_SEGMENTS_MAX as usize + FILES_MAX < ARTIFACTS_MAX);
+    assert!(HLS_SEGMENTS_MAX as usize + FILES_MAX + JOURNAL_FILES_MAX + 10 < ARTIFACTS_MAX);
     assert!(VOICE_HOLD_MS > 2 * VOICE_EDGE_MS);
 };

@@ -14,6 +14,8 @@ mod defect;
 mod hold;
 #[path = "service/ledger.rs"]
 mod ledger;
+#[path = "service/live.rs"]
+mod live;
 #[path = "service/missing.rs"]
 mod missing;
 #[path = "service/others.rs"]
@@ -22,6 +24,9 @@ mod others;
 mod room;
 #[path = "service/supervisor.rs"]
 mod supervisor;
+#[path = "common/servers.rs"]
+#[allow(dead_code, reason = "each test program uses its part")]
+mod servers;
 #[path = "service/world.rs"]
 mod world;
 

@@ -61,6 +61,10 @@ fn line(row: &RecordingRow, now_ms: u64) -> String {
     if bytes > 0 {
         text.push_str(&format!("  {:.1} MB", bytes as f64 / 1e6));
     }
+    let pushed: u64 = row.artifacts.iter().map(|artifact| artifact.pushed_bytes).sum();
+    if pushed > 0 && (pushed < bytes || row.state.is_live()) {
+        text.push_str(&format!(", {:.1} pushed", pushed as f64 / 1e6));
+    }
     match (row.held, row.expires_at_ms) {
         (true, _) => text.push_str("  held"),
         (false, Some(at)) => {
@@ -84,7 +88,7 @@ mod tests {
 
     use sdk_spec::{
         recording::{BlockReason, RecordingRule, RecordingState},
-        rest::recordings::Blocked,
+        rest::recordings::{Artifact, Blocked},
     };
     use sfu_proto::id::{RecordingId, RoomId};
     use signaling::store::Terms;
@@ -130,6 +134,24 @@ mod tests {
         let busy = RecordingRow { progress: Some(43), ..row(RecordingState::Finalizing) };
         let end = "purged in 71.0 h at the latest";
         assert_eq!(line(&busy, 3_600_000), format!("{id}  pj_1  finalizing 43 %  {end}"));
+        let artifact = |name: &str, pushed_bytes| Artifact {
+            name: name.to_owned(),
+            media_type: String::new(),
+            track: None,
+            participant: None,
+            source: None,
+            bytes: 2_000_000,
+            sha256: String::new(),
+            pushed_bytes,
+            verified: false,
+        };
+        let artifacts = vec![artifact("a", 2_000_000), artifact("b", 500_000)];
+        let live = RecordingRow {
+            artifacts,
+            expires_at_ms: None,
+            ..row(RecordingState::Recording)
+        };
+        assert_eq!(line(&live, 0), format!("{id}  pj_1  recording  4.0 MB, 2.5 pushed"));
         let reason = BlockReason::Credentials;
         let blocked = Some(Blocked { reason, blame: reason.blame(), retry_at: None });
         let waits = RecordingRow { blocked, held: true, ..row(RecordingState::PushBlocked) };

@@ -129,7 +129,7 @@ pub enum ArtifactKind {
     Events,
     /// Chat and data of the room.
     Messages,
-    /// Journal of a recording that only the partner can open.
+    /// Journal file as it was written, or its key.
     Journal,
 }
 

@@ -21,6 +21,7 @@ use super::{
     disk::{Disk, Sink, SystemDisk, is_full},
     folder::{Folder, FolderError},
     format::{ChunkHead, Header, Kind},
+    rotation::Rotation,
     stats::Stats,
 };
 use crate::{
@@ -91,6 +92,7 @@ pub struct Writer {
     stats: Stats,
     stopped: bool,
     file_bytes_max: u64,
+    rotation: Option<Rotation>,
 }
 
 impl Writer {
@@ -138,9 +140,16 @@ impl Writer {
             stats: Stats::default(),
             stopped: false,
             file_bytes_max: JOURNAL_FILE_BYTES_MAX,
+            rotation: None,
         };
         writer.with_new_files(|_, _| Ok(()))?;
         Ok(writer)
+    }
+
+    /// Files that hold something end early from now on.
+    #[must_use]
+    pub fn rotating(self, rotation: Rotation) -> Self {
+        Self { rotation: Some(rotation), ..self }
     }
 
     /// Takes whole tap records. They are safe on disk after a [`Self::tick`] at [`Self::deadline`].
@@ -177,20 +186,32 @@ impl Writer {
             self.put(Kind::Checkpoint)?;
             self.checkpoint_at = now.at;
         }
-        if self.file.as_ref().is_some_and(|file| file.bytes >= self.file_bytes_max) {
+        let is_full = |file: &File| {
+            let early = self.early(file).is_some_and(|(at, bytes)| {
+                file.bytes >= bytes || at.is_some_and(|at| now.at >= at)
+            });
+            early || file.bytes >= self.file_bytes_max
+        };
+        if self.file.as_ref().is_some_and(is_full) {
             self.rotate()?;
         }
         Ok(())
+    }
+
+    /// From when on, and at which size, a file ends before it is full. One without a batch stays: while a
+    /// recording is paused no files are begun.
+    fn early(&self, file: &File) -> Option<(Option<Instant>, u64)> {
+        let rotation = self.rotation.filter(|_| file.has_batch)?.of(file.header.file);
+        Some((file.begun_at.checked_add(rotation.after), rotation.bytes))
     }
 
     /// When [`Self::tick`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let checkpoint = self.checkpoint_at + JOURNAL_CHECKPOINT;
-        match self.pending.0.is_empty() {
-            true => checkpoint,
-            false => checkpoint.min(self.flushed_at + JOURNAL_FLUSH),
-        }
+        let flush = (!self.pending.0.is_empty()).then(|| self.flushed_at + JOURNAL_FLUSH);
+        let rotation = self.file.as_ref().and_then(|file| self.early(file)?.0);
+        [flush, rotation].into_iter().flatten().fold(checkpoint, Instant::min)
     }
 
     /// Writes what is pending and signs the end.
@@ -309,7 +330,9 @@ impl Writer {
         sink.write(&bytes)?;
         let cipher = FileCipher::new(&self.key, &header);
         let chain = Chain::start(&header);
-        let mut file = File { sink, cipher, chain, seq: 0, bytes: bytes.len() as u64, header };
+        let (bytes, begun_at) = (bytes.len() as u64, self.now.at);
+        let has_batch = false;
+        let mut file = File { sink, cipher, chain, seq: 0, bytes, header, begun_at, has_batch };
         self.chunk(&mut file, Kind::Opening)?;
         self.disk.sync_dir(self.folder.path())?;
         Ok(file)
@@ -340,7 +363,10 @@ impl Writer {
         file.bytes += self.sealed.len() as u64;
         self.previous = file.chain;
         match kind {
-            Kind::Batch => self.stats.chunks += 1,
+            Kind::Batch => {
+                self.stats.chunks += 1;
+                file.has_batch = true;
+            }
             _ => self.stats.checkpoints += 1,
         }
         Ok(())
@@ -359,6 +385,8 @@ struct File {
     chain: Chain,
     seq: u64,
     bytes: u64,
+    begun_at: Instant,
+    has_batch: bool,
 }
 
 /// Plaintext that waits for the disk; wiped wherever it was.

@@ -48,7 +48,7 @@ use self::{
 use super::{ledger::Ledger, metrics::Metrics};
 use crate::{
     evidence::SigningKey,
-    journal::{Space, Watermark},
+    journal::{Rotation, Space, Watermark},
     key::{DataKey, EpochKeys},
     limits::{WAITING_TOTAL_BYTES_MAX, WRITERS, WRITERS_END},
 };
@@ -83,6 +83,8 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     /// Most recordings that are written at once.
     pub(super) live_max: usize,
+    /// Of journals that are pushed meanwhile.
+    pub(super) rotation: Rotation,
 }
 
 /// What all threads share.
@@ -94,6 +96,7 @@ struct Common {
     capture: Arc<SigningKey>,
     metrics: Arc<Metrics>,
     load: Arc<Load>,
+    rotation: Rotation,
     reserve: Reserve,
     /// Bytes of batches whose journal has not begun.
     waiting: AtomicUsize,
@@ -185,6 +188,7 @@ impl Capture {
             capture: parts.capture,
             metrics: parts.metrics,
             load: Arc::clone(&load),
+            rotation: parts.rotation,
             waiting: AtomicUsize::new(0),
         });
         common.look_at_space();

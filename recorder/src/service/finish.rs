@@ -19,10 +19,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-pub(super) use self::raw::is_gone;
+pub(super) use self::raw::{Raw, is_gone};
 use self::{
     inspect::{inspect, inspect_sealed},
-    raw::Raw,
+    room::bytes_to_make,
     sealing::{Rule, Sealing, seal_into},
     shown::Shown,
 };
@@ -139,19 +139,21 @@ fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// # Errors
 /// [`FinishError`]: to be tried again.
 pub(super) fn prepare(
+    entry: &Entry,
     folder: &Folder,
     key: Option<Arc<DataKey>>,
     epochs: &EpochKeys,
     is_last: bool,
 ) -> Result<Option<Arc<DataKey>>, FinishError> {
-    Spool::of(folder).clear()?;
-    let mut bytes = 0;
-    for (_, path) in folder.files()? {
-        match path.metadata() {
-            Err(_) if is_last => {}
-            found => bytes += found?.len(),
+    let spool = Spool::of(folder);
+    match entry.raw_recipients() {
+        Ok(Some(to)) if entry.outputs.journal => {
+            spool.check_live(&to.fingerprints(), entry.target.as_deref())?;
         }
+        _ => spool.forget_live()?,
     }
+    spool.clear()?;
+    let bytes = bytes_to_make(&entry.outputs, folder, &spool.live()?, is_last)?;
     if !has_room(Space::of(folder.path())?, bytes) {
         return Err(FinishError::NoRoom);
     }
@@ -166,7 +168,7 @@ pub(super) fn prepare(
 }
 
 /// Sealed files are about as large as the journal; live recordings need room meanwhile.
-fn has_room(space: Space, bytes: u64) -> bool {
+pub(super) fn has_room(space: Space, bytes: u64) -> bool {
     let reserve = (space.total / 20).min(SPOOL_RESERVE_BYTES);
     space.total == 0 || space.free >= bytes.saturating_add(reserve)
 }

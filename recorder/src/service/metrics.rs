@@ -17,6 +17,7 @@ pub struct Metrics {
     pub(super) sync_seconds: Histogram,
     pub(super) finalized: IntCounter,
     pub(super) pushed_bytes: IntCounter,
+    pub(super) live_pushed_bytes: IntCounter,
     pub(super) push_failures: IntCounter,
     pub(super) delivered: IntCounter,
     pub(super) purged: IntCounter,
@@ -70,6 +71,10 @@ impl Metrics {
             sync_seconds,
             finalized: counter("finalized", "Recordings whose files were made.")?,
             pushed_bytes: counter("pushed_bytes", "Bytes that storages took.")?,
+            live_pushed_bytes: counter(
+                "live_pushed_bytes",
+                "Bytes of journal files that storages took and proved while recordings went on.",
+            )?,
             push_failures: counter("push_failures", "Attempts to push that failed.")?,
             delivered: counter("delivered", "Recordings delivered and verified.")?,
             purged: counter("purged", "Recordings purged.")?,

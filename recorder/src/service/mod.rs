@@ -18,6 +18,7 @@ mod spool;
 mod supervisor;
 mod sweep;
 mod tries;
+mod turns;
 mod work;
 
 use std::{
@@ -38,10 +39,12 @@ use self::{
     ledger::Ledger,
     supervisor::Supervisor,
     tries::{Keys, Tries},
+    turns::Turns,
 };
 use crate::{
     composite::Tools,
     evidence::{KeySet, SignerError, Signers, Software},
+    journal::Rotation,
     key::{EpochError, EpochKeys},
     limits::SUPERVISOR_END,
     storage::Storages,
@@ -93,6 +96,7 @@ struct Shared {
     software: Software,
     metrics: Arc<Metrics>,
     tries: Tries,
+    turns: Turns,
     keys: Keys,
     /// Becomes true when the process ends.
     stop: watch::Receiver<bool>,
@@ -113,6 +117,14 @@ impl Recorder {
     /// # Errors
     /// [`StartError`].
     pub fn start(parts: Parts) -> Result<Self, StartError> {
+        Self::start_rotating(parts, Rotation::LIVE)
+    }
+
+    /// The same with another size of the journal files that are pushed while their recordings go on.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start_rotating(parts: Parts, rotation: Rotation) -> Result<Self, StartError> {
         let spool = parts.folder.join("spool");
         DirBuilder::new().recursive(true).mode(0o700).create(&spool)?;
         let (stop, stopped) = watch::channel(false);
@@ -124,6 +136,7 @@ impl Recorder {
             storages: parts.storages,
             metrics: parts.metrics,
             tries: Tries::default(),
+            turns: Turns::default(),
             keys: Keys::default(),
             stop: stopped,
             composites: parts.composites,
@@ -137,6 +150,7 @@ impl Recorder {
             capture: Arc::clone(shared.signers.capture()),
             metrics: Arc::clone(&shared.metrics),
             live_max: parts.live_max,
+            rotation,
         })?;
         let supervisor = Supervisor::new(Arc::clone(&shared), capture.orders.clone());
         let supervisor = tokio::spawn(supervisor.run());

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
+    evidence::Artifact,
     limits::PUSH_RESTARTS_MAX,
     storage::{Expected, Key, Store, StoreError, Template, Values, Verified},
 };
@@ -177,7 +178,7 @@ impl Pusher<'_> {
             self.store.put_part(&mut sending.upload, data).await?;
             self.metrics.pushed_bytes.inc_by(bytes);
             self.keep(push).await?;
-            told(rows(self.export, push));
+            told(rows(&self.export.artifacts, push));
         }
         let Some(sending) = push.files.get_mut(&file.name) else { return Err(PushError::Again) };
         self.store.finish(&mut sending.upload).await?;
@@ -185,7 +186,7 @@ impl Pusher<'_> {
         let verified = self.store.verify(&sending.upload, is).await?;
         (sending.verified, sending.verified_at_ms) = (Some(verified), Some(super::now_ms()));
         self.keep(push).await?;
-        told(rows(self.export, push));
+        told(rows(&self.export.artifacts, push));
         Ok(verified)
     }
 
@@ -244,8 +245,8 @@ pub(super) async fn abort(push: &Push, store: &Store) {
 }
 
 /// The sealed files as the API shows them.
-pub(super) fn rows(export: &Export, push: &Push) -> Vec<ArtifactRow> {
-    let row = |artifact: &crate::evidence::Artifact| {
+pub(super) fn rows(artifacts: &[Artifact], push: &Push) -> Vec<ArtifactRow> {
+    let row = |artifact: &Artifact| {
         let sending = push.files.get(artifact.name.as_str());
         ArtifactRow {
             name: artifact.name.as_str().to_owned(),
@@ -259,5 +260,5 @@ pub(super) fn rows(export: &Export, push: &Push) -> Vec<ArtifactRow> {
             verified: sending.is_some_and(|sending| sending.verified.is_some()),
         }
     };
-    export.artifacts.iter().map(row).collect()
+    artifacts.iter().map(row).collect()
 }

@@ -4,12 +4,13 @@
 //! <spool>/<recording>/keys.json, *.journal    (journal::Folder)
 //!                     export.json             what is to be pushed, in order; written when all is sealed
 //!                     push.json               how far that is
+//!                     live.json               journal files that were sealed while the recording went on
 //!                     out/<name>              sealed files and evidence
 //! ```
 //! Small files are replaced by renaming, so a crash leaves the old one or the new one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
@@ -20,16 +21,17 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sfu_proto::id::RecordingId;
 
-use crate::{evidence, journal::Folder, storage};
+use crate::{evidence, journal::Folder, seal::Fingerprint, storage};
 
 const OUT: &str = "out";
 /// In `out`, for the moment between making and unlinking it.
 const WORK: &str = ".work";
 const EXPORT: &str = "export.json";
 const PUSH: &str = "push.json";
+const LIVE: &str = "live.json";
 
 /// What is to be pushed.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Export {
     /// The sealed files.
     pub(super) artifacts: Vec<evidence::Artifact>,
@@ -64,6 +66,26 @@ pub(super) struct Push {
     pub(super) files: BTreeMap<String, Sending>,
 }
 
+/// What was sealed of the journal while the recording went on: the key first, then its files. A file that is
+/// verified in the storage may be gone from `out`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Live {
+    pub(super) artifacts: Vec<evidence::Artifact>,
+}
+
+impl Live {
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        self.artifacts.iter().map(|artifact| artifact.name.as_str()).collect()
+    }
+}
+
+impl Push {
+    /// Whether a file is at the target.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.files.get(name).is_some_and(|sending| sending.verified.is_some())
+    }
+}
+
 /// The part of a recording's folder that is about files.
 #[derive(Clone)]
 pub(super) struct Spool {
@@ -75,17 +97,81 @@ impl Spool {
         Self { path: folder.path().to_owned() }
     }
 
-    /// An empty folder for sealed files: what an interrupted attempt left is removed.
+    /// A folder for sealed files: of what an interrupted attempt left only those stay that [`Self::live`]
+    /// has, and how far these are pushed.
     pub(super) fn clear(&self) -> io::Result<()> {
-        for name in [EXPORT, PUSH] {
-            remove(&self.path.join(name))?;
+        remove(&self.path.join(EXPORT))?;
+        let live = self.live()?;
+        let names = live.names();
+        let mut push = self.push()?.unwrap_or_default();
+        let before = push.files.len();
+        push.files.retain(|name, _| names.contains(name.as_str()));
+        match (push.files.is_empty(), before == push.files.len()) {
+            (true, _) => remove(&self.path.join(PUSH))?,
+            (false, true) => {}
+            (false, false) => self.write_push(&push)?,
         }
-        match fs::remove_dir_all(self.path.join(OUT)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        match DirBuilder::new().mode(0o700).create(self.path.join(OUT)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        DirBuilder::new().mode(0o700).create(self.path.join(OUT))?;
+        self.remove_but(|name| names.contains(name))?;
         sync(&self.path)
+    }
+
+    /// Removes what lies in `out`.
+    fn remove_but(&self, stays: impl Fn(&str) -> bool) -> io::Result<()> {
+        for entry in fs::read_dir(self.path.join(OUT))? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path())?,
+                false if entry.file_name().to_str().is_some_and(&stays) => {}
+                false => remove(&entry.path())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets of what was sealed meanwhile all that is not right any more: for others than `to`, or neither
+    /// here nor at `target`. Done before any file is sealed again: one of that name has other bytes.
+    pub(super) fn check_live(&self, to: &[Fingerprint], target: Option<&str>) -> io::Result<()> {
+        let push = self.push()?.unwrap_or_default();
+        let is_there = |name: &str| target.is_none_or(|at| at == push.target) && push.has(name);
+        let is_here = |name: &str, bytes| {
+            fs::metadata(self.file(name)).is_ok_and(|file| file.is_file() && file.len() == bytes)
+        };
+        let mut live = self.live()?;
+        let before = live.artifacts.len();
+        live.artifacts.retain(|artifact| {
+            let name = artifact.name.as_str();
+            artifact.recipients == to && (is_there(name) || is_here(name, artifact.bytes))
+        });
+        match (before == live.artifacts.len(), live.artifacts.is_empty()) {
+            (true, _) => Ok(()),
+            (false, true) => self.forget_live(),
+            (false, false) => self.write(LIVE, &live),
+        }
+    }
+
+    pub(super) fn forget_live(&self) -> io::Result<()> {
+        remove(&self.path.join(LIVE))?;
+        sync(&self.path)
+    }
+
+    /// Says that sealed files are safe on disk.
+    pub(super) fn write_live(&self, live: &Live) -> io::Result<()> {
+        sync(&self.path.join(OUT))?;
+        self.write(LIVE, live)
+    }
+
+    /// What was sealed while the recording went on.
+    pub(super) fn live(&self) -> io::Result<Live> {
+        Ok(self.read(LIVE)?.unwrap_or_default())
+    }
+
+    /// Removes a sealed file that arrived: what it was made of is here until it is purged.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        remove(&self.file(name))
     }
 
     /// Where a file lies. Names are checked where they are made: no dots in front, no way out.

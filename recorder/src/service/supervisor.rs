@@ -5,9 +5,10 @@
 //! | make | one for each core |
 //! | make, with a composite or a mix | one, its own: it takes hours |
 //! | push | [`PUSHES_MAX`], of them [`PUSHES_PER_PROJECT_MAX`] for a project |
+//! | push of what goes on | of those, [`LIVE_PUSHES_MAX`] and [`LIVE_PUSHES_PER_PROJECT_MAX`] |
 //! | purge | [`PURGES_MAX`], its own: nothing that is slow elsewhere delays it |
 //!
-//! Oldest first. What failed waits longer each time, but not for another stage than the one that failed.
+//! Oldest first; what goes on after what is over, by turns. What failed waits longer each time, but not for another stage than the one that failed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,12 +31,14 @@ use super::{
     patience::is_shown,
     spool,
     sweep::sweep,
+    turns::Ended,
     work::{Job, Stage, WorkError, over, stopped},
 };
 use crate::{
     key::DataKey,
     limits::{
-        CLOSE_AFTER, CLOSE_WAIT, EPOCHS_LOOK, JOBS_END, LOOK, LOOK_AGAIN, PURGES_MAX, PUSHES_MAX,
+        CLOSE_AFTER, CLOSE_WAIT, EPOCHS_LOOK, JOBS_END, LIVE_PUSHES_MAX,
+        LIVE_PUSHES_PER_PROJECT_MAX, LOOK, LOOK_AGAIN, PURGES_MAX, PUSHES_MAX,
         PUSHES_PER_PROJECT_MAX, WARN_PERCENTS,
     },
 };
@@ -47,6 +50,8 @@ struct Running {
     project: String,
     /// Whether pictures or a mix are made, which takes long.
     is_shown: bool,
+    /// Tells it that the recording is over.
+    over: watch::Sender<bool>,
 }
 
 /// How a job ended.
@@ -152,6 +157,9 @@ impl Supervisor {
         let recording = self.running.iter().find(|(_, one)| one.task == task).map(|(id, _)| *id);
         let Some(recording) = recording else { return };
         let Some(was) = self.running.remove(&recording) else { return };
+        if was.stage == Stage::Live {
+            return self.shared.turns.ended(recording, done.of_turn());
+        }
         match done {
             Done::Well => {
                 self.shared.tries.forget(recording);
@@ -169,7 +177,10 @@ impl Supervisor {
     async fn look(&mut self, mut entries: Vec<Entry>) {
         self.measure(&entries);
         self.forget_all_but(&entries.iter().map(|entry| entry.id).collect());
-        entries.retain(|entry| entry.state != State::Live);
+        let (live, over): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.state == State::Live);
+        entries = over;
+        self.end_turns(&live);
         entries.sort_by_key(|entry| entry.stopped_at_ms);
         for entry in &mut entries {
             // While the store stands still nothing can be told; what is due is tried none the less.
@@ -181,11 +192,39 @@ impl Supervisor {
         for entry in entries {
             self.begin(entry).await;
         }
+        self.begin_turns(live);
+    }
+
+    /// Whoever pushes something of a recording that is over by now lets it be.
+    fn end_turns(&self, live: &[Entry]) {
+        let live: HashSet<RecordingId> = live.iter().map(|entry| entry.id).collect();
+        let turns = self.running.iter().filter(|(_, one)| one.stage == Stage::Live);
+        turns.filter(|(id, _)| !live.contains(id)).for_each(|(_, one)| {
+            one.over.send_replace(true);
+        });
+    }
+
+    /// Starts what is due of recordings that go on; who waits the longest is the first.
+    fn begin_turns(&mut self, live: Vec<Entry>) {
+        let is_pushed = |entry: &Entry| {
+            entry.outputs.journal && entry.has_journal && entry.target.is_some()
+        };
+        let turns = live.into_iter().filter(is_pushed).map(|one| (self.shared.turns.at(one.id), one));
+        let now = Instant::now();
+        let mut due: Vec<_> = turns.filter(|(at, _)| at.is_none_or(|at| at <= now)).collect();
+        due.retain(|(_, entry)| !self.running.contains_key(&entry.id));
+        due.sort_by_key(|(at, _)| *at);
+        for (_, entry) in due {
+            if self.has_place(Stage::Live, &entry.project, false) {
+                self.start(entry, Stage::Live, false);
+            }
+        }
     }
 
     fn forget_all_but(&mut self, known: &HashSet<RecordingId>) {
         self.shared.keys.keep(known);
         self.shared.tries.keep(known);
+        self.shared.turns.keep(known);
         self.closing.retain(|id, _| known.contains(id));
         self.closed.retain(|id| known.contains(id));
         self.due.retain(|id, _| known.contains(id));
@@ -264,11 +303,19 @@ impl Supervisor {
         if waits || !self.has_place(stage, &entry.project, is_shown) {
             return;
         }
+        self.start(entry, stage, is_shown);
+    }
+
+    fn start(&mut self, entry: Entry, stage: Stage, is_shown: bool) {
+        let (id, project) = (entry.id, entry.project.clone());
         let key = if stage == Stage::Make { self.shared.keys.of(id) } else { None };
-        let project = entry.project.clone();
-        let job = Job { shared: Arc::clone(&self.shared), entry, key };
-        let task = self.jobs.spawn(async move { done(id, Box::pin(job.run(stage)).await) }).id();
-        self.running.insert(id, Running { task, stage, project, is_shown });
+        let (over, is_over) = watch::channel(false);
+        // Of one that goes on the first failure in a row is told.
+        let is_known = stage == Stage::Live && self.shared.turns.is_failing(id);
+        let job = Job { shared: Arc::clone(&self.shared), entry, key, over: is_over };
+        let work = async move { done(id, is_known, Box::pin(job.run(stage)).await) };
+        let task = self.jobs.spawn(work).id();
+        self.running.insert(id, Running { task, stage, project, is_shown, over });
     }
 
     /// What of the work is there tells more than the row: a step may have been lost, or a file.
@@ -289,12 +336,20 @@ impl Supervisor {
 
     fn has_place(&self, stage: Stage, project: &str, is_shown: bool) -> bool {
         let taken = || self.running.values().filter(|one| one.stage == stage);
+        let pushes = || self.running.values().filter(|one| one.stage.is_push());
+        let is_ours = |one: &&Running| one.project == project;
+        let has_push = || {
+            pushes().count() < PUSHES_MAX
+                && pushes().filter(is_ours).count() < PUSHES_PER_PROJECT_MAX
+        };
         match stage {
             Stage::Make if is_shown => !taken().any(|one| one.is_shown),
             Stage::Make => taken().filter(|one| !one.is_shown).count() < self.makes_max,
-            Stage::Push => {
-                let of_project = taken().filter(|one| one.project == project).count();
-                taken().count() < PUSHES_MAX && of_project < PUSHES_PER_PROJECT_MAX
+            Stage::Push => has_push(),
+            Stage::Live => {
+                taken().count() < LIVE_PUSHES_MAX
+                    && taken().filter(is_ours).count() < LIVE_PUSHES_PER_PROJECT_MAX
+                    && has_push()
             }
             Stage::Purge => taken().count() < PURGES_MAX,
         }
@@ -324,12 +379,31 @@ impl Supervisor {
     }
 }
 
-fn done(recording: RecordingId, result: Result<(), WorkError>) -> Done {
+impl Done {
+    fn of_turn(self) -> Ended {
+        match self {
+            Self::Well => Ended::Done,
+            Self::Changed => Ended::More,
+            Self::Failed => Ended::Failed,
+        }
+    }
+}
+
+/// `is_known`: that it fails was told before.
+fn done(recording: RecordingId, is_known: bool, result: Result<(), WorkError>) -> Done {
     match result {
-        Ok(()) => Done::Well,
+        Ok(()) => {
+            if is_known {
+                tracing::info!(%recording, "it is pushed again while it goes on");
+            }
+            Done::Well
+        }
         Err(WorkError::Changed) => Done::Changed,
         Err(error) => {
-            tracing::warn!(%recording, %error, "a recording waits");
+            match is_known {
+                true => tracing::debug!(%recording, %error, "a recording waits"),
+                false => tracing::warn!(%recording, %error, "a recording waits"),
+            }
             Done::Failed
         }
     }

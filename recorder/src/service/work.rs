@@ -9,6 +9,7 @@
 //! Between its steps a job looks whether others changed the row: it goes on with what they wrote, or
 //! stops when that asks for something else.
 
+mod live;
 mod make;
 mod purge;
 mod push;
@@ -68,6 +69,8 @@ impl From<LedgerError> for WorkError {
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// It goes on; what is closed of its journal is pushed.
+    Live,
     /// Files are made of the journal.
     Make,
     /// They are pushed and verified.
@@ -76,12 +79,21 @@ pub(super) enum Stage {
     Purge,
 }
 
+impl Stage {
+    /// Whether it takes a place among those that push.
+    pub(super) fn is_push(self) -> bool {
+        matches!(self, Self::Live | Self::Push)
+    }
+}
+
 /// Work on one recording.
 pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
     pub(super) entry: Entry,
     /// Of this process, if it wrote the journal and files are to be made of it.
     pub(super) key: Option<Arc<DataKey>>,
+    /// Becomes true when the recording is over and this stage was of one that goes on.
+    pub(super) over: watch::Receiver<bool>,
 }
 
 impl Job {
@@ -91,6 +103,7 @@ impl Job {
     /// [`WorkError`]: to be tried again.
     pub(super) async fn run(self, stage: Stage) -> Result<(), WorkError> {
         match stage {
+            Stage::Live => self.live().await,
             Stage::Make => self.make().await,
             Stage::Push => self.push().await,
             Stage::Purge => {
@@ -135,10 +148,11 @@ impl Job {
         &mut self,
         mut progress: impl FnMut(State) -> Option<Step>,
     ) -> WorkError {
-        let mut stop = self.shared.stop.clone();
+        let (mut stop, mut over_now) = (self.shared.stop.clone(), self.over.clone());
         loop {
             tokio::select! {
                 () = stopped(&mut stop) => return WorkError::Changed,
+                () = stopped(&mut over_now) => return WorkError::Changed,
                 () = tokio::time::sleep(PROGRESS_INTERVAL) => {}
             }
             // A store that stands still stops nothing but the purge that is due by the clock.

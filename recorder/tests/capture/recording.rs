@@ -14,7 +14,7 @@ use bus::tap::{TapSender, tap};
 use egress::{Dialer, Guard, Rules};
 use prometheus::Registry;
 use recorder::{
-    journal::{Folder, Replay},
+    journal::{Folder, Replay, Rotation},
     key::EpochKeys,
     service::{Metrics, Parts, Recorder, ledger::Ledger},
     storage::{Cap, Storages, Target},
@@ -31,6 +31,8 @@ use sfu_proto::{
 const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 /// Stands in every packet, to be searched for on the disk.
 pub(crate) const PATTERN: &[u8] = b"planted media pattern";
+/// Journal files of recordings that are pushed while they go on.
+const SHORT: Rotation = Rotation { after: Duration::from_millis(400), bytes: 1 << 20 };
 /// Bytes of the ring.
 const RING: usize = 64 << 20;
 
@@ -65,7 +67,7 @@ pub(crate) fn start(
     let (sender, receiver) = tap(RING);
     let dialer = Dialer::new(Arc::new(Guard::new(&Rules::default()).unwrap()), None).unwrap();
     let registry = Registry::new();
-    let recorder = Recorder::start(Parts {
+    let parts = Parts {
         folder: root.join("data"),
         tap: receiver,
         ledger,
@@ -73,8 +75,8 @@ pub(crate) fn start(
         metrics: Arc::new(Metrics::new(&registry).unwrap()),
         live_max,
         composites: None,
-    })
-    .unwrap();
+    };
+    let recorder = Recorder::start_rotating(parts, SHORT).unwrap();
     (recorder, sender, registry)
 }
 

@@ -20,10 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ledger::{STATES, Saved, saved};
+use ledger::{STATES, Saved, is_pushed_live, saved};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use recorder::{
-    evidence::{KeySet, SignedReceipt, Signers},
+    evidence::{Finding, KeySet, SignedReceipt, Signers, Verdict, verify},
     service::ledger::Purge,
 };
 use recording::{PATTERN, files, holds, identity, partner, played, sealed};
@@ -183,6 +183,15 @@ impl World {
         let found = sealed(&self.root, id);
         let count = match receipt.reason {
             Purge::Delivered => {
+                let folder = found.as_ref().and_then(|file| file.parent()).unwrap();
+                let report = verify(folder, keys, None);
+                assert!(report.is_good(), "{id}: {report:?}");
+                // What a kill left half sealed or sent twice would be no part of it.
+                let is_stranger = |finding: &Finding| finding.subject.contains(".age");
+                let noted = report.findings.iter().filter(|one| matches!(one.verdict, Verdict::Note(_)));
+                assert_eq!(noted.filter(|one| is_stranger(one)).count(), 0, "{id}: {report:?}");
+                let key = folder.join("data-key.age").exists();
+                assert_eq!(key, is_pushed_live(id), "{id}: the journal comes with its key");
                 played(&self.root.join("identity"), &found.unwrap_or_else(|| panic!("{id}"))) as u64
             }
             Purge::Empty => 0,

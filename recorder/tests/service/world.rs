@@ -15,6 +15,7 @@ use prometheus::Registry;
 use recorder::{
     composite::Tools,
     evidence::{PurgeReason, Receipt, SignedReceipt},
+    journal::Rotation,
     service::{
         Metrics, Parts, Recorder,
         ledger::{News, State},
@@ -45,6 +46,8 @@ pub(crate) struct World {
     pub(crate) rate: Option<NonZeroU64>,
     /// What composites are made with.
     pub(crate) composites: Option<Tools>,
+    /// Of journals that are pushed while they are written.
+    pub(crate) rotation: Rotation,
 }
 
 impl World {
@@ -66,6 +69,7 @@ impl World {
             recipient,
             rate: None,
             composites: None,
+            rotation: Rotation::LIVE,
         }
     }
 
@@ -89,8 +93,9 @@ impl World {
 
     pub(crate) fn start(&self) -> (Recorder, TapSender) {
         let (sender, receiver) = tap(32 << 20);
-        let dialer = Dialer::new(Arc::new(Guard::new(&Rules::default()).unwrap()), None).unwrap();
-        let recorder = Recorder::start(Parts {
+        let rules = Rules { allow_hosts: vec!["127.0.0.1".to_owned()], ..Rules::default() };
+        let dialer = Dialer::new(Arc::new(Guard::new(&rules).unwrap()), None).unwrap();
+        let parts = Parts {
             folder: self.root.join("data"),
             tap: receiver,
             ledger: self.ledger.clone(),
@@ -98,8 +103,8 @@ impl World {
             metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
             live_max: 100,
             composites: self.composites,
-        })
-        .unwrap();
+        };
+        let recorder = Recorder::start_rotating(parts, self.rotation).unwrap();
         (recorder, sender)
     }
 

@@ -301,7 +301,7 @@ export interface OfferedTrack {
 }
 
 /** What a recording is made into. */
-export type Output = 'tracks' | 'composite' | 'audio_mix' | 'hls';
+export type Output = 'tracks' | 'composite' | 'audio_mix' | 'hls' | 'journal';
 
 /** A participant as the others see it. */
 export interface Participant {

@@ -250,6 +250,34 @@ fn full_files_are_continued_and_a_missing_one_is_noticed() {
 }
 
 #[test]
+fn files_that_are_pushed_meanwhile_end_by_age_or_size_and_never_empty() {
+    let place = Place::new();
+    let after = Duration::from_secs(2);
+    let writer = place.writer(&[]).unwrap();
+    let mut writer = writer.rotating(Rotation { after, bytes: 2_000 });
+    writer.tick(place.at(after * 3)).unwrap();
+    assert_eq!(writer.stats().files, 1, "nothing is in it");
+    writer.append(&[0; 100]).unwrap();
+    writer.tick(place.at(after * 3 + JOURNAL_FLUSH)).unwrap();
+    writer.append(&[1; 100]).unwrap();
+    writer.tick(place.at(after * 3 + JOURNAL_FLUSH * 2)).unwrap();
+    assert_eq!(writer.stats().files, 2, "the first was old");
+    let begun = after * 3 + JOURNAL_FLUSH * 2;
+    assert_eq!(writer.deadline(), place.at(begun + after).at);
+    writer.append(&[2; 2_000]).unwrap();
+    writer.tick(place.at(begun + JOURNAL_FLUSH)).unwrap();
+    writer.append(&[3; 100]).unwrap();
+    writer.tick(place.at(begun + JOURNAL_FLUSH * 2)).unwrap();
+    assert_eq!(writer.stats().files, 3, "the second was large");
+    writer.close(place.at(begun + JOURNAL_FLUSH * 3)).unwrap();
+    let (batches, endings, links) = place.read();
+    let lengths: Vec<usize> = batches.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [100, 100, 2_000, 100]);
+    assert_eq!(endings, ["rotation", "rotation", "end"]);
+    assert!(links.iter().all(|linked| *linked));
+}
+
+#[test]
 fn batches_are_flushed_when_due_and_checkpoints_signed() {
     let place = Place::new();
     let mut writer = place.writer(&[]).unwrap();

@@ -124,7 +124,11 @@ pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Li
     let first = || {
         folder.write_keys(&keys)?;
         let capture = Arc::clone(&common.capture);
-        Ok(Writer::create(&folder, Arc::clone(&key), capture, Moment::now())?)
+        let writer = Writer::create(&folder, Arc::clone(&key), capture, Moment::now())?;
+        Ok(match entry.outputs.journal {
+            true => writer.rotating(common.rotation),
+            false => writer,
+        })
     };
     match first() {
         Ok(writer) => Ok(Live { writer, key, folder, place }),

@@ -1,5 +1,5 @@
 //! The journal as it is, sealed, and the data key sealed to the partner: for what cannot be made into
-//! files here, or is not what was written.
+//! files here, or is not what was written, and for who wants it.
 
 use std::{
     fs::File,
@@ -20,43 +20,76 @@ use crate::{
 };
 
 /// What is handed over, to whom, and how much patience there is.
-pub(super) struct Raw<'a> {
-    pub(super) spool: &'a Spool,
-    pub(super) folder: &'a Folder,
-    pub(super) recipients: &'a Recipients,
+pub(in crate::service) struct Raw<'a> {
+    pub(in crate::service) spool: &'a Spool,
+    pub(in crate::service) folder: &'a Folder,
+    pub(in crate::service) recipients: &'a Recipients,
     /// If it is known here.
-    pub(super) key: Option<&'a DataKey>,
+    pub(in crate::service) key: Option<&'a DataKey>,
     /// Pass over what cannot be read.
-    pub(super) past_unreadable: bool,
-    pub(super) cancel: &'a Cancel,
+    pub(in crate::service) past_unreadable: bool,
+    pub(in crate::service) cancel: &'a Cancel,
 }
 
 impl Raw<'_> {
-    /// Seals all journal files and the data key.
+    /// What the data key is called when it is sealed.
+    pub(in crate::service) const KEY: &'static str = "data-key.age";
+
+    /// Seals all journal files and the data key, but what was sealed while the recording went on.
     ///
     /// # Errors
     /// [`FinishError::NoKey`]: nobody could open them.
     pub(super) fn hand_over(&self) -> Result<Vec<Artifact>, FinishError> {
-        let wrap = self.wrap()?;
+        let live = self.spool.live()?;
+        let sealed = live.names();
+        let wrap = if sealed.contains(Self::KEY) { None } else { Some(self.wrap()?) };
         let mut artifacts = Vec::new();
         for (number, path) in self.folder.files()? {
-            artifacts.extend(self.file(number, &path)?);
+            if !sealed.contains(&*Self::name(number)) {
+                artifacts.extend(self.file(number, &path)?);
+            }
         }
-        let sealed = seal_into(self.spool, "data-key.age", wrap.as_bytes(), self.recipients)?;
-        let (kind, who) = (ArtifactKind::Journal, self.recipients.fingerprints());
-        let media = "application/age";
-        artifacts.push(Artifact::new("data-key.age".parse()?, kind, media, &sealed, who));
-        Ok(artifacts)
+        if let Some(wrap) = wrap {
+            artifacts.push(self.sealed_key(&wrap)?);
+        }
+        Ok(live.artifacts.into_iter().chain(artifacts).collect())
     }
 
-    fn file(&self, number: u32, path: &Path) -> Result<Option<Artifact>, FinishError> {
+    /// What a journal file is called when it is sealed.
+    pub(in crate::service) fn name(number: u32) -> String {
+        format!("{number:08}.journal.age")
+    }
+
+    /// Seals the data key.
+    ///
+    /// # Errors
+    /// As [`Self::hand_over`].
+    pub(in crate::service) fn data_key(&self) -> Result<Artifact, FinishError> {
+        self.sealed_key(&self.wrap()?)
+    }
+
+    fn sealed_key(&self, wrap: &str) -> Result<Artifact, FinishError> {
+        let sealed = seal_into(self.spool, Self::KEY, wrap.as_bytes(), self.recipients)?;
+        let (kind, who) = (ArtifactKind::Journal, self.recipients.fingerprints());
+        Ok(Artifact::new(Self::KEY.parse()?, kind, "application/age", &sealed, who))
+    }
+
+    /// Seals a journal file. None: it cannot be read and is passed over.
+    ///
+    /// # Errors
+    /// What reading or writing fails with.
+    pub(in crate::service) fn file(
+        &self,
+        number: u32,
+        path: &Path,
+    ) -> Result<Option<Artifact>, FinishError> {
         let input = match File::open(path) {
             Err(_) if self.past_unreadable => return Ok(None),
             other => other?,
         };
         let (cancel, past_unreadable) = (self.cancel, self.past_unreadable);
         let input = StoppableRead { input, cancel, past_unreadable };
-        let name = format!("{number:08}.journal.age");
+        let name = Self::name(number);
         let mut output = BufWriter::new(self.spool.create(&name)?);
         let sealed = seal(input, &mut output, self.recipients).map_err(|error| match error {
             SealError::Input(error) | SealError::Output(error) => error,

@@ -1,7 +1,31 @@
 //! Whether the disk has room for composite, HLS and audio mix beside the tracks.
 
-use super::{Finish, FinishError, has_room};
-use crate::{composite::bytes_max, journal::Space, service::ledger::Outputs};
+use super::{Finish, FinishError, Raw, has_room};
+use crate::{
+    composite::bytes_max,
+    journal::{Folder, Space},
+    service::{ledger::Outputs, spool::Live},
+};
+
+/// Bytes of sealed tracks, about as many as of the journal, and of the journal's files that are not sealed.
+pub(super) fn bytes_to_make(
+    outputs: &Outputs,
+    folder: &Folder,
+    live: &Live,
+    past_unreadable: bool,
+) -> Result<u64, FinishError> {
+    let sealed = live.names();
+    let mut bytes = 0;
+    for (number, path) in folder.files()? {
+        let length = match path.metadata() {
+            Err(_) if past_unreadable => continue,
+            found => found?.len(),
+        };
+        let is_raw = outputs.journal && !sealed.contains(&*Raw::name(number));
+        bytes += length * (u64::from(!outputs.is_journal_only()) + u64::from(is_raw));
+    }
+    Ok(bytes)
+}
 
 impl Finish<'_> {
     /// Until half of its age is over it waits for room: the operator is told. Then tracks come first.

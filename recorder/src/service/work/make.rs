@@ -15,7 +15,7 @@ use crate::{
         now_ms,
         patience::Patience,
         push::rows,
-        spool::{Export, Push, Spool},
+        spool::{Export, Live, Push, Spool},
     },
 };
 
@@ -40,8 +40,8 @@ impl Job {
         if let Some(export) = self.unfinished(&spool)? {
             return Ok(export);
         }
-        if let Ok(Some(push)) = spool.push() {
-            self.take_back(&push).await; // Of files that are made anew now.
+        if let (Ok(Some(push)), Ok(live)) = (spool.push(), spool.live()) {
+            self.take_back(&self.made_anew(push, &live)).await;
         }
         if !self.entry.has_journal && !folder.files()?.is_empty() {
             // A crash was faster than the note of it.
@@ -50,7 +50,8 @@ impl Job {
         }
         let (shared, of, key) = (Arc::clone(&self.shared), folder.clone(), self.key.take());
         let patience = self.patience();
-        let prepare = move || prepare(&of, key, &shared.epochs, patience.is_last);
+        let entry = self.entry.clone();
+        let prepare = move || prepare(&entry, &of, key, &shared.epochs, patience.is_last);
         let key = tokio::task::spawn_blocking(prepare).await.map_err(defect)??;
         let step = Step { state: Some(State::Finalizing), progress: Some(0), ..Step::default() };
         self.step(step).await?;
@@ -63,6 +64,16 @@ impl Job {
             State::Finalizing => Ok(spool.export().map_err(FolderError::File)?),
             _ => Ok(None),
         }
+    }
+
+    /// Of what is half sent the files that are made anew now: not those that were sealed while the recording
+    /// went on, unless they went elsewhere.
+    fn made_anew(&self, mut push: Push, live: &Live) -> Push {
+        if self.entry.target.as_ref() == Some(&push.target) {
+            let sealed = live.names();
+            push.files.retain(|name, _| !sealed.contains(name.as_str()));
+        }
+        push
     }
 
     fn patience(&self) -> Patience {
@@ -119,7 +130,8 @@ impl Job {
             epochs: operator.into_iter().map(|wrap| wrap.epoch.to_string()).collect(),
             ..Work::default()
         };
-        let artifacts = rows(&export, &Push::default());
+        let push = Spool::of(folder).push().ok().flatten().unwrap_or_default();
+        let artifacts = rows(&export.artifacts, &push);
         let bytes = artifacts.iter().map(|artifact| artifact.bytes).sum();
         let flawed = export.artifacts.iter().map(|artifact| artifact.flawed_tracks);
         let flawed_tracks = flawed.max().unwrap_or(0);

@@ -5,6 +5,8 @@
 //!                                                   held: nothing happened │ from here on nothing holds it
 //! ```
 
+use std::io;
+
 use super::{Job, WorkError, over};
 use crate::{
     evidence::{
@@ -14,8 +16,9 @@ use crate::{
     limits::WRAPS_TRIES,
     service::{
         finish::is_gone,
-        ledger::{Block, LedgerError, News, Purge, State, Step, Work},
+        ledger::{ArtifactRow, Block, LedgerError, News, Purge, State, Step, Work},
         now_ms,
+        push::rows,
         spool::{Push, Spool, identity},
     },
 };
@@ -48,6 +51,8 @@ impl Job {
         if is_lost && self.entry.expires_at_ms.is_none_or(|at| at > now_ms()) {
             return Err(self.block(Block::SpoolMissing).await);
         }
+        let sealed = folder.as_ref().map_or(Ok(None), |folder| self.sealed(folder))?;
+        let artifacts = sealed.inspect(|rows| self.entry.artifacts.clone_from(rows));
         let mut work = self.known(folder.as_ref(), why)?;
         if is_lost && why != Purge::Delivered {
             work.purge = Some(Purge::Expired);
@@ -58,12 +63,28 @@ impl Job {
             self.take_back(&push).await;
         }
         // The version is that of the row as it was judged: whoever was faster is heard.
+        let state = Some(State::Purging);
         let step =
-            Step { state: Some(State::Purging), work: Some(work.clone()), ..Step::default() };
+            Step { state, work: Some(work.clone()), artifacts, ..Step::default() };
         let (id, version) = (self.entry.id, self.entry.version);
         self.entry.version = self.shared.ledger.step(id, version, step).await?;
         (self.entry.state, self.entry.work) = (State::Purging, work);
         Ok(())
+    }
+
+    /// Files that were sealed, and may have arrived, and of which the row does not know.
+    fn sealed(&self, folder: &Folder) -> Result<Option<Vec<ArtifactRow>>, WorkError> {
+        let spool = Spool::of(folder);
+        let read = || -> io::Result<_> {
+            let made = spool.export()?.map(|export| export.artifacts);
+            let artifacts = made.map_or_else(|| Ok(spool.live()?.artifacts), io::Result::Ok)?;
+            Ok(rows(&artifacts, &spool.push()?.unwrap_or_default()))
+        };
+        match read() {
+            Ok(rows) => Ok(Some(rows).filter(|rows| rows.len() > self.entry.artifacts.len())),
+            Err(_) if self.shared.tries.count(self.entry.id) >= WRAPS_TRIES => Ok(None),
+            Err(error) => Err(FolderError::File(error).into()),
+        }
     }
 
     /// What the receipt says and is read from files that will be gone.

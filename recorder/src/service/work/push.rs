@@ -28,7 +28,10 @@ impl Job {
             spool.forget_export().map_err(FolderError::File)?;
             return Err(WorkError::Changed); // To be made anew.
         };
-        let (target, store) = self.store().await?;
+        let (target, store) = match self.store().await? {
+            Ok(found) => found,
+            Err(block) => return Err(self.block(block).await),
+        };
         self.take_back_elsewhere(&spool, &target).await;
         match self.send(&target, &store, &spool, &export).await {
             Ok(verified) => self.delivered(target, verified, &spool, &export).await,
@@ -47,26 +50,19 @@ impl Job {
         }
     }
 
-    /// The storage of the row, with its id.
-    async fn store(&mut self) -> Result<(String, Store), WorkError> {
-        let Some(target) = self.entry.target.clone() else {
-            return Err(self.block(Block::NoTarget).await);
-        };
+    /// The storage of the row, with its id, or what keeps it from being used.
+    pub(super) async fn store(&self) -> Result<Result<(String, Store), Block>, WorkError> {
+        let Some(target) = self.entry.target.clone() else { return Ok(Err(Block::NoTarget)) };
         let found = self.shared.ledger.target(&self.entry.project, &target).await?;
-        let Some(found) = found else { return Err(self.block(Block::NoTarget).await) };
-        match self.shared.storages.open(&found, &self.entry.project) {
+        let Some(found) = found else { return Ok(Err(Block::NoTarget)) };
+        Ok(match self.shared.storages.open(&found, &self.entry.project) {
             Ok(store) => Ok((target, store)),
-            Err(_) if matches!(found, storage::Target::Local(_)) => {
-                Err(self.block(Block::LocalFolder).await)
-            }
-            Err(error) => {
-                let block = PushError::Store(error).block().unwrap_or(Block::Refused);
-                Err(self.block(block).await)
-            }
-        }
+            Err(_) if matches!(found, storage::Target::Local(_)) => Err(Block::LocalFolder),
+            Err(error) => Err(PushError::Store(error).block().unwrap_or(Block::Refused)),
+        })
     }
 
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         target: &str,
         store: &Store,
@@ -81,7 +77,8 @@ impl Job {
             Pusher { entry: &entry, target, store, spool, export, metrics, cancel: &cancel };
         let mut told = |rows| *slot() = Some(rows);
         let progress = |state| {
-            let rows = slot().take()?;
+            // While it goes on its row is told now and then.
+            let rows = slot().take().filter(|_| state != State::Live)?;
             Some(Step {
                 // The storage took something: it is not blocked any more.
                 state: (state == State::PushBlocked).then_some(State::Pushing),
@@ -117,7 +114,7 @@ impl Job {
         let step = Step {
             state: Some(State::Delivered),
             progress: Some(100),
-            artifacts: Some(rows(export, &push)),
+            artifacts: Some(rows(&export.artifacts, &push)),
             work: Some(work),
             news: Some(News::Delivered),
             ..Step::default()
@@ -126,7 +123,7 @@ impl Job {
     }
 
     /// A push to another target than before begins anew; what is half there is taken back.
-    async fn take_back_elsewhere(&self, spool: &Spool, target: &str) {
+    pub(super) async fn take_back_elsewhere(&self, spool: &Spool, target: &str) {
         if let Ok(Some(push)) = spool.push()
             && push.target != target
         {
