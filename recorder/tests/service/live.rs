@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Small files, so that a test has some in a second.
-const SMALL: Rotation = Rotation { after: Duration::from_secs(3600), bytes: 100_000 };
+pub(crate) const SMALL: Rotation = Rotation { after: Duration::from_secs(3600), bytes: 100_000 };
 
 fn world(name: &str) -> World {
     let mut world = World::new(name);
@@ -39,21 +39,21 @@ fn world(name: &str) -> World {
 }
 
 /// A row of which only the journal is wanted.
-fn row(world: &World, id: RecordingId) -> Row {
+pub(crate) fn row(world: &World, id: RecordingId) -> Row {
     let mut row = world.row(id);
     (row.0.outputs.tracks, row.0.outputs.journal) = (false, true);
     row
 }
 
 /// What is sent of a recording, a batch of 50 kB for each second.
-struct Feed {
+pub(crate) struct Feed {
     id: RecordingId,
     batches: std::vec::IntoIter<Batch>,
     sent: usize,
 }
 
 impl Feed {
-    async fn begin(world: &World, tap: &TapSender, row: Row) -> Self {
+    pub(crate) async fn begin(world: &World, tap: &TapSender, row: Row) -> Self {
         let id = row.0.id;
         let mut batches = Sound { index: 0, seconds: 200, padding: 1000 }.records(id).into_iter();
         let first: Vec<Batch> = batches.by_ref().take(2).collect();
@@ -62,7 +62,7 @@ impl Feed {
     }
 
     /// Until so many files of the journal are closed, and one more is begun.
-    async fn fill(&mut self, world: &World, tap: &TapSender, closed: usize) {
+    pub(crate) async fn fill(&mut self, world: &World, tap: &TapSender, closed: usize) {
         let enough = Instant::now() + Duration::from_secs(60);
         while journals(&world.folder(self.id)).len() <= closed {
             assert!(Instant::now() < enough, "the journal does not grow");
@@ -79,7 +79,7 @@ fn journals(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Where a recording lies in a storage.
-fn at(storage: &Path, id: RecordingId) -> PathBuf {
+pub(crate) fn at(storage: &Path, id: RecordingId) -> PathBuf {
     storage.join(Row::new(id, "", "").0.room.to_string()).join(id.to_string())
 }
 
@@ -94,7 +94,7 @@ fn arrived(world: &World, id: RecordingId) -> BTreeMap<String, (u64, SystemTime)
     World::files(&folder).iter().map(told).collect()
 }
 
-fn has(folder: &Path, number: u32) -> bool {
+pub(crate) fn has(folder: &Path, number: u32) -> bool {
     folder.join(format!("{number:08}.journal.age")).exists()
 }
 

@@ -1,14 +1,18 @@
 //! Making files needs room, and leaves live recordings theirs.
 
-use std::{fs, os::unix::fs::MetadataExt as _, process::Command};
+use std::{fs, os::unix::fs::MetadataExt as _, process::Command, time::Duration};
 
 use recorder::{
     journal::Space,
+    limits::LIVE_LOOK,
     service::ledger::{Block, News, State},
 };
 use sfu_proto::id::RecordingId;
 
-use crate::world::{Sound, World, until};
+use crate::{
+    live::{self, Feed},
+    world::{Sound, World, until},
+};
 
 /// Set in the process that runs on the small disk.
 const CHILD: &str = "CONCLAVE_TEST_SMALL_DISK";
@@ -60,5 +64,27 @@ async fn child_on_a_small_disk() {
     fs::remove_file(&filler).unwrap();
     world.ledger.change(id, |row| row.push_wanted = true);
     world.until_delivered(&recorder, id, ".ogg.age").await;
+    recorder.shut_down().await;
+    nothing_is_sealed_ahead_without_room().await;
+}
+
+async fn nothing_is_sealed_ahead_without_room() {
+    let mut world = World::new("room-live");
+    world.rotation = live::SMALL;
+    let id = RecordingId::from_bits(172);
+    let (recorder, tap) = world.start();
+    let mut feed = Feed::begin(&world, &tap, live::row(&world, id)).await;
+    let filler = world.root.join("filler");
+    let free = Space::of(&world.root).unwrap().free;
+    fs::write(&filler, vec![1; usize::try_from(free - 3_200_000).unwrap()]).unwrap();
+    feed.fill(&world, &tap, 3).await;
+    tokio::time::sleep(LIVE_LOOK + Duration::from_secs(1)).await;
+    let there = live::at(&world.partner(), id);
+    assert!(!live::has(&there, 1), "what is recorded needs the room");
+    assert_eq!(world.ledger.state(id), State::Live, "it goes on");
+    fs::remove_file(&filler).unwrap();
+    until("there is room", || live::has(&there, 3)).await;
+    world.ledger.stop_now(id);
+    world.until_delivered(&recorder, id, "00000004.journal.age").await;
     recorder.shut_down().await;
 }

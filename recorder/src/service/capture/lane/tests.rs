@@ -100,6 +100,7 @@ async fn a_defect_ends_the_recording_that_it_happens_at_and_no_other() {
         epochs: Arc::new(EpochKeys::open(&dir.join("epochs")).unwrap()),
         capture: Arc::new(SigningKey::generate().unwrap()),
         metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
+        rotation: crate::journal::Rotation::LIVE,
         load: Arc::new(Load::new(10, 1)),
         waiting: AtomicUsize::new(0),
     });
