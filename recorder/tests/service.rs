@@ -22,11 +22,11 @@ mod missing;
 mod others;
 #[path = "service/room.rs"]
 mod room;
-#[path = "service/supervisor.rs"]
-mod supervisor;
 #[path = "common/servers.rs"]
 #[allow(dead_code, reason = "each test program uses its part")]
 mod servers;
+#[path = "service/supervisor.rs"]
+mod supervisor;
 #[path = "service/world.rs"]
 mod world;
 

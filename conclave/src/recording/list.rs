@@ -146,11 +146,8 @@ mod tests {
             verified: false,
         };
         let artifacts = vec![artifact("a", 2_000_000), artifact("b", 500_000)];
-        let live = RecordingRow {
-            artifacts,
-            expires_at_ms: None,
-            ..row(RecordingState::Recording)
-        };
+        let live =
+            RecordingRow { artifacts, expires_at_ms: None, ..row(RecordingState::Recording) };
         assert_eq!(line(&live, 0), format!("{id}  pj_1  recording  4.0 MB, 2.5 pushed"));
         let reason = BlockReason::Credentials;
         let blocked = Some(Blocked { reason, blame: reason.blame(), retry_at: None });

@@ -206,10 +206,10 @@ impl Supervisor {
 
     /// Starts what is due of recordings that go on; who waits the longest is the first.
     fn begin_turns(&mut self, live: Vec<Entry>) {
-        let is_pushed = |entry: &Entry| {
-            entry.outputs.journal && entry.has_journal && entry.target.is_some()
-        };
-        let turns = live.into_iter().filter(is_pushed).map(|one| (self.shared.turns.at(one.id), one));
+        let is_pushed =
+            |entry: &Entry| entry.outputs.journal && entry.has_journal && entry.target.is_some();
+        let turns =
+            live.into_iter().filter(is_pushed).map(|one| (self.shared.turns.at(one.id), one));
         let now = Instant::now();
         let mut due: Vec<_> = turns.filter(|(at, _)| at.is_none_or(|at| at <= now)).collect();
         due.retain(|(_, entry)| !self.running.contains_key(&entry.id));

@@ -188,7 +188,8 @@ impl World {
                 assert!(report.is_good(), "{id}: {report:?}");
                 // What a kill left half sealed or sent twice would be no part of it.
                 let is_stranger = |finding: &Finding| finding.subject.contains(".age");
-                let noted = report.findings.iter().filter(|one| matches!(one.verdict, Verdict::Note(_)));
+                let noted =
+                    report.findings.iter().filter(|one| matches!(one.verdict, Verdict::Note(_)));
                 assert_eq!(noted.filter(|one| is_stranger(one)).count(), 0, "{id}: {report:?}");
                 let key = folder.join("data-key.age").exists();
                 assert_eq!(key, is_pushed_live(id), "{id}: the journal comes with its key");

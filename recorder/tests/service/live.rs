@@ -128,7 +128,8 @@ fn extracted(owner: &World, from: &Path, id: RecordingId) -> u64 {
     fs::write(&wrap, owner.open(&from.join("data-key.age"))).unwrap();
     let key = DataKey::from_bytes(&owner.open(&wrap)).unwrap();
     let journal = Folder::create(&work, id).unwrap();
-    for file in World::files(from).iter().filter(|file| file.to_string_lossy().contains(".journal")) {
+    for file in World::files(from).iter().filter(|file| file.to_string_lossy().contains(".journal"))
+    {
         fs::write(journal.path().join(file.file_stem().unwrap()), owner.open(file)).unwrap();
     }
     let mut files = Files(&work, 0);
@@ -157,11 +158,14 @@ async fn closed_files_arrive_while_it_goes_on_and_the_tail_after_the_end() {
     until("the row tells of some", || world.ledger.row(id).artifacts.len() > 1).await;
     assert_eq!(world.ledger.state(id), State::Live);
     let before = arrived(&world, id);
-    let names: Vec<&str> = before.keys().map(String::as_str).collect();
-    let wanted = ["00000001", "00000002", "00000003"].map(|n| format!("{n}.journal.age"));
-    assert_eq!(names, [&wanted[..], &["data-key.age".to_owned()]].concat(), "not the open one");
+    let open = format!("{:08}.journal.age", journals(&world.folder(id)).len());
+    assert!(before.keys().all(|name| *name < open || name == "data-key.age"), "not the open one");
     assert!(before["data-key.age"].1 <= before["00000001.journal.age"].1, "the key comes first");
-    assert_eq!(World::files(&world.folder(id).join("out")), Vec::<PathBuf>::new(), "only once here");
+    assert_eq!(
+        World::files(&world.folder(id).join("out")),
+        Vec::<PathBuf>::new(),
+        "only once here"
+    );
     assert!(!World::holds(&world.root.join("data"), PATTERN), "plaintext on the disk");
     assert!(!World::holds(&world.partner(), PATTERN), "plaintext at the partner's");
     // If all of this burnt down now.
@@ -178,12 +182,13 @@ async fn closed_files_arrive_while_it_goes_on_and_the_tail_after_the_end() {
     let tail = after.iter().filter(|(name, _)| !before.contains_key(*name));
     let tail: Vec<&str> = tail.map(|(name, _)| name.as_str()).collect();
     let journals = tail.iter().filter(|name| name.contains(".journal")).count();
-    assert_eq!(journals, 1, "{tail:?}");
+    // One may have been closed since the last look.
+    assert!((1..=2).contains(&journals), "{tail:?}");
     assert!(!tail.iter().any(|name| name.contains(".ogg")), "nothing else was wanted: {tail:?}");
     is_good(&world, &recorder, id);
     assert_eq!(extracted(&world, &there, id), feed.sent as u64 * 50, "all of it");
     let receipt = world.receipt(&recorder, id);
-    assert_eq!(receipt.artifacts.len(), 4 + 1 + 1, "journal files, key, events");
+    assert_eq!(receipt.artifacts.len(), before.len() + journals + 1, "and the events");
     recorder.shut_down().await;
 }
 
@@ -362,7 +367,8 @@ async fn what_is_deleted_after_some_arrived_has_a_receipt_that_names_it() {
     world.until_state(id, State::Purged).await;
     let receipt = world.receipt(&recorder, id);
     assert_eq!(receipt.reason, PurgeReason::Deleted);
-    let named = receipt.delivered.iter().flat_map(|one| &one.only).map(|name| name.as_str().to_owned());
+    let named =
+        receipt.delivered.iter().flat_map(|one| &one.only).map(|name| name.as_str().to_owned());
     let mut named: Vec<String> = named.collect();
     named.sort();
     assert_eq!(named, arrived(&world, id).into_keys().collect::<Vec<_>>());

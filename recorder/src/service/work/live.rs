@@ -83,12 +83,7 @@ impl Job {
     }
 
     /// What of earlier turns is right still; what they left half done is removed, here and there.
-    async fn begin(
-        &self,
-        spool: Spool,
-        to: Recipients,
-        target: String,
-    ) -> Result<Live, WorkError> {
+    async fn begin(&self, spool: Spool, to: Recipients, target: String) -> Result<Live, WorkError> {
         let begin = move || {
             spool.check_live(&to.fingerprints(), Some(&target))?;
             let (live, mut stale) = (spool.live()?, spool.push()?.unwrap_or_default());

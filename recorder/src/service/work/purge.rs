@@ -64,8 +64,7 @@ impl Job {
         }
         // The version is that of the row as it was judged: whoever was faster is heard.
         let state = Some(State::Purging);
-        let step =
-            Step { state, work: Some(work.clone()), artifacts, ..Step::default() };
+        let step = Step { state, work: Some(work.clone()), artifacts, ..Step::default() };
         let (id, version) = (self.entry.id, self.entry.version);
         self.entry.version = self.shared.ledger.step(id, version, step).await?;
         (self.entry.state, self.entry.work) = (State::Purging, work);
