@@ -22,7 +22,7 @@ use sfu_proto::{
     control::Source,
     id::{ParticipantId, TrackId},
     sdp::Codec,
-    tap::{Body, Packet, Record},
+    tap::{Body, Packet, Record, write_data},
     unit::{RtpTimestamp, SeqNo},
 };
 
@@ -154,6 +154,8 @@ fn two_seconds() -> Vec<u8> {
         };
         Record { time_us: started_us + n * 20_000, body: Body::Packet(packet) }.write(&mut bytes);
     }
+    let from = ParticipantId::from_bits(5);
+    write_data(&mut bytes, started_us + 500_000, (0, from), &[], "said in the chat").unwrap();
     bytes
 }
 
@@ -198,12 +200,15 @@ fn a_journal_that_was_handed_over_becomes_files() {
     assert!(code == 0 && told.contains(": 2.0 s, "), "{told}");
     let mut names: Vec<_> = fs::read_dir(&made).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names.len(), 3, "{names:?}");
+    let texts = fs::read_to_string(made.join("data.json")).unwrap();
+    assert!(texts.contains(r#"{"at_ms":500,"#) && texts.contains("said in the chat"), "{texts}");
     let track = made.join(&names[0]);
     let probe = ["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"];
     let probed = Command::new("ffprobe").args(probe).arg(track).output().expect("run .ci/setup");
     assert_eq!(String::from_utf8_lossy(&probed.stdout).trim(), "opus");
-    assert!(names[1] == "events.json" && extract(&made, &identity).0 == 1, "it is there already");
+    assert!(names[1] == "data.json" && names[2] == "events.json");
+    assert_eq!(extract(&made, &identity).0, 1, "it is there already");
 
     // As far as it arrived while it went on, when nothing came after it.
     let (partly, manifest) = (recorded.folder.join("partly"), folder.join("manifest.json"));

@@ -265,6 +265,44 @@ describe('recording', () => {
       assert.ok(last(ann) >= withdrawn + 2 * WITHDRAWAL_MS, 'the others are recorded on');
     }));
 
+  test('texts are recorded where the rule says so, of and to those who consent', () =>
+    world.withClients(2, async (ann, ben) => {
+      const room = await studio.server.createRoom();
+      for (const client of [ann, ben]) {
+        const token = await studio.server.token(room, client.handle, { grants: { data: true } });
+        await join(client, room, { codec: 'VP8', token });
+      }
+      const { id } = await studio.start(room, { data: true, consent: true });
+      await Promise.all([ann, ben].map((client) => told(client, 'with texts', (recording) => recording?.data)));
+      const [annId, benId] = await Promise.all([ann, ben].map((client) => client.page.evaluate(() => window.client.room().localParticipant.id)));
+      const say = async (client, body, to) => {
+        await client.page.evaluate(([text, named]) => window.client.room().send(text, { to: named }), [body, to]);
+        return Date.now();
+      };
+      const agree = (client) => client.page.evaluate(() => window.client.room().consent(true));
+      await say(ann, 'nobody agreed yet', []);
+      await agree(ann);
+      // The consent counts once it is stored.
+      await sleep(1000);
+      const said = await say(ann, 'to everybody', []);
+      await say(ann, 'only one agreed', [benId]);
+      await agree(ben);
+      await sleep(1000);
+      await say(ben, 'in private', [annId]);
+      await sleep(1000);
+      await studio.stop(id);
+      await studio.purged(id);
+      const { opened, events, manifest } = await studio.open({ id, room });
+      const data = JSON.parse(fs.readFileSync(path.join(opened, 'data.json'), 'utf8'));
+      assert.deepEqual(data.entries.map(({ handle, to, body }) => [handle, to, body]), [
+        [ann.handle, [], 'to everybody'],
+        [ben.handle, [annId], 'in private'],
+      ]);
+      const at = events.started_at_ms + data.entries[0].at_ms;
+      assert.ok(Math.abs(at - said) <= 500, `it is placed ${at - said} ms after it was said`);
+      assert.ok(manifest.artifacts.some(({ kind }) => kind === 'messages') && data.lost === 0);
+    }));
+
   test('neither media nor its key is ever on the disk in the clear', (t) =>
     world.withClients(1, async (ann) => {
       const planted = Buffer.from('planted-pattern-6f1d0c2b9e-of-the-recording-test');

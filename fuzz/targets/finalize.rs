@@ -23,7 +23,7 @@ use sfu_proto::{
     control,
     id::{ParticipantId, TrackId},
     sdp::Codec,
-    tap::{Body, Packet, Record},
+    tap::{Body, Packet, Record, write_data},
     unit::{RtpTimestamp, SeqNo},
 };
 
@@ -99,6 +99,12 @@ fn record(input: &mut &[u8], now: &mut u64, out: &mut Vec<u8>) -> Option<()> {
             *now += u64::from(one) * 1_000_000;
             return Some(());
         }
+        6 => {
+            let text = String::from_utf8_lossy(payload);
+            let from = ParticipantId::from_bits(a.into());
+            write_data(out, *now, (b.into(), from), &[], &text).expect("it is short");
+            return Some(());
+        }
         kind => Body::Packet(Packet {
             index,
             seq: SeqNo(one.into()),
@@ -135,4 +141,11 @@ fuzz_target!(|input: &[u8]| {
     assert!(shelf.bytes < (4 << 24) + 64 * bytes.len() as u64, "{} bytes", shelf.bytes);
     let json = serde_json::to_vec(&events).expect("it can be written");
     assert!(serde_json::from_slice::<finalize::Events>(&json).is_ok_and(|read| read == events));
+    let mut json = Vec::new();
+    let written = finalize::texts(&Tape(&bytes), &mut json, &request, &events);
+    let written = written.expect("memory takes it");
+    let read: serde_json::Value = serde_json::from_slice(&json).expect("it can be read");
+    let entries = read["entries"].as_array().expect("a list");
+    assert_eq!(entries.len() as u64, written.entries);
+    assert!(entries.is_sorted_by_key(|entry| entry["at_ms"].as_i64()));
 });

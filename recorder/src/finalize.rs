@@ -8,13 +8,14 @@
 //! Both passes walk the same records through the same code, so the second finds what the first
 //! measured. Nothing is decoded or encoded, memory does not grow with the recording (but for lists with
 //! limits), and no byte of media is kept in the clear outside memory: a file goes front to back into the
-//! caller's [`Sinks`]. What does not live here: journals, keys, storage.
+//! caller's [`Sinks`]. Texts are a file of their own ([`texts`]). What does not live here: journals, keys, storage.
 
 mod events;
 mod gaps;
 mod plan;
 mod result;
 mod speakers;
+mod texts;
 mod walk;
 mod write;
 
@@ -26,6 +27,7 @@ pub use result::{
     CodecName, Container, FileInfo, Gap, GapKind, Resolution, SenderFit, TrackResult,
 };
 use sfu_proto::id::RecordingId;
+pub use texts::{Texts, texts};
 use walk::{TooLong, Visitor, Walk};
 use write::Writer;
 

@@ -35,6 +35,16 @@ pub const UNLISTED_NAMED_MAX: usize = 20;
 /// Bytes of a deletion receipt: digests of [`ARTIFACTS_MAX`] artifacts.
 pub const RECEIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+// finalize: texts
+
+/// Texts in `data.json`: 12 hours of 23 a second.
+pub(crate) const TEXTS_MAX: u64 = 1_000_000;
+/// Bytes of its entries: what a reader may take into memory at once.
+pub(crate) const TEXTS_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Bytes of one entry, at most: a text of 4,096 control characters, each six characters in JSON, and a
+/// hundred ids.
+pub(crate) const TEXT_JSON_BYTES: usize = 32 * 1024;
+
 // finalize: align
 
 /// Most sender reports kept of a stretch; of more every second, fourth, … is kept. 256 over hours fix a

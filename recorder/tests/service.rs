@@ -27,6 +27,8 @@ mod room;
 mod servers;
 #[path = "service/supervisor.rs"]
 mod supervisor;
+#[path = "service/texts.rs"]
+mod texts;
 #[path = "service/world.rs"]
 mod world;
 

@@ -82,6 +82,12 @@ pub struct RecordingRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(default = false)]
     pub untold: Option<bool>,
+    /// Whether the texts (`data`) are recorded that participants send each other: those of whom tracks
+    /// would be recorded; one to named participants only where that holds for each of them too. They
+    /// are delivered as `data.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(default = false)]
+    pub data: Option<bool>,
     /// Which sources; none named is all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 4)]
@@ -127,6 +133,7 @@ impl RecordingRule {
             auto: over.auto.or(self.auto),
             consent: over.consent.or(self.consent),
             untold: over.untold.or(self.untold),
+            data: over.data.or(self.data),
             sources: list(&self.sources, &over.sources),
             roles: list(&self.roles, &over.roles),
             outputs: list(&self.outputs, &over.outputs),
@@ -347,6 +354,9 @@ pub struct RecordingInfo {
     pub consent: bool,
     /// Which sources are recorded.
     pub sources: Vec<Source>,
+    /// Whether texts that participants send each other are recorded too. One to named participants is
+    /// only if all of them may be recorded as well: those who consented, where `consent` says so.
+    pub data: bool,
 }
 
 #[cfg(test)]
@@ -391,9 +401,11 @@ mod tests {
         assert_eq!(rule.check("rule").map_err(|errors| errors.len()), Err(6));
         let policy =
             RecordingRule { consent: Some(true), height: Some(1080), ..Default::default() };
-        let over = RecordingRule { height: Some(720), ..Default::default() };
+        let over = RecordingRule { height: Some(720), data: Some(true), ..Default::default() };
         let both = policy.with(&over);
-        assert_eq!((both.consent, both.height), (Some(true), Some(720)));
+        assert_eq!((both.consent, both.height, both.data), (Some(true), Some(720), Some(true)));
+        let less = RecordingRule { data: Some(false), ..Default::default() };
+        assert_eq!((both.with(&less).data, less.with(&both).data), (Some(false), Some(true)));
         assert!(both.check("rule").is_ok());
     }
 }

@@ -120,7 +120,8 @@ pub enum ClientMessage {
         /// The app's own opaque text, at most 1024 bytes; null for none. Not stored, in no event.
         state: Option<String>,
     },
-    /// Sends a text to others; needs `grants.data`. Not stored, in no event.
+    /// Sends a text to others; needs `grants.data`. In no event, and stored nowhere but in a recording of
+    /// which everybody is told that it takes texts ([`RecordingInfo::data`]).
     Data {
         /// Participant ids; empty is everybody.
         #[serde(default)]

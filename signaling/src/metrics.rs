@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) journal_seconds: Histogram,
     pub(crate) journal_failures: IntCounter,
     pub(crate) usage_behind: IntGauge,
+    pub(crate) recorded_texts_lost: IntCounter,
 }
 
 impl Metrics {
@@ -109,6 +110,10 @@ impl Metrics {
             usage_behind: gauge(
                 "conclave_usage_events_behind",
                 "Events that are not counted in the usage yet, after each count",
+            )?,
+            recorded_texts_lost: counter(
+                "conclave_recorded_texts_lost_total",
+                "Texts missing in recordings: the recorder had no room for them",
             )?,
         })
     }

@@ -105,6 +105,31 @@ async fn consent_decides_what_the_recorder_is_given() {
 }
 
 #[tokio::test]
+async fn texts_go_to_the_recorder_where_the_rule_says_so_and_what_it_refuses_is_told() {
+    let world = World::start().await;
+    world.policy(json!({ "data": true })).await;
+    let room = world.room().await;
+    let grants = json!({ "data": true, "record": true });
+    let token = world.token_with(&room, &json!({ "handle": "ann-1", "grants": grants })).await;
+    let mut ann = world.connect().await;
+    assert_eq!(ann.join(&token).await["type"], "joined");
+    let (mut bob, _) = world.join(&room, "bob-1").await;
+    assert!(act(&mut ann, 1, "start_recording").await["result"].is_object());
+    assert_eq!(bob.wait("recording").await["recording"]["data"], true);
+    for (text, has_room) in [("one", true), ("two", false), ("three", false), ("four", true)] {
+        world.has_room.store(has_room, std::sync::atomic::Ordering::Relaxed);
+        ann.send(json!({ "type": "data", "body": text })).await;
+        assert_eq!(bob.wait("data").await["body"], text);
+    }
+    let texts = world.texts.lock().unwrap();
+    let taken: Vec<_> = texts.iter().map(|(text, lost)| (text.body.as_str(), *lost)).collect();
+    assert_eq!(taken, [("one", 0), ("four", 2)]);
+    drop(texts);
+    let metrics = world.metrics().await;
+    assert!(metrics.contains("conclave_recorded_texts_lost_total 2"));
+}
+
+#[tokio::test]
 async fn by_rule_it_begins_with_the_first_who_comes_and_ends_with_the_room() {
     let world = World::start().await;
     world.policy(json!({})).await;

@@ -291,6 +291,7 @@ fn outputs(rule: &RecordingRule) -> Outputs {
         audio_mix: has(Output::AudioMix),
         hls: has(Output::Hls),
         journal: has(Output::Journal),
+        data: rule.data.unwrap_or_default(),
         masks: rule.masks.iter().map(mask).collect(),
         unmasked_recipients: rule.unmasked_recipients.clone(),
     }

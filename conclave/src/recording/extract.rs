@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use recorder::{
     evidence::{MANIFEST_FILE, Manifest},
-    finalize::{FileInfo, Request, Sinks, TrackResult, finalize},
+    finalize::{Events, FileInfo, Request, Sinks, TrackResult, finalize, texts},
     journal::{Ending, FileReport, Folder, Header, Replay},
     key::DataKey,
     limits::{EVIDENCE_BYTES_MAX, KEYS_FILE_BYTES_MAX},
@@ -50,6 +50,7 @@ pub(super) fn run(folder: &Path, identity: &Path, out: &Path) -> anyhow::Result<
     let events = finalize(&source, &mut files, &request, &mut |_| {})?;
     let text = serde_json::to_vec_pretty(&events)?;
     create(&out.join("events.json"))?.write_all(&text)?;
+    write_texts(&source, &request, &events, &out.join("data.json"))?;
     let mut replay = Replay::of(&journal, &key)?;
     (&mut replay).for_each(drop);
     let reports = replay.into_reports();
@@ -60,6 +61,23 @@ pub(super) fn run(folder: &Path, identity: &Path, out: &Path) -> anyhow::Result<
         writeln!(io::stdout(), "WRONG: {what}: was changed or cannot be read")?;
     }
     Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The texts of a recording, if there are any: its rule is not known here.
+fn write_texts(
+    source: &Recorded<'_>,
+    request: &Request,
+    events: &Events,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let shown = || path.display().to_string();
+    let mut file = BufWriter::new(create(path).with_context(shown)?);
+    let written = texts(source, &mut file, request, events)?;
+    file.flush().with_context(shown)?;
+    match written.entries + written.left_out + written.lost {
+        0 => fs::remove_file(path).with_context(shown),
+        _ => Ok(writeln!(io::stdout(), "data.json: {} texts", written.entries)?),
+    }
 }
 
 /// A journal that a crash cut ends with its last whole chunk: nothing of it was changed.

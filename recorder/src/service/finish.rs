@@ -1,7 +1,7 @@
 //! From a closed journal to sealed files and their evidence. Blocking. Begins anew after a crash.
 //!
 //! ```text
-//! prepare: key, room on the disk ─▶ inspect ─▶ tracks ─▶ events ─▶ capture.json, manifest ─▶ export.json
+//! prepare: key, room on the disk ─▶ inspect ─▶ tracks ─▶ events, texts ─▶ capture.json, manifest ─▶ export.json
 //!                no key, nothing playable, damage └─▶ raw journal and data key, for the partner
 //! ```
 
@@ -10,6 +10,7 @@ mod raw;
 mod room;
 mod sealing;
 mod shown;
+mod texts;
 
 use std::{
     io::{self, Write as _},
@@ -254,23 +255,27 @@ impl Finish<'_> {
         if let Some(file) = found.unreadable.filter(|_| !self.patience.is_last) {
             return Err(FinishError::Unreadable(file));
         }
-        if found.is_empty() {
+        if found.is_empty(self.entry.outputs.data) {
             return Err(FinishError::Empty);
         }
         let Shown { mut artifacts, events, mut missing } =
             self.tracks_and_shown(spool, recipients, key, progress)?;
         let has_none = events.tracks.is_empty();
         let times = if has_none { self.row_times() } else { event_times(&events) };
+        let is_unplayable = has_none && (found.has_media || found.is_damaged());
         let is_wanted = self.entry.outputs.journal;
-        if has_none || found.is_damaged() || is_wanted {
+        if is_unplayable || found.is_damaged() || is_wanted {
             match self.entry.raw_recipients()? {
                 Some(to) => artifacts.extend(self.raw(spool, &to).hand_over()?),
-                None if has_none => return Err(FinishError::Masked),
+                None if is_unplayable => return Err(FinishError::Masked),
                 None if is_wanted => missing.push(ArtifactKind::Journal),
                 None => tracing::warn!(recording = %self.entry.id, "damaged; masked, so not raw"),
             }
         }
         artifacts.push(self.seal_events(spool, recipients, &events)?);
+        if self.entry.outputs.data {
+            artifacts.push(self.seal_texts(spool, recipients, key, &events)?);
+        }
         self.conclude(spool, (artifacts, missing), times, (found.ended, found.heads))
     }
 
@@ -286,14 +291,18 @@ impl Finish<'_> {
         let handles =
             people.filter_map(|stay| Some((stay.participant, stay.handle.clone()?))).collect();
         let mut sinks = Sealing { spool, rule, handles, artifacts: Vec::new() };
-        let request = Request {
+        let events = finalize(&self.source(key), &mut sinks, &self.request(), progress)?;
+        Ok((sinks.artifacts, events))
+    }
+
+    /// What is known beside the records.
+    fn request(&self) -> Request {
+        Request {
             recording: Some(self.entry.id),
             people: self.timeline.stays.clone(),
             pauses: self.timeline.pauses.clone(),
             ..Request::default()
-        };
-        let events = finalize(&self.source(key), &mut sinks, &request, progress)?;
-        Ok((sinks.artifacts, events))
+        }
     }
 
     fn source<'a>(&'a self, key: &'a DataKey) -> Stoppable<'a> {

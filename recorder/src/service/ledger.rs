@@ -166,6 +166,8 @@ pub struct Outputs {
     pub hls: bool,
     /// The journal as it is; its files are pushed while the recording goes on.
     pub journal: bool,
+    /// The texts that participants sent each other.
+    pub data: bool,
     /// What a composite does not show. Tracks of masked sources are not delivered.
     pub masks: Vec<Mask>,
     /// Public keys that tracks of masked sources are sealed to instead; none: nobody gets them.

@@ -11,3 +11,4 @@ mod sealed;
 mod speed;
 mod sync;
 mod tape;
+mod texts;

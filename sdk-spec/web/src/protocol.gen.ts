@@ -330,6 +330,9 @@ export interface PublishedTrack {
 export interface RecordingInfo {
   /** Whether only those are recorded who consented. */
   consent: boolean;
+  /** Whether texts that participants send each other are recorded too. One to named participants is
+   * only if all of them may be recorded as well: those who consented, where `consent` says so. */
+  data: boolean;
   /** `rc_…`. */
   id: string;
   /** Whether it is paused. */
@@ -345,6 +348,10 @@ export interface RecordingRule {
   auto?: boolean | null;
   /** Whether only tracks of participants who consented are recorded. */
   consent?: boolean | null;
+  /** Whether the texts (`data`) are recorded that participants send each other: those of whom tracks
+   * would be recorded; one to named participants only where that holds for each of them too. They
+   * are delivered as `data.json`. */
+  data?: boolean | null;
   /** Lines of a composite's picture: 720 or 1080. */
   height?: number | null;
   /** Layout of a composite. */
@@ -501,7 +508,8 @@ export interface AnswerMessage {
   tracks: PublishedTrack[];
 }
 
-/** Sends a text to others; needs `grants.data`. Not stored, in no event. */
+/** Sends a text to others; needs `grants.data`. In no event, and stored nowhere but in a recording of
+ * which everybody is told that it takes texts (`RecordingInfo::data`). */
 export interface ClientDataMessage {
   type: 'data';
   /** The app's own opaque text, at most 4096 bytes. */

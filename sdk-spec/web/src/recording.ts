@@ -18,6 +18,8 @@ export interface RecordingDetails {
   readonly consentNeeded: boolean;
   /** What is recorded of those who are. */
   readonly sources: readonly Source[];
+  /** Whether the texts are recorded too that they send to everybody, or to each other. */
+  readonly data: boolean;
 }
 
 /** What a room knows of its recording. */
@@ -106,6 +108,6 @@ export abstract class Recorded extends Emitter<RoomEvents> {
 
 function details(info: RecordingInfo | null | undefined): RecordingDetails | null {
   if (!info) return null;
-  const { id, paused, consent, sources } = info;
-  return { id, paused, consentNeeded: consent, sources };
+  const { id, paused, consent, sources, data } = info;
+  return { id, paused, consentNeeded: consent, sources, data };
 }

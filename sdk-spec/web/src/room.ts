@@ -239,8 +239,8 @@ export class Room extends Recorded {
   }
 
   /**
-   * Sends a text of at most 4096 bytes to everybody, or to some. It is not stored, and not received
-   * by oneself.
+   * Sends a text of at most 4096 bytes to everybody, or to some. It is not received by oneself, and
+   * stored nowhere but in a recording of which {@link RecordingDetails.data} says so.
    *
    * @throws {@link SendError} without the grant `data`, or when it is too large
    */

@@ -4,12 +4,19 @@ import { join, nextServer, record, soon, stubBrowser, JOINED } from './fake-serv
 beforeEach(stubBrowser);
 afterEach(() => void vi.unstubAllGlobals());
 
-const RUNS = { id: 'rc_1', paused: false, consent: true, sources: ['camera', 'microphone'] };
+const RUNS = {
+  id: 'rc_1',
+  paused: false,
+  consent: true,
+  sources: ['camera', 'microphone'],
+  data: true,
+};
 const SHOWN = {
   id: 'rc_1',
   paused: false,
   consentNeeded: true,
   sources: ['camera', 'microphone'],
+  data: true,
 };
 
 describe('a recording', () => {

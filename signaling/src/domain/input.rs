@@ -18,6 +18,7 @@ use sfu_proto::{
 };
 
 use super::actor::Actor;
+use crate::recorder::RecordedText;
 
 /// One WebSocket connection, for as long as it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -371,6 +372,8 @@ pub(crate) enum Effect {
     Media(control::Command),
     /// Answer a request.
     Reply { to: RequestId, result: Result<Reply, Refusal> },
+    /// Give a text to the recorder.
+    Text(Box<RecordedText>),
     /// Store a change.
     Commit(Box<Commit>),
     /// Mint tokens for another room, for these participants: [`Command::Ticket`] follows for each.

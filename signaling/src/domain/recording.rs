@@ -50,6 +50,8 @@ pub(super) struct Recorder {
     must_repeat: bool,
     /// Tracks that are to be recorded once this commit is stored.
     due: BTreeMap<TrackId, u64>,
+    /// Participants whose texts are to be recorded once this commit is stored.
+    writers: BTreeMap<ParticipantId, u64>,
 }
 
 /// A recording that runs, or is paused.
@@ -98,6 +100,7 @@ impl Live {
             paused: self.is_paused,
             consent: self.rule.consent.unwrap_or_default(),
             sources: ALL.into_iter().filter(|source| self.names(*source)).collect(),
+            data: self.rule.data.unwrap_or_default(),
         }
     }
 
@@ -105,7 +108,7 @@ impl Live {
         self.rule.sources.is_empty() || self.rule.sources.contains(&source)
     }
 
-    /// Whether tracks of somebody may be recorded now.
+    /// Whether tracks and texts of somebody may be recorded now.
     fn takes(&self, id: &ParticipantId, member: &Member) -> bool {
         let has_role = self.rule.roles.is_empty() || self.rule.roles.contains(&member.info.role);
         let may = member.consents || !self.rule.consent.unwrap_or_default();
@@ -422,7 +425,37 @@ impl Room {
         for track in tracks {
             due.entry(track).or_insert(last);
         }
+        self.settle_writers(last);
         self.tap(|number| number <= stored);
+    }
+
+    /// Whose texts may be recorded. Who is new among them is so since the `last` commit.
+    fn settle_writers(&mut self, last: u64) {
+        let takes = |live: &Live, (id, member): &(&ParticipantId, &Member)| {
+            !live.is_paused && live.rule.data.unwrap_or_default() && live.takes(id, member)
+        };
+        let live = self.recorder.live.as_ref();
+        let all = self.members.iter().filter(|one| live.is_some_and(|live| takes(live, one)));
+        let all: BTreeSet<_> = all.map(|(id, _)| *id).collect();
+        let writers = &mut self.recorder.writers;
+        writers.retain(|id, _| all.contains(id));
+        for id in all {
+            writers.entry(id).or_insert(last);
+        }
+    }
+
+    /// The recording that takes a text of these participants, its sender and those whom it names: each of
+    /// them may be recorded now, and what allows it is stored.
+    pub(super) fn texts_taken(&self, of: &[ParticipantId]) -> Option<RecordingId> {
+        let live = self.recorder.live.as_ref()?;
+        let is_open = !live.is_paused && live.rule.data.unwrap_or_default();
+        let takes = |id: &ParticipantId| {
+            // Who acknowledged just now, with this very text, has no entry yet.
+            let due = self.recorder.writers.get(id).copied().unwrap_or(self.record.last());
+            due <= self.record.stored()
+                && self.members.get(id).is_some_and(|member| live.takes(id, member))
+        };
+        (is_open && of.iter().all(takes)).then_some(live.id)
     }
 
     /// Tells the media node what is recorded: of what may be, what it has already and what `is_stored`.

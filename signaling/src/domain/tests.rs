@@ -20,7 +20,7 @@ use sfu_proto::{
 };
 
 use super::*;
-use crate::secret::Capability;
+use crate::{recorder::RecordedText, secret::Capability};
 
 const ALL: [Source; 4] = [Source::Camera, Source::Microphone, Source::Screen, Source::ScreenAudio];
 
@@ -222,6 +222,8 @@ struct Scene {
     unanswered: u32,
     /// What the recorder is given.
     tap: Option<control::Tap>,
+    /// Texts that the recorder was given.
+    recorded: Vec<RecordedText>,
     /// Whether clients acknowledge at once that they are recorded, as they should.
     is_attentive: bool,
     ended: bool,
@@ -234,6 +236,10 @@ fn describe(effect: &Effect) -> String {
         Effect::Disconnect { connection, close } => format!("{connection:?} {close:?}"),
         Effect::Media(command) => format!("{command:?}"),
         Effect::Reply { to, result } => format!("{to:?} {}", result.is_ok()),
+        Effect::Text(text) => {
+            let RecordedText { recording, from, to, body } = &**text;
+            format!("{recording} {from} {to:?} {body}")
+        }
         Effect::Commit(commit) => {
             let events = serde_json::to_string(&commit.events).unwrap();
             let recordings: Vec<_> = commit.recordings.iter().map(described).collect();
@@ -297,6 +303,7 @@ impl Scene {
             policy: Some(Policy::Missing),
             unanswered: 0,
             tap: None,
+            recorded: Vec::new(),
             is_attentive: true,
             ended: false,
         }
@@ -347,6 +354,7 @@ impl Scene {
                     }
                 }
                 Effect::Media(command) => self.on_command(command),
+                Effect::Text(text) => self.recorded.push(*text),
                 Effect::Reply { result, .. } => self.replies.push(result),
                 Effect::Commit(commit) => {
                     assert_eq!(commit.number, self.commits.len() as u64 + 1, "counts from 1");

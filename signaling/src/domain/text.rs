@@ -1,4 +1,5 @@
-//! What participants say to each other: their state, and texts. Nothing of it lasts.
+//! What participants say to each other: their state, and texts. Nothing of it lasts but in a recording
+//! whose rule asks for texts.
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use sdk_spec::{
 };
 use sfu_proto::id::ParticipantId;
 
-use super::{Fault, Room, error, sdk::NOT_ALLOWED};
+use super::{Effect, Fault, Room, error, sdk::NOT_ALLOWED};
+use crate::recorder::RecordedText;
 
 const TOO_LONG: Fault = (
     ErrorCode::MessageTooLarge,
@@ -48,17 +50,33 @@ impl Room {
         if let Some(fault) = fault {
             return self.tell(id, &error(fault, None, false));
         }
-        let message = ServerMessage::Data { from: id.to_string(), body };
         if to.is_empty() {
-            return self.tell_others(id, &message);
+            self.record_text(id, Vec::new(), &body);
+            return self.tell_others(id, &ServerMessage::Data { from: id.to_string(), body });
         }
-        let body = super::encode(&message);
         // Who is not here any more is a race, not a fault.
         let ids = to.iter().filter_map(|id| id.parse::<ParticipantId>().ok()).collect();
-        for to in super::shown::distinct(ids).into_iter().filter(|to| *to != id) {
+        let mut named = super::shown::distinct(ids);
+        named.retain(|to| *to != id && self.members.contains_key(to));
+        if !named.is_empty() {
+            self.record_text(id, named.clone(), &body);
+        }
+        let body = super::encode(&ServerMessage::Data { from: id.to_string(), body });
+        for to in named {
             if let Some(member) = self.members.get_mut(&to) {
                 self.effects.extend(super::sdk::send(member, Arc::clone(&body)));
             }
+        }
+    }
+
+    /// Gives a text to the recorder if it may have it. What is said to named participants it may only if
+    /// each of them may be recorded as well.
+    fn record_text(&mut self, from: ParticipantId, to: Vec<ParticipantId>, body: &str) {
+        let mut of = vec![from];
+        of.extend(&to);
+        if let Some(recording) = self.texts_taken(&of) {
+            let text = RecordedText { recording, from, to, body: body.to_owned() };
+            self.effects.push(Effect::Text(Box::new(text)));
         }
     }
 }

@@ -10,7 +10,7 @@ use bus::{Registration, SendError};
 use sdk_spec::ws::LeaveReason;
 use sfu_proto::{
     control,
-    id::{RoomId, SessionId},
+    id::{RecordingId, RoomId, SessionId},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +29,7 @@ use crate::{
         refusal,
     },
     limits,
+    recorder::RecordedText,
     secret::Capability,
     store::{IdempotentRequest, RoomRow, Store},
 };
@@ -52,6 +53,8 @@ struct Task {
     /// Sessions that a node has, or is about to have.
     sessions: HashSet<SessionId>,
     owed: Owed,
+    /// Texts that a recording should have and the recorder did not take, until it is told.
+    untaken: Option<(RecordingId, u32)>,
     counts: Arc<Counts>,
     over: bool,
     /// Whether the end of the room is, or will be, stored by a commit of its own.
@@ -83,6 +86,7 @@ pub(super) async fn run(
         node: None,
         sessions: HashSet::new(),
         owed: Owed::default(),
+        untaken: None,
         counts,
         over: false,
         is_ended: false,
@@ -384,6 +388,7 @@ impl Task {
                 Effect::Reply { to, result } => {
                     queue.extend(self.reply(to, result));
                 }
+                Effect::Text(text) => self.record(&text),
                 Effect::Commit(commit) => {
                     self.is_ended |= commit.ended;
                     self.commits.put(*commit, self.request.take());
@@ -399,6 +404,18 @@ impl Task {
                 Effect::Ended => self.over = true,
             }
         }
+    }
+
+    /// What the recorder has no room for is lost, and told with the next text that it takes.
+    fn record(&mut self, text: &RecordedText) {
+        let Some(recorder) = self.rooms.recorder.as_deref() else { return };
+        let of_it = self.untaken.filter(|(recording, _)| *recording == text.recording);
+        let lost = of_it.map_or(0, |(_, lost)| lost);
+        let is_taken = recorder.take_text(text, lost);
+        if !is_taken {
+            self.rooms.metrics.recorded_texts_lost.inc();
+        }
+        self.untaken = (!is_taken).then_some((text.recording, lost.saturating_add(1)));
     }
 
     /// Not from here: this room's own task must not wait for the store.

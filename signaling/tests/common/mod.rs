@@ -38,6 +38,8 @@ pub struct World {
     pub node: Option<Node>,
     /// Whether the recorder has room for one more recording.
     pub has_room: Arc<AtomicBool>,
+    /// Texts that it was given.
+    pub texts: recorder::Texts,
     pub http: Client,
     pub folder: PathBuf,
     /// Where the database is; goes with this value.
@@ -85,14 +87,15 @@ impl World {
         let bus: Arc<dyn Bus> = Arc::new(InProcessBus::new());
         let node = if with_node { Some(Node::start(&bus).await) } else { None };
         let has_room = Arc::new(AtomicBool::new(true));
-        let recorder = Some(recorder::limited(Arc::clone(&has_room)));
+        let texts = recorder::Texts::default();
+        let recorder = Some(recorder::limited(Arc::clone(&has_room), Arc::clone(&texts)));
         let (own, registry) = (store.clone(), Registry::new());
         let server =
             signaling::serve_recording(config, own, Arc::clone(&bus), registry, recorder, |_| None);
         let server = server.await.unwrap();
         let folder = place.folder.clone();
         let http = Client::new();
-        Self { server, store, key, project, bus, node, has_room, http, folder, place }
+        Self { server, store, key, project, bus, node, has_room, texts, http, folder, place }
     }
 
     pub fn node(&self) -> &Node {

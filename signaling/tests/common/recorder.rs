@@ -1,7 +1,7 @@
 //! A recorder's border without a recorder, and recordings written past our code.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
 };
 
@@ -17,7 +17,11 @@ use signaling::{Answer, RecordedText, RecorderPort};
 /// Answers at once: a local folder works, nothing else does.
 struct Port {
     has_room: Arc<AtomicBool>,
+    texts: Texts,
 }
+
+/// Texts that were taken, each with how many before it were not.
+pub type Texts = Arc<Mutex<Vec<(RecordedText, u32)>>>;
 
 impl RecorderPort for Port {
     fn test_storage<'a>(&'a self, _: &'a str, storage: Storage) -> Answer<'a, StorageTested> {
@@ -41,8 +45,12 @@ impl RecorderPort for Port {
         self.has_room.load(Relaxed)
     }
 
-    fn take_text(&self, _: &RecordedText, _: u32) -> bool {
-        true
+    fn take_text(&self, text: &RecordedText, lost: u32) -> bool {
+        let has_room = self.has_room();
+        if has_room {
+            self.texts.lock().unwrap().push((text.clone(), lost));
+        }
+        has_room
     }
 
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {
@@ -58,12 +66,12 @@ impl RecorderPort for Port {
 }
 
 pub fn port() -> Arc<dyn RecorderPort> {
-    limited(Arc::new(AtomicBool::new(true)))
+    limited(Arc::new(AtomicBool::new(true)), Texts::default())
 }
 
-/// One that has room for one more while this says so.
-pub fn limited(has_room: Arc<AtomicBool>) -> Arc<dyn RecorderPort> {
-    Arc::new(Port { has_room })
+/// One that has room for one more, recording or text, while this says so.
+pub fn limited(has_room: Arc<AtomicBool>, texts: Texts) -> Arc<dyn RecorderPort> {
+    Arc::new(Port { has_room, texts })
 }
 
 /// Writes a recording of a room that stands in `state`; its id. One that is purged has a receipt.

@@ -21,15 +21,17 @@ pub(in crate::service) struct Inspected {
     pub(super) heads: Vec<JournalHead>,
     pub(super) ended: Ended,
     /// Whether there is a packet of any track.
-    has_media: bool,
+    pub(super) has_media: bool,
+    /// Whether there is a text.
+    has_texts: bool,
     /// A file that the system cannot read now.
     pub(super) unreadable: Option<u32>,
 }
 
 impl Inspected {
-    /// Surely nothing was recorded.
-    pub(super) fn is_empty(&self) -> bool {
-        !self.has_media && !self.is_damaged()
+    /// Surely nothing was recorded. `texts`: they count.
+    pub(super) fn is_empty(&self, texts: bool) -> bool {
+        !self.has_media && !(texts && self.has_texts) && !self.is_damaged()
     }
 
     pub(super) fn is_damaged(&self) -> bool {
@@ -48,12 +50,13 @@ pub(super) fn inspect(
     cancel: &Cancel,
 ) -> Result<Inspected, FinishError> {
     let mut replay = Replay::of(folder, key)?;
-    let mut has_media = false;
+    let (mut has_media, mut has_texts) = (false, false);
     for batch in &mut replay {
         if cancel.is_set() {
             return Err(FinishError::Cancelled);
         }
-        has_media = has_media || is_media(&batch.bytes);
+        has_media = has_media || any(&batch.bytes, |body| matches!(body, Body::Packet(_)));
+        has_texts = has_texts || any(&batch.bytes, |body| matches!(body, Body::Data(_)));
     }
     let reports = replay.into_reports();
     let found = reports.iter().filter_map(|report| report.found.as_ref().ok());
@@ -62,6 +65,7 @@ pub(super) fn inspect(
         heads: found.map(FileFound::journal_head).collect(),
         ended: ended(&reports, is_begun),
         has_media,
+        has_texts,
         unreadable: unreadable.map(|report| report.file),
     })
 }
@@ -108,8 +112,8 @@ pub(super) fn inspect_sealed(
     Ok((ended, heads))
 }
 
-fn is_media(bytes: &[u8]) -> bool {
-    records(bytes).any(|one| one.is_ok_and(|one| matches!(one.body, Body::Packet(_))))
+fn any(bytes: &[u8], is: impl Fn(&Body<'_>) -> bool) -> bool {
+    records(bytes).any(|one| one.is_ok_and(|one| is(&one.body)))
 }
 
 fn is_unreadable(report: &FileReport) -> bool {

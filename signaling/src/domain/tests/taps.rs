@@ -1,6 +1,7 @@
 //! Random histories of a recorded room whose store is late and whose clients are cut: the recorder
 //! never has what may not be recorded at this moment, nor what is not stored yet; and it has
-//! everything else as soon as all is stored. What may be is folded from what the store is told.
+//! everything else as soon as all is stored. What may be is folded from what the store is told. The same
+//! holds for texts.
 
 use proptest::prelude::*;
 use sdk_spec::{
@@ -22,6 +23,8 @@ enum Step {
     Publish(usize, u8),
     Consent(usize, bool),
     Heed(usize),
+    /// Says something, to one or to everybody.
+    Text(usize, Option<usize>),
     Viewer(usize),
     Record(usize),
     Lose,
@@ -40,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (who.clone(), 0..16_u8).prop_map(|(w, s)| Step::Publish(w, s)),
         5 => (who.clone(), any::<bool>()).prop_map(|(w, g)| Step::Consent(w, g)),
         5 => who.clone().prop_map(Step::Heed),
+        8 => (who.clone(), proptest::option::of(0..5_usize)).prop_map(|(w, t)| Step::Text(w, t)),
         1 => who.clone().prop_map(Step::Viewer),
         5 => (0..5_usize).prop_map(Step::Record),
         1 => Just(Step::Lose),
@@ -95,14 +99,15 @@ fn fold<'a>(commits: impl Iterator<Item = &'a Commit>) -> Fold {
 
 impl Fold {
     fn tracks(&self, away: &BTreeSet<String>) -> BTreeSet<String> {
-        let is_live = matches!(self.live, Some((_, false)));
-        let takes = |participant: &String| {
-            self.consent.contains(participant)
-                && !self.viewers.contains(participant)
-                && !away.contains(participant)
-        };
-        let tracks = self.tracks.iter().filter(|(_, owner)| is_live && takes(owner));
+        let tracks = self.tracks.iter().filter(|(_, owner)| self.takes(owner, away));
         tracks.map(|(track, _)| track.clone()).collect()
+    }
+
+    fn takes(&self, participant: &String, away: &BTreeSet<String>) -> bool {
+        matches!(self.live, Some((_, false)))
+            && self.consent.contains(participant)
+            && !self.viewers.contains(participant)
+            && !away.contains(participant)
     }
 }
 
@@ -117,6 +122,7 @@ impl Stage {
     fn new() -> Self {
         let policy = RecordingRule {
             consent: Some(true),
+            data: Some(true),
             roles: vec![Role::Participant, Role::Moderator],
             target: Some("st_00000000000000000000000000".to_owned()),
             ..RecordingRule::default()
@@ -142,11 +148,15 @@ impl Stage {
     fn perform(&mut self, step: Step) {
         match step {
             Step::Join => {
-                self.scene.join();
+                let connection = self.scene.connect(Mirror::default());
+                let mut admission = admission(&format!("user-{}", connection.0));
+                admission.grants.data = true;
+                self.scene.apply(Command::Join { connection, admission });
             }
             Step::Leave(n) => self.say(n, Body::Leave),
             Step::Heed(n) => self.say(n, Body::Ping),
             Step::Consent(n, granted) => self.say(n, Body::Consent { granted }),
+            Step::Text(n, to) => self.text(n, to),
             Step::Detach(n) => {
                 if let Some(client) = self.client(n) {
                     self.scene.detach(client);
@@ -196,6 +206,38 @@ impl Stage {
     fn say(&mut self, n: usize, body: Body) {
         if let Some(client) = self.client(n) {
             self.scene.say(client, body);
+        }
+    }
+
+    /// Somebody says something: it is recorded only if that is allowed now and by what is stored, of
+    /// everybody whom it concerns; and it is, if all is stored.
+    fn text(&mut self, n: usize, to: Option<usize>) {
+        let Some(client) = self.client(n) else { return };
+        let from = self.scene.clients[&client].me.clone();
+        let everybody = self.scene.clients.values().chain(&self.scene.cut);
+        let others: Vec<_> = everybody.map(|one| one.me.clone()).filter(|me| *me != from).collect();
+        let named = to.filter(|_| !others.is_empty()).map(|n| others[n % others.len()].clone());
+        if named.is_none() && to.is_some() {
+            return;
+        }
+        self.away.remove(&from); // It acknowledges with this very message.
+        let commits = &self.scene.commits;
+        let now = fold(commits.iter());
+        let stored = fold(commits.iter().filter(|commit| commit.number <= self.scene.stored));
+        let all_stored = self.scene.stored as usize == commits.len();
+        let of = [Some(&from), named.as_ref()];
+        let may = |fold: &Fold| of.into_iter().flatten().all(|one| fold.takes(one, &self.away));
+        let (may, may_stored) = (may(&now), may(&stored));
+        let before = self.scene.recorded.len();
+        let to: Vec<String> = named.iter().cloned().collect();
+        self.scene.say(client, Body::Data { to: to.clone(), body: "said".to_owned() });
+        let taken = &self.scene.recorded[before..];
+        assert!(taken.is_empty() || (may && may_stored), "no more than may be recorded");
+        assert!(taken.len() == 1 || !(may && all_stored), "and no less, once all is stored");
+        for text in taken {
+            assert_eq!(now.live.map(|(id, _)| id), Some(text.recording));
+            let ids: Vec<String> = text.to.iter().map(ToString::to_string).collect();
+            assert!(text.from.to_string() == from && ids == to && text.body == "said");
         }
     }
 

@@ -86,6 +86,108 @@ fn everybody_is_told_and_it_is_stored_before_the_first_packet() {
     assert!(!scene.is_told(other));
 }
 
+fn with_texts(rule: RecordingRule) -> RecordingRule {
+    RecordingRule { data: Some(true), ..rule }
+}
+
+impl Scene {
+    fn chatty(&mut self, handle: &str, role: Role) -> ConnectionId {
+        let mut who = who(handle, role);
+        who.grants.data = true;
+        self.enter(who)
+    }
+
+    /// What of a text the recorder got: to how many it was, if it got it.
+    fn text(&mut self, from: ConnectionId, to: &[ConnectionId]) -> Option<usize> {
+        let before = self.recorded.len();
+        let to = to.iter().map(|client| self.id(*client)).collect();
+        self.say(from, Body::Data { to, body: "hello".to_owned() });
+        assert!(self.recorded.len() <= before + 1, "once");
+        let text = self.recorded.get(before)?;
+        assert!(text.body == "hello" && text.from.to_string() == self.clients[&from].me);
+        assert_eq!(Some(text.recording.to_string()), self.room.recording_id());
+        Some(text.to.len())
+    }
+}
+
+#[test]
+fn texts_are_recorded_only_where_the_rule_says_so_and_everybody_is_told_that() {
+    let mut scene = recorded(&settings(), policy());
+    let (a, b) = (scene.chatty("a", Role::Participant), scene.join());
+    assert_eq!(scene.text(a, &[]), None, "nothing is recorded at all");
+    scene.order(start()).ok().unwrap();
+    assert_eq!(scene.text(a, &[]), None, "texts are not unless the rule says so");
+    assert!(!scene.clients[&b].room.as_ref().unwrap().recording.as_ref().unwrap().data);
+    scene.order(Action::StopRecording {}).ok().unwrap();
+    let rule = RecordingRule { data: Some(true), ..RecordingRule::default() };
+    scene.order(Action::StartRecording { rule: Some(rule) }).ok().unwrap();
+    assert!(scene.clients[&b].room.as_ref().unwrap().recording.as_ref().unwrap().data);
+    assert_eq!(scene.text(a, &[]), Some(0));
+    assert_eq!(scene.text(a, &[b]), Some(1));
+    assert_eq!(scene.clients[&b].texts.len(), 4, "recorded or not, it arrives");
+    scene.say(a, Body::Data { to: vec!["pa_nobody".to_owned()], body: "hello".to_owned() });
+    assert_eq!(scene.recorded.len(), 2, "what reached nobody is not said to everybody");
+    scene.order(Action::StopRecording {}).ok().unwrap();
+    assert_eq!(scene.text(a, &[]), None);
+}
+
+#[test]
+fn texts_of_and_to_those_who_do_not_consent_are_not_recorded() {
+    let mut scene = recorded(&settings(), with_texts(consenting()));
+    let [a, b, c] = ["a", "b", "c"].map(|handle| scene.chatty(handle, Role::Participant));
+    scene.order(start()).ok().unwrap();
+    assert_eq!(scene.text(a, &[]), None);
+    scene.say(a, Body::Consent { granted: true });
+    assert_eq!(scene.text(a, &[]), Some(0), "to everybody: as if said aloud");
+    assert_eq!(scene.text(a, &[b]), None, "in private: both must");
+    assert_eq!(scene.text(b, &[a]), None);
+    scene.say(b, Body::Consent { granted: true });
+    assert_eq!((scene.text(a, &[b]), scene.text(a, &[b, c])), (Some(1), None));
+    scene.stores = false;
+    scene.say(b, Body::Consent { granted: false });
+    assert_eq!((scene.text(b, &[]), scene.text(a, &[b])), (None, None), "at once");
+    scene.say(b, Body::Consent { granted: true });
+    assert_eq!(scene.text(b, &[]), None, "not before it is stored");
+    scene.store();
+    assert_eq!(scene.text(b, &[a]), Some(1));
+}
+
+#[test]
+fn texts_are_not_recorded_in_a_pause_nor_of_other_roles_nor_of_who_was_not_told() {
+    let teachers = RecordingRule { roles: vec![Role::Moderator], ..with_texts(policy()) };
+    let mut scene = recorded(&settings(), teachers);
+    let teacher = scene.chatty("teacher", Role::Moderator);
+    let pupil = scene.chatty("pupil", Role::Participant);
+    let other = scene.chatty("other", Role::Moderator);
+    scene.order(start()).ok().unwrap();
+    assert_eq!((scene.text(teacher, &[]), scene.text(teacher, &[other])), (Some(0), Some(1)));
+    assert_eq!((scene.text(pupil, &[]), scene.text(teacher, &[pupil])), (None, None));
+    scene.stores = false;
+    scene.order_unanswered(Action::PauseRecording {});
+    assert_eq!(scene.text(teacher, &[]), None, "at once");
+    scene.store();
+    scene.order_unanswered(Action::ResumeRecording {});
+    assert_eq!(scene.text(teacher, &[]), None, "until it is stored");
+    scene.store();
+    assert_eq!(scene.text(teacher, &[]), Some(0));
+    scene.stores = true;
+    scene.is_attentive = false;
+    scene.order(Action::PauseRecording {}).ok().unwrap();
+    scene.order(Action::ResumeRecording {}).ok().unwrap();
+    assert_eq!(scene.text(teacher, &[other]), None, "it does not know yet that it goes on");
+    assert_eq!(scene.text(teacher, &[]), Some(0), "who speaks acknowledges");
+    scene.say(other, Body::Ping);
+    assert_eq!(scene.text(teacher, &[other]), Some(1));
+}
+
+impl Scene {
+    fn order_unanswered(&mut self, action: Action) {
+        let actor = Actor::Key("key_1".to_owned());
+        let ask = Ask::Act { actor, action: Box::new(action), version: None };
+        self.apply(Command::Standard { request: RequestId(9), ask });
+    }
+}
+
 #[test]
 fn the_grant_to_record_is_needed_and_the_right_to_moderate_is_not_enough() {
     let mut scene = recorded(&settings(), policy());
