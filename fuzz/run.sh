@@ -14,7 +14,7 @@ cd "$(dirname "$0")"
 seconds=${1:-5}
 case $seconds in '' | *[!0-9]*) echo "usage: $0 [SECONDS_EACH] [TARGET…]" >&2; exit 2 ;; esac
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- rtp rtcp stun demux sdp tap client_message journal finalize
+[ $# -gt 0 ] || set -- rtp rtcp stun demux sdp tap link client_message journal finalize
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With --target these reach our code and libraries, but not build scripts and macros.

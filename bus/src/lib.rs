@@ -14,6 +14,7 @@
 
 mod in_process;
 pub mod limits;
+pub mod link;
 mod subscription;
 pub mod tap;
 

@@ -1,5 +1,7 @@
 //! Bounds of the bus.
 
+use std::time::Duration;
+
 /// Nodes registered at once. A cluster has tens; a thousand still lists in microseconds.
 pub const NODES_MAX: usize = 1024;
 
@@ -12,3 +14,45 @@ pub const FENCES_MAX: usize = 16 * NODES_MAX;
 /// At about 200 bytes each this is 1.6 MB.
 pub const NOTICES_MAX: usize = 8192;
 const _: () = assert!(NOTICES_MAX.is_power_of_two() && FENCES_MAX > NODES_MAX);
+
+/// Bytes of batches that a media process keeps until the recorder acknowledged them, beside what the ring
+/// holds: with both a recorder may be away for half a minute at 30 Mbit/s, a hundred small rooms' worth
+/// for seconds, before anything is dropped.
+pub const LINK_KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of batches that go into one write: the most that TLS makes four records of.
+pub const LINK_WRITE_BYTES: usize = 64 * 1024;
+/// Time from handing a batch over in the recorder's process to its acknowledgement: a journal's chunk is
+/// 250 ms, and its way to the disk at most 200 ms while new recordings are let in. What is not acknowledged
+/// when that process is killed is sent to the next.
+pub const LINK_ACK_AFTER: Duration = Duration::from_millis(600);
+/// Time between two looks at what is to be acknowledged or answered.
+pub const LINK_TICK: Duration = Duration::from_millis(50);
+/// Time between two signs of life.
+pub const LINK_LIFE: Duration = Duration::from_secs(1);
+/// Silence after which a connection is dead.
+pub const LINK_SILENCE: Duration = Duration::from_secs(5);
+/// Longest way to a connection, and of each part of the handshake.
+pub const LINK_CONNECT: Duration = Duration::from_secs(5);
+/// First and longest time between two attempts to connect.
+pub const LINK_AGAIN_MIN: Duration = Duration::from_millis(100);
+/// See [`LINK_AGAIN_MIN`].
+pub const LINK_AGAIN_MAX: Duration = Duration::from_secs(2);
+/// Time between two looks at a full ring, while nothing is read of the connection.
+pub const LINK_FULL_LOOK: Duration = Duration::from_millis(2);
+/// Time between two marks of how far the ring was emptied.
+pub const LINK_MARK: Duration = Duration::from_millis(250);
+/// How long the end of a media process waits until the recorder has what it kept.
+pub const LINK_END: Duration = Duration::from_secs(3);
+/// Connections that a recorder has at once, those that are not authenticated yet included.
+pub const LINK_CONNECTIONS_MAX: usize = 64;
+/// Sessions that a recorder remembers: those that were heard last.
+pub const LINK_SESSIONS_MAX: usize = 64;
+/// Questions under way in one connection. More are refused.
+pub const LINK_ASKS_MAX: usize = 16;
+/// Largest status, question or answer, bytes.
+pub const LINK_BODY_BYTES_MAX: usize = 128 * 1024;
+/// Time after which a session that is not heard any more has said all that it will.
+pub const LINK_FORGET: Duration = Duration::from_secs(30);
+/// Time after its start in which a recorder does not know yet who will connect again.
+pub const LINK_GATHER: Duration = Duration::from_secs(3);
+const _: () = assert!(LINK_BODY_BYTES_MAX < sfu_proto::limits::LINK_FRAME_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! What leaves a media process, as plain data: wire formats (STUN, RTP, RTCP, SDP), ids and units,
+//! What leaves a media process, as plain data: wire formats (STUN, RTP, RTCP, SDP, link), ids and units,
 //! and the control messages between signaling and a media node.
 //!
 //! No sockets, no clocks, no threads, no keys. Everything here parses hostile bytes: every parser
@@ -9,6 +9,7 @@ pub mod control;
 pub mod demux;
 pub mod id;
 pub mod limits;
+pub mod link;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

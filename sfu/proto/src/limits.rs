@@ -77,3 +77,7 @@ const _: () = {
 };
 /// Largest dependency descriptor that a tap hands on; its length is one byte on the wire.
 pub const TAP_DESCRIPTOR_BYTES_MAX: usize = 255;
+
+/// Largest frame of a link, after its length: no batch of a tap is longer than a chunk of a journal may be
+/// (512 KiB), and its number and recording take 25 bytes.
+pub const LINK_FRAME_BYTES_MAX: usize = 512 * 1024 + 64;

@@ -1,0 +1,93 @@
+//! The tap across processes: batches of the ring here come out of the ring there, in order and once, over
+//! TLS 1.3 between two keys that know each other. Frames: [`sfu_proto::link`].
+//!
+//! ```text
+//!  media process                                                    recorder's process
+//!  workers ─▶ ring ─▶ thread ─▶ kept ─▶ Batch, Mark ═══ TLS ═══▶ sessions ─▶ ring ─▶ journals
+//!            full: drops,       full: the ring fills   ◀═══ Ack, Status     full: nothing is read
+//!            counts, key frame
+//! ```
+//! Each batch is kept until it is acknowledged, and sent again to whoever answers after a cut or a crash.
+//! The recorder's process acknowledges what it handed to its journals [`limits::LINK_ACK_AFTER`] before.
+//! So a cut costs nothing until both the kept batches and the ring are full, and a crash of the recorder's
+//! process costs what was acknowledged and not on disk yet: nothing, unless the disk takes longer than that
+//! time. What was on disk and not acknowledged comes twice; readers of the journal know it by its place.
+
+mod handed;
+mod kept;
+mod media;
+mod recorder;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{io, time::Duration};
+
+use sfu_proto::link::{Frame, LinkError, frame_len};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+pub use self::{
+    handed::Sessions,
+    media::{Counts, MediaEnd},
+    recorder::{Answer, Answers, RecorderEnd},
+    tls::{Fingerprint, FingerprintError, Identity, IdentityError},
+};
+#[cfg(doc)]
+use crate::limits;
+
+/// Who this is, and whom it believes.
+pub struct Trust {
+    /// Our key.
+    pub identity: Identity,
+    /// Keys of the other side.
+    pub peers: Vec<Fingerprint>,
+}
+
+/// Why a connection ended. Shows no address.
+#[derive(Debug, thiserror::Error)]
+enum Cut {
+    /// Environment: the network, or TLS refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Peer.
+    #[error(transparent)]
+    Frame(#[from] LinkError),
+    /// Peer: something that is not its turn, or numbers that do not fit.
+    #[error("the other side does not keep to the order of the link")]
+    Order,
+    /// Environment, or a peer that hangs.
+    #[error("the other side is silent")]
+    Silent,
+    /// A later connection of the same session took over.
+    #[error("another connection took over")]
+    Superseded,
+}
+
+/// Reads the next frame into `bytes`, without its length.
+async fn read(
+    from: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+    within: Duration,
+) -> Result<(), Cut> {
+    let reading = async {
+        let mut head = [0; 4];
+        from.read_exact(&mut head).await?;
+        bytes.resize(frame_len(head)?, 0);
+        from.read_exact(bytes).await?;
+        Ok(())
+    };
+    tokio::time::timeout(within, reading).await.map_err(|_| Cut::Silent)?
+}
+
+/// The other side's hello: its session and `next`.
+async fn read_hello(
+    from: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+    within: Duration,
+) -> Result<(u128, u64), Cut> {
+    read(from, bytes, within).await?;
+    match Frame::parse(bytes)? {
+        Some(Frame::Hello { session, next }) => Ok((session, next)),
+        _ => Err(LinkError::Stranger.into()),
+    }
+}
