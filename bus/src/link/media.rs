@@ -114,7 +114,8 @@ impl MediaEnd {
         let ours = Arc::clone(&shared);
         let thread = thread::Builder::new().name("link".to_owned());
         let thread = thread.spawn(move || empty(&tap, &ours))?;
-        let link = Dialing { shared: Arc::clone(&shared), to, tls: TlsConnector::from(Arc::new(tls)) };
+        let link =
+            Dialing { shared: Arc::clone(&shared), to, tls: TlsConnector::from(Arc::new(tls)) };
         Ok(Self { shared, thread: Some(thread), task: tokio::spawn(link.run()) })
     }
 

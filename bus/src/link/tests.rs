@@ -292,7 +292,8 @@ async fn frames_out_of_turn_end_the_connection_also_of_those_who_are_known() {
     let (media, recorder) = pair();
     let process = Process::start(&recorder, 1 << 20).await;
     let tls = tokio_rustls::TlsConnector::from(Arc::new(media.client().unwrap()));
-    let batch = |number| Frame::Batch { number, recording: RecordingId::from_bits(1), records: b"x" };
+    let batch =
+        |number| Frame::Batch { number, recording: RecordingId::from_bits(1), records: b"x" };
     let hello = |session| Frame::Hello { session, next: 0 };
     let cases: [&[Frame<'_>]; 5] = [
         &[batch(0)],
