@@ -13,7 +13,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,7 +24,7 @@ use sfu_proto::{id::RecordingId, tap::Batch};
 pub fn tap(bytes_max: usize) -> (TapSender, TapReceiver) {
     let (first, filled) = Lane::new();
     let state = State { lanes: vec![first], bytes: 0 };
-    let ring = Arc::new(Ring { state: Mutex::new(state), bytes_max });
+    let ring = Arc::new(Ring { state: Mutex::new(state), bytes_max, source: OnceLock::new() });
     (TapSender(Arc::clone(&ring)), TapReceiver { ring, lane: 0, filled })
 }
 
@@ -39,7 +39,11 @@ pub fn lane_of(recording: RecordingId, lanes: usize) -> usize {
 struct Ring {
     state: Mutex<State>,
     bytes_max: usize,
+    source: OnceLock<HasAllUntil>,
 }
+
+/// Whether all that there was at a time, milliseconds since 1970, is in the ring or was.
+type HasAllUntil = Box<dyn Fn(u64) -> bool + Send + Sync>;
 
 struct State {
     /// Never empty.
@@ -123,6 +127,26 @@ impl TapSender {
     }
 }
 
+impl TapSender {
+    /// What fills the ring is somewhere else, and this says how far it came. Without it the ring has
+    /// everything at once. Said once, before the ring is used.
+    pub fn lags_behind(&self, source: impl Fn(u64) -> bool + Send + Sync + 'static) {
+        let _ = self.0.source.set(Box::new(source)); // The first one stays.
+    }
+}
+
+/// How far the ring is behind those who fill it.
+#[derive(Clone)]
+pub struct Progress(Arc<Ring>);
+
+impl Progress {
+    /// Whether all that there was at this time, milliseconds since 1970, is in the ring or was.
+    #[must_use]
+    pub fn has_all_until(&self, time_ms: u64) -> bool {
+        self.0.source.get().is_none_or(|source| source(time_ms))
+    }
+}
+
 /// Where the recorder takes batches: of one lane.
 pub struct TapReceiver {
     ring: Arc<Ring>,
@@ -165,6 +189,12 @@ impl TapReceiver {
         }
     }
 
+    /// How far the ring is behind those who fill it.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress(Arc::clone(&self.ring))
+    }
+
     /// Bytes that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -204,6 +234,15 @@ mod tests {
         assert_eq!(receiver.recv(Duration::ZERO).unwrap().bytes.len(), 4);
         assert_eq!(receiver.recv(Duration::ZERO).unwrap().bytes.len(), 5);
         assert!(receiver.recv(Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn a_ring_is_never_behind_unless_somebody_says_so() {
+        let (sender, receiver) = tap(10);
+        let progress = receiver.progress();
+        assert!(progress.has_all_until(u64::MAX));
+        sender.lags_behind(|time_ms| time_ms <= 5);
+        assert!(progress.has_all_until(5) && !progress.has_all_until(6));
     }
 
     #[test]

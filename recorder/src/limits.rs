@@ -268,6 +268,9 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// Time from a recording's end to the closing of its journal: media workers hand over what they have
 /// within 20 ms, a room hears of the end before them.
 pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
+/// Longest time from a recording's end to the closing of its journal when its media come over a link that is
+/// cut: a media process that was not heard for half of it has said all that it will.
+pub const CLOSE_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Time between two looks for operator's keys that nobody needs; an hour's key lives so much longer
 /// than its hour, so that every wrap is on disk when keys are counted. Folders that belong to nothing
 /// are looked for at the same time.

@@ -127,6 +127,7 @@ impl Ledger for StoreLedger {
             Stop::DiskFull => StopReason::DiskFull,
             Stop::NoCapacity => StopReason::NoCapacity,
             Stop::Failed => StopReason::RecorderFailed,
+            Stop::Lost => StopReason::NodeLost,
         };
         let _ = self.tell.try_send((row.room, recording, reason)); // Full: the row says it too.
         let step = RecordingStep { stopped: Some(reason), ..RecordingStep::default() };

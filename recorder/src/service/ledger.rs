@@ -339,6 +339,8 @@ pub enum Stop {
     NoCapacity,
     /// The disk refuses for another reason than that it is full, or a defect of ours.
     Failed,
+    /// The process that wrote it was lost, and its key with it: it cannot go on. See `sealed`.
+    Lost,
 }
 
 /// Why a recording was purged.

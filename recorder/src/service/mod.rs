@@ -30,7 +30,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use bus::tap::TapReceiver;
+use bus::tap::{Progress, TapReceiver};
 use tokio::{sync::watch, time::timeout};
 
 pub use self::{capture::Admission, metrics::Metrics};
@@ -101,6 +101,8 @@ struct Shared {
     /// Becomes true when the process ends.
     stop: watch::Receiver<bool>,
     composites: Option<Tools>,
+    /// How far the media are that the journals get.
+    progress: Progress,
 }
 
 /// A recorder that runs.
@@ -140,6 +142,7 @@ impl Recorder {
             keys: Keys::default(),
             stop: stopped,
             composites: parts.composites,
+            progress: parts.tap.progress(),
             spool,
         });
         let capture = Capture::start(capture::Parts {

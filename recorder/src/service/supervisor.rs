@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use bus::tap::Progress;
 use sfu_proto::id::RecordingId;
 use tokio::{
     sync::{oneshot, watch},
@@ -37,7 +38,7 @@ use super::{
 use crate::{
     key::DataKey,
     limits::{
-        CLOSE_AFTER, CLOSE_WAIT, EPOCHS_LOOK, JOBS_END, LIVE_PUSHES_MAX,
+        CLOSE_AFTER, CLOSE_AFTER_MAX, CLOSE_WAIT, EPOCHS_LOOK, JOBS_END, LIVE_PUSHES_MAX,
         LIVE_PUSHES_PER_PROJECT_MAX, LOOK, LOOK_AGAIN, PURGES_MAX, PUSHES_MAX,
         PUSHES_PER_PROJECT_MAX, WARN_PERCENTS,
     },
@@ -266,7 +267,7 @@ impl Supervisor {
 
     /// Orders the end of journals that are over, all at once, and takes the answers that come soon.
     async fn close(&mut self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|entry| is_quiet(entry)) {
+        for entry in entries.iter().filter(|entry| is_quiet(entry, &self.shared.progress)) {
             if !self.closed.contains(&entry.id) && !self.closing.contains_key(&entry.id) {
                 let (done, answer) = oneshot::channel();
                 if self.orders.send(Order::Close(entry.id, done)).is_ok() {
@@ -409,10 +410,12 @@ fn done(recording: RecordingId, is_known: bool, result: Result<(), WorkError>) -
     }
 }
 
-/// Media workers have handed over what came before the end.
-fn is_quiet(entry: &Entry) -> bool {
-    let since = entry.stopped_at_ms.map_or(0, |at| now_ms().saturating_sub(at));
-    Duration::from_millis(since) >= CLOSE_AFTER
+/// Media workers have handed over what came before the end, and it is here; or it does not come any more.
+fn is_quiet(entry: &Entry, progress: &Progress) -> bool {
+    let Some(stopped_at_ms) = entry.stopped_at_ms else { return false };
+    let since = Duration::from_millis(now_ms().saturating_sub(stopped_at_ms));
+    let all_ms = stopped_at_ms.saturating_add(CLOSE_AFTER.as_millis() as u64);
+    since >= CLOSE_AFTER && (progress.has_all_until(all_ms) || since >= CLOSE_AFTER_MAX)
 }
 
 /// The percents of its age that are to be told now.

@@ -1,5 +1,6 @@
 //! How a journal begins: a task asks the ledger, makes the folder with the wrapped keys, and claims the
-//! recording for this recorder. Batches wait meanwhile; the threads do not.
+//! recording for this recorder. Batches wait meanwhile; the threads do not. A recording that a process
+//! before this one wrote goes on in the next file, when its media come from a process that lives.
 
 use std::{
     path::Path,
@@ -13,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::{Common, Message, load::Place};
 use crate::{
     journal::{Folder, FolderError, Moment, WriteError, Writer, is_full},
-    key::{DataKey, WrapError, WrappedKeys},
+    key::{DataKey, EpochError, WrapError, WrappedKeys},
     limits::{LEDGER_AGAIN, LEDGER_WAIT},
     seal::{RecipientError, Recipients},
     service::ledger::{Entry, LedgerError, State, Stop},
@@ -48,11 +49,18 @@ pub(super) enum JournalError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// Nobody here has its key.
+    #[error("it is sealed, and the process that began it is gone")]
+    Sealed,
+    #[error(transparent)]
+    Key(#[from] EpochError),
 }
 
 impl JournalError {
+    /// Why the recording ends.
     fn stop(&self) -> Stop {
         let error = match self {
+            Self::Sealed | Self::Key(_) | Self::Folder(FolderError::Keys) => return Stop::Lost,
             Self::Write(WriteError::DiskFull) => return Stop::DiskFull,
             Self::Folder(FolderError::File(error)) | Self::Write(WriteError::Disk(error)) => error,
             _ => return Stop::Failed,
@@ -109,6 +117,12 @@ async fn open(common: Arc<Common>, recording: RecordingId) -> Result<Live, Refus
 
 /// The folder with the keys and the first, empty file; nothing of it stays when that fails.
 pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Live, JournalError> {
+    if let Ok(folder) = Folder::open(&common.spool.join(entry.id.to_string())) {
+        if folder.has_begun() {
+            return go_on(common, entry, folder, place);
+        }
+        folder.destroy()?; // A crash left it before anything was in it.
+    }
     let recipients = Recipients::parse(&entry.recipients)?;
     let key = Arc::new(DataKey::generate());
     let epochs = (!entry.sealed).then_some(&*common.epochs);
@@ -137,6 +151,21 @@ pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Li
             Err(error)
         }
     }
+}
+
+/// The next file of a journal that a process before this one wrote.
+fn go_on(
+    common: &Common,
+    entry: &Entry,
+    folder: Folder,
+    place: Place,
+) -> Result<Live, JournalError> {
+    let wrap = folder.keys()?.operator.ok_or(JournalError::Sealed)?;
+    let key = Arc::new(common.epochs.unwrap(entry.id, &wrap)?);
+    let capture = Arc::clone(&common.capture);
+    let writer = Writer::create(&folder, Arc::clone(&key), capture, Moment::now())?;
+    tracing::info!(recording = %entry.id, "a recording goes on in its next journal file");
+    Ok(Live { writer, key, folder, place })
 }
 
 /// Says that this recorder writes the journal, until it is stored. False: another one does.
