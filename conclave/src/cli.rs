@@ -31,6 +31,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR", env = "CONCLAVE_DEMO")]
         demo: Option<PathBuf>,
     },
+    /// Run the recorder as a process of its own ([link] in the configuration), or show its key. Ends on SIGTERM
+    /// or SIGINT.
+    Recorder {
+        /// What to do instead.
+        #[command(subcommand)]
+        what: Option<RecorderCommand>,
+    },
     /// Manage partners: a partner has projects.
     #[command(subcommand)]
     Partner(PartnerCommand),
@@ -72,6 +79,14 @@ pub(crate) enum Command {
     /// Show configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+/// Verbs of `conclave recorder`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecorderCommand {
+    /// Print the fingerprint of this data directory's key for the link, made if missing: what the other side
+    /// has in link.peers.
+    Fingerprint,
 }
 
 /// Verbs of `conclave partner`.

@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) media: file::Media,
     /// Recordings.
     pub(crate) recorder: file::Recorder,
+    /// The recorder in a process of its own.
+    pub(crate) link: file::Link,
     /// How long things are kept.
     pub(crate) retention: file::Retention,
     /// Logs.
@@ -120,6 +122,7 @@ impl Config {
         file::Operator::sample(&mut out);
         file::Media::sample(&mut out);
         file::Recorder::sample(&mut out);
+        file::Link::sample(&mut out);
         file::Retention::sample(&mut out);
         file::Log::sample(&mut out);
         out
@@ -134,6 +137,7 @@ impl Config {
             operator: section::read(&mut table, mistakes),
             media: section::read(&mut table, mistakes),
             recorder: section::read(&mut table, mistakes),
+            link: section::read(&mut table, mistakes),
             retention: section::read(&mut table, mistakes),
             log: section::read(&mut table, mistakes),
         };
@@ -143,6 +147,7 @@ impl Config {
             file::Media::NAME,
             file::Retention::NAME,
             file::Recorder::NAME,
+            file::Link::NAME,
             file::Webhooks::NAME,
             file::Operator::NAME,
             file::Log::NAME,

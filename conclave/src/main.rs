@@ -21,7 +21,7 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use clap::Parser as _;
 
 use audit::AuditCommand;
-use cli::{Cli, Command, ConfigCommand};
+use cli::{Cli, Command, ConfigCommand, RecorderCommand};
 use config::Config;
 
 /// How long threads that wait for a disk keep a server that was told to end.
@@ -68,17 +68,31 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Usage(command) => return runtime()?.block_on(usage::run(storage, command)),
         Command::Backup { file } => runtime()?.block_on(backup::backup(storage, &file))?,
         Command::Restore { file } => runtime()?.block_on(backup::restore(storage, &file))?,
-        Command::Serve { demo } => {
-            log::start(&config.log)?;
-            forbid_core_dumps();
-            let runtime = runtime()?;
-            let served = runtime.block_on(serve::run(config, demo));
-            // A thread that waits for a disk must not keep the process.
-            runtime.shutdown_timeout(THREADS_END);
-            served?;
+        Command::Recorder { what: Some(RecorderCommand::Fingerprint) } => {
+            data::prepare(storage)?;
+            let key = recorder::key::identity(&storage.data_dir)?;
+            writeln!(std::io::stdout(), "{}", key.fingerprint())?;
         }
+        Command::Recorder { what: None } => {
+            long(&config.log.clone(), recorder::process::run(config))?
+        }
+        Command::Serve { demo } => long(&config.log.clone(), serve::run(config, demo))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a process that ends when it is told to.
+fn long(
+    log: &config::file::Log,
+    run: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    log::start(log)?;
+    forbid_core_dumps();
+    let runtime = runtime()?;
+    let ran = runtime.block_on(run);
+    // A thread that waits for a disk must not keep the process.
+    runtime.shutdown_timeout(THREADS_END);
+    ran
 }
 
 /// Memory holds keys and media: no core file, no debugger of the same user. Best effort: without it

@@ -51,9 +51,10 @@ pub(crate) async fn run(config: Config, demo_dir: Option<PathBuf>) -> anyhow::Re
     let pages = demo.map(|(credentials, dir)| pages(credentials, dir, reach));
     let local = config.recorder.local_folder.clone();
     let local = local.or_else(|| is_demo.then(|| config.storage.data_dir.join("delivered")));
-    let mut recorder = match config.recorder.enabled {
-        true => Some(recorder::start(&config, local, (store.clone(), receiver), &registry).await?),
-        false => None,
+    let mut recorder = match &config.link.connect {
+        _ if !config.recorder.enabled => None,
+        Some(to) => Some(recorder::connect(&config, to.clone(), receiver, &registry)?),
+        None => Some(recorder::start(&config, local, (store.clone(), receiver), &registry).await?),
     };
     let port = recorder.as_ref().zip(texts).map(|(recorder, texts)| recorder.port(texts));
     let extra = |rest| pages.map(|pages| pages(rest));
@@ -129,7 +130,7 @@ fn warn_about_buffers(node: &NodeHandle, wanted_bytes: usize) {
 }
 
 /// Waits for SIGTERM (service managers) or SIGINT (Ctrl-C).
-async fn stop_requested() -> io::Result<()> {
+pub(crate) async fn stop_requested() -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

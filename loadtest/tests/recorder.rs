@@ -36,6 +36,11 @@ fn recordings_wait_for_a_storage_and_are_not_kept_for_longer_than_72_hours() {
 }
 
 #[test]
+fn a_recorder_in_a_process_of_its_own_may_be_killed_and_stopped() {
+    assert!(run("apart").contains("recorder apart: recordings"));
+}
+
+#[test]
 fn neither_keys_nor_media_are_in_blocks_that_the_file_system_freed() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return; // Nobody else may mount an image.

@@ -58,7 +58,7 @@ pub struct Counts {
 /// The link as the media process has it. Dropped, it ends without waiting.
 pub struct MediaEnd {
     shared: Arc<Shared>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: thread::JoinHandle<()>,
     task: JoinHandle<()>,
 }
 
@@ -116,7 +116,7 @@ impl MediaEnd {
         let thread = thread.spawn(move || empty(&tap, &ours))?;
         let link =
             Dialing { shared: Arc::clone(&shared), to, tls: TlsConnector::from(Arc::new(tls)) };
-        Ok(Self { shared, thread: Some(thread), task: tokio::spawn(link.run()) })
+        Ok(Self { shared, thread, task: tokio::spawn(link.run()) })
     }
 
     /// What the recorder last said of itself; none: it never did. See [`Self::is_up`].
@@ -162,8 +162,9 @@ impl MediaEnd {
         answer.await.ok()
     }
 
-    /// Ends when the recorder has what the ring and this end hold, or after [`LINK_END`].
-    pub async fn shut_down(mut self) {
+    /// Takes no more of the ring, and waits until the recorder has what this end holds, up to [`LINK_END`].
+    /// To be called when nobody fills the ring any more.
+    pub async fn finish(&self) {
         self.shared.is_ending.store(true, Relaxed);
         let until = Instant::now() + LINK_END;
         while Instant::now() < until && !self.is_done() {
@@ -173,14 +174,11 @@ impl MediaEnd {
         if left > 0 {
             tracing::warn!(bytes = left, "the recorder does not have all of the last media");
         }
-        if let Some(thread) = self.thread.take() {
-            let _ = tokio::task::spawn_blocking(|| thread.join()).await; // It ends by itself.
-        }
     }
 
     fn is_done(&self) -> bool {
-        let is_empty = self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished);
-        is_empty && (self.shared.lock().kept.bytes() == 0 || !self.is_up())
+        let is_sent = self.shared.lock().kept.bytes() == 0 || !self.is_up();
+        self.thread.is_finished() && is_sent
     }
 }
 

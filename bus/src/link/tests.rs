@@ -160,7 +160,8 @@ async fn batches_come_in_order_and_status_and_answers_too() {
     until(|| link.counts().kept_bytes == 0).await;
     assert_eq!((process.sessions.count(), link.counts().connections), (1, 1));
     assert!(send(&ring, 100, 4));
-    link.shut_down().await;
+    link.finish().await;
+    assert_eq!(link.counts().kept_bytes, 0);
     assert_eq!(process.take(1).await, [100], "the end waits for the last");
 }
 

@@ -1,5 +1,6 @@
 //! Checks across values, after flags have been applied.
 
+use bus::link::Fingerprint;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Mistakes, file};
@@ -15,6 +16,7 @@ impl Config {
         if self.operator.listen.is_some_and(|address| !address.ip().is_loopback()) {
             mistakes.add("operator.listen", "must be a loopback address such as 127.0.0.1:7881");
         }
+        check_link(&self.link, &self.storage, mistakes);
         pass_on("media", self.media.node(false).validate(), mistakes);
         if let Err(error) = EnvFilter::builder().parse(&self.log.level) {
             mistakes.add("log.level", format!("{:?}: {error}", self.log.level));
@@ -29,6 +31,30 @@ fn check_storage(storage: &file::Storage, mistakes: &mut Mistakes) {
         && !url.starts_with("postgresql://")
     {
         mistakes.add("storage.database_url", "must begin with postgres://; left out means SQLite");
+    }
+}
+
+fn check_link(link: &file::Link, storage: &file::Storage, mistakes: &mut Mistakes) {
+    let is_address = |to: &String| {
+        let port = to.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        port.is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    };
+    if link.connect.as_ref().is_some_and(|to| !is_address(to)) {
+        mistakes.add("link.connect", "must be a host and a port such as recorder.example:7890");
+    }
+    if let Some(Err(error)) =
+        link.peers.iter().map(|peer| peer.parse::<Fingerprint>()).find(Result::is_err)
+    {
+        mistakes.add("link.peers", error.to_string());
+    }
+    // Others have a data directory, so a database file, of their own.
+    if !link.peers.is_empty() && storage.database_url.is_none() {
+        let problem = "a recorder with another data directory needs the same PostgreSQL as the \
+                       servers (storage.database_url); with the same one leave link.peers out";
+        mistakes.add("link.peers", problem);
+    }
+    if link.metrics.is_some_and(|address| !address.ip().is_loopback()) {
+        mistakes.add("link.metrics", "must be a loopback address such as 127.0.0.1:7891");
     }
 }
 

@@ -217,6 +217,22 @@ section! {
 }
 
 section! {
+    /// The recorder in a process of its own: `conclave recorder` listens, `conclave serve` connects to it and
+    /// records nothing itself. Both need the same database; docs/OPERATING.md has the steps.
+    Link = "link" {
+        /// Address and TCP port at which `conclave recorder` takes links from servers.
+        listen: Option<SocketAddr> = None, example "\"192.0.2.7:7890\"";
+        /// Host and TCP port of the recorder that `conclave serve` uses. Left out: it records itself.
+        connect: Option<String> = None, example "\"recorder.example:7890\"";
+        /// Fingerprints of the other side's keys, as `conclave recorder fingerprint` prints them there. Empty:
+        /// the key of data_dir, for two processes that share it.
+        peers: Vec<String> = Vec::new();
+        /// Address and TCP port of `conclave recorder`'s metrics, a loopback one. Left out: they are not served.
+        metrics: Option<SocketAddr> = None, example "\"127.0.0.1:7891\"";
+    }
+}
+
+section! {
     /// How long things are kept.
     Retention = "retention" {
         /// Days of the event log: what partners can catch up with. At least 6: webhooks wait there for 5.

@@ -6,9 +6,13 @@
 //! rooms, texts ─┘            └─ failed ─▶ room: stops, tells everybody
 //! ```
 
+mod apart;
+pub(crate) mod key;
 mod ledger;
 mod own;
 mod port;
+pub(crate) mod process;
+mod said;
 mod target;
 mod texts;
 
@@ -47,12 +51,31 @@ const FAILED_MAX: usize = 1000;
 /// A recording that the recorder cannot go on with.
 pub(crate) type Failed = (RoomId, RecordingId, StopReason);
 
-/// The recorder of this process.
+/// The recorder of this process, or the way to it.
 pub(crate) struct Running {
-    recorder: Arc<Recorder>,
+    place: Place,
     /// What rooms must be told.
     pub(crate) failed: mpsc::Receiver<Failed>,
-    local: Option<PathBuf>,
+}
+
+/// Where the recorder is.
+enum Place {
+    Here { recorder: Arc<Recorder>, local: Option<PathBuf> },
+    Apart(apart::Apart),
+}
+
+/// The way to a recorder in another process, at `to` (`host:port`).
+///
+/// # Errors
+/// The keys of the link cannot be used.
+pub(crate) fn connect(
+    config: &Config,
+    to: String,
+    tap: TapReceiver,
+    registry: &Registry,
+) -> anyhow::Result<Running> {
+    let (apart, failed) = apart::start(config, to, tap, registry)?;
+    Ok(Running { place: Place::Apart(apart), failed })
 }
 
 /// Starts the recorder with its files under `<data>/recorder`; `local` is where targets of the kind
@@ -95,19 +118,27 @@ pub(crate) async fn start(
     let recorder = Arc::new(Recorder::start(parts).context("the recorder cannot start")?);
     // For the rest of the process: a writer that hangs may outlive the recorder.
     std::mem::forget(lock);
-    Ok(Running { recorder, failed, local })
+    Ok(Running { place: Place::Here { recorder, local }, failed })
 }
 
 impl Running {
     /// What REST and rooms ask the recorder directly. `texts`: its ring.
     pub(crate) fn port(&self, texts: Texts) -> Arc<dyn RecorderPort> {
-        let (recorder, local) = (Arc::clone(&self.recorder), self.local.clone());
-        Arc::new(Port { recorder, local, texts })
+        match &self.place {
+            Place::Here { recorder, local } => {
+                let (recorder, local) = (Arc::clone(recorder), local.clone());
+                Arc::new(Port { recorder, local, texts })
+            }
+            Place::Apart(apart) => apart.port(texts),
+        }
     }
 
     /// Closes journals and ends.
     pub(crate) async fn shut_down(self) {
-        self.recorder.shut_down().await;
+        match self.place {
+            Place::Here { recorder, .. } => recorder.shut_down().await,
+            Place::Apart(apart) => apart.shut_down().await,
+        }
     }
 }
 

@@ -5,11 +5,12 @@
 //! film (ffmpeg) ─▶ publishers ─WHIP─▶ conclave serve ─▶ partner's folder ─▶ age, ffprobe, numbers
 //!                                       ▲ kill -9          data folder ─▶ search for media and keys
 //! ```
-//! One process is media node, rooms and recorder: a kill is one of all of them. Publishers here repeat
+//! One process is media node, rooms and recorder (but for `apart`): a kill is one of all of them. Publishers here repeat
 //! nothing after a kill, so what counts as lost is what the server had taken and did not keep.
 
 mod age;
 mod aim;
+mod apart;
 mod blocks;
 mod crash;
 mod figures;
@@ -41,6 +42,8 @@ pub enum Part {
     Age,
     /// What a file system of its own holds after everything is purged, freed blocks included. Needs root.
     Blocks,
+    /// A recorder in a process of its own.
+    Apart,
     /// Cost and durations.
     Figures,
 }
@@ -52,7 +55,7 @@ pub struct Options {
     #[arg(long, value_name = "BINARY")]
     pub spawn: PathBuf,
     /// Only these parts, separated by commas.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["crash", "outage", "age", "blocks", "figures"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["crash", "outage", "age", "blocks", "apart", "figures"])]
     pub only: Vec<Part>,
     /// How often the server is killed; each state in turn.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -145,6 +148,10 @@ pub async fn run(options: &Options, say: impl Fn(&str)) -> Result<Table> {
     if options.has(Part::Blocks) {
         say("freed blocks …");
         blocks::run(options, &film, &mut table).await?;
+    }
+    if options.has(Part::Apart) {
+        say("a recorder in a process of its own …");
+        apart::run(options, &film, &mut table).await?;
     }
     if options.has(Part::Figures) {
         figures::run(options, &film, &mut table, &say).await?;

@@ -87,6 +87,11 @@ impl Place {
         Ok(out)
     }
 
+    /// What is tested.
+    pub(super) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// The folder of a recording while it is not purged.
     pub(super) fn spool(&self, recording: &str) -> PathBuf {
         self.data.join("recorder/spool").join(recording)

@@ -9,6 +9,7 @@ mod load;
 #[allow(dead_code, reason = "of another test program")]
 mod memory;
 mod recording;
+mod resume;
 mod store;
 
 use std::{fs, path::PathBuf, sync::Arc};
