@@ -48,7 +48,10 @@ pub struct Trust {
 enum Cut {
     /// Environment: the network, or TLS refused.
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+    /// The other side ended.
+    #[error("the other side ended")]
+    Gone,
     /// Peer.
     #[error(transparent)]
     Frame(#[from] LinkError),
@@ -61,6 +64,16 @@ enum Cut {
     /// A later connection of the same session took over.
     #[error("another connection took over")]
     Superseded,
+}
+
+impl From<io::Error> for Cut {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // Also without TLS's farewell: what counts is acknowledged.
+            io::ErrorKind::UnexpectedEof => Self::Gone,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// Reads the next frame into `bytes`, without its length.
