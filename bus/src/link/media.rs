@@ -242,7 +242,7 @@ struct Dialing {
 
 impl Dialing {
     async fn run(self) {
-        let mut wait = LINK_AGAIN_MIN;
+        let (mut wait, mut told) = (LINK_AGAIN_MIN, String::new());
         loop {
             let before = self.shared.connections.load(Relaxed);
             let Err(cut) = Box::pin(self.connection()).await;
@@ -252,11 +252,13 @@ impl Dialing {
                 state.asked.clear();
                 state.asks.clear();
             }
+            let why = cut.to_string();
             if was_up {
-                tracing::warn!(%cut, "the link to the recorder is cut");
-            } else if wait == LINK_AGAIN_MIN {
-                tracing::warn!(%cut, "no link to the recorder");
+                tracing::warn!(why, "the link to the recorder is cut");
+            } else if why != told {
+                tracing::warn!(why, "no link to the recorder"); // Once for each reason.
             }
+            told = why;
             if self.shared.connections.load(Relaxed) != before {
                 wait = LINK_AGAIN_MIN;
             }

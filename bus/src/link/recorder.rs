@@ -9,7 +9,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ use tokio::{
     task::JoinSet,
     time::{interval, sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     Cut, Trust,
@@ -41,6 +41,8 @@ use crate::{
 pub(super) const DEAD: Duration = LINK_SILENCE;
 /// Pause after the system refused a connection: it has no files left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Time between two lines of the log about connections that were refused.
+const REFUSED_TELL: Duration = Duration::from_secs(10);
 
 /// An answer that takes a while.
 pub type Answer = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -64,6 +66,8 @@ struct Peer {
     sessions: Arc<Sessions>,
     status: watch::Receiver<Arc<[u8]>>,
     answers: Arc<dyn Answers>,
+    /// When the log was last told of somebody who was not let in.
+    told: Arc<Mutex<Option<Instant>>>,
 }
 
 impl RecorderEnd {
@@ -80,7 +84,7 @@ impl RecorderEnd {
         answers: Arc<dyn Answers>,
     ) -> io::Result<Self> {
         let tls = trust.server().map_err(io::Error::other)?;
-        let peer = Peer { ring, sessions, status, answers };
+        let peer = Peer { ring, sessions, status, answers, told: Arc::default() };
         Ok(Self { trust: TlsAcceptor::from(Arc::new(tls)), peer })
     }
 
@@ -104,19 +108,36 @@ impl RecorderEnd {
     }
 }
 
+async fn accept(tls: &TlsAcceptor, stream: TcpStream) -> Result<TlsStream<TcpStream>, Cut> {
+    stream.set_nodelay(true)?;
+    Ok(tls.accept(stream).await?)
+}
+
 impl Peer {
     async fn connection(self, tls: TlsAcceptor, stream: TcpStream, _place: OwnedSemaphorePermit) {
-        match Box::pin(self.talk(tls, stream)).await {
+        let accepted = timeout(LINK_CONNECT, accept(&tls, stream)).await;
+        let stream = match accepted.unwrap_or(Err(Cut::Silent)) {
+            Ok(stream) => stream,
+            Err(cut) => return self.refused(&cut),
+        };
+        match Box::pin(self.talk(stream)).await {
             Ok(()) => {}
             Err(Cut::Superseded) => tracing::debug!("a media process has connected again"),
             Err(cut) => tracing::warn!(%cut, "a link from a media process ended"),
         }
     }
 
-    async fn talk(self, tls: TlsAcceptor, stream: TcpStream) -> Result<(), Cut> {
-        stream.set_nodelay(true)?;
-        let accepted = timeout(LINK_CONNECT, tls.accept(stream)).await;
-        let mut stream = accepted.map_err(|_| Cut::Silent)??;
+    /// Strangers must not fill the log.
+    fn refused(&self, cut: &Cut) {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| now.saturating_duration_since(at) >= REFUSED_TELL) {
+            *told = Some(now);
+            tracing::warn!(%cut, "somebody was not let in as a media process");
+        }
+    }
+
+    async fn talk(self, mut stream: TlsStream<TcpStream>) -> Result<(), Cut> {
         let key = fingerprint_of(stream.get_ref().1.peer_certificates()).ok_or(Cut::Order)?;
         let mut bytes = Vec::new();
         let (id, next) = read_hello(&mut stream, &mut bytes, LINK_CONNECT).await?;

@@ -91,3 +91,20 @@ fn flags_win_over_the_file() {
         .apply(Overrides { listen: Some((Ipv4Addr::LOCALHOST, 2).into()), ..Overrides::default() });
     assert_eq!((config.http.listen.port(), config.media.port), (2, 5));
 }
+
+#[test]
+fn a_link_needs_a_port_and_other_keys_a_database_that_is_shared() {
+    let key = "ab".repeat(32);
+    let shared = "[storage]\ndatabase_url = \"postgres://db.example/conclave\"\n";
+    let good = format!("{shared}[link]\nconnect = \"recorder.example:7890\"\npeers = [\"{key}\"]");
+    assert_eq!(read(&good).unwrap().link.peers, [key.as_str()]);
+    assert!(read("[link]\nconnect = \"[::1]:7890\"\nlisten = \"[::1]:7890\"").is_ok());
+    let bad = format!(
+        "[link]\nconnect = \"recorder.example\"\npeers = [\"{}\"]\nmetrics = \"192.0.2.1:1\"",
+        &key[1..]
+    );
+    let told = read(&bad).unwrap_err();
+    for place in ["link.connect", "64 hexadecimal digits", "same PostgreSQL", "link.metrics"] {
+        assert!(told.contains(place), "{place}: {told}");
+    }
+}

@@ -19,6 +19,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use reqwest::Method;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -50,7 +51,7 @@ pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) 
     fs::write(&file, fs::read_to_string(&file)? + &link)?;
     let mut recorder = Recorder::start(&place)?;
     let server = place.serve().await?;
-    place.record_to(&server, json!({ "kind": "local" })).await?;
+    let target = place.record_to(&server, json!({ "kind": "local" })).await?;
     let (mut publishers, mut takes) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let room = server.room().await?;
@@ -58,24 +59,11 @@ pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) 
         let sent = Arc::clone(&publishers.last().context("just pushed")?.sent);
         takes.push(begin(&server, room, sent).await?);
     }
-    sleep(Duration::from_secs(2)).await;
-    recorder.child.kill()?;
-    recorder.child.wait()?;
-    sleep(Duration::from_millis(700)).await;
-    end(&server, &mut takes[2]).await?;
-    sleep(Duration::from_millis(700)).await;
-    recorder = Recorder::start(&place)?;
-    sleep(Duration::from_secs(3)).await;
-    end(&server, &mut takes[0]).await?;
-    recorder.signal(Signal::SIGSTOP)?;
-    sleep(STOPPED).await;
-    recorder.signal(Signal::SIGCONT)?;
-    sleep(Duration::from_secs(2)).await;
-    end(&server, &mut takes[1]).await?;
+    let (mut outcomes, mut failures) = (Vec::new(), asked(&server, &target).await?);
+    recorder = trouble(&place, recorder, &server, &mut takes).await?;
     for publisher in publishers {
         publisher.leave().await?;
     }
-    let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
     for take in &takes {
         match settled(&server, &place, film, take).await {
             Ok(outcome) => outcomes.push(outcome),
@@ -87,6 +75,46 @@ pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) 
     tell(&outcomes, table);
     table.fail("recorder apart", failures);
     Ok(())
+}
+
+/// As drawn above; gives the second recorder.
+async fn trouble(
+    place: &Place,
+    mut first: Recorder,
+    server: &Server,
+    takes: &mut [Take],
+) -> Result<Recorder> {
+    let [a, b, c] = takes else { bail!("three recordings are needed") };
+    sleep(Duration::from_secs(2)).await;
+    first.child.kill()?;
+    first.child.wait()?;
+    sleep(Duration::from_millis(700)).await;
+    end(server, c).await?;
+    sleep(Duration::from_millis(700)).await;
+    let recorder = Recorder::start(place)?;
+    sleep(Duration::from_secs(3)).await;
+    end(server, a).await?;
+    recorder.signal(Signal::SIGSTOP)?;
+    sleep(STOPPED).await;
+    recorder.signal(Signal::SIGCONT)?;
+    sleep(Duration::from_secs(2)).await;
+    end(server, b).await?;
+    Ok(recorder)
+}
+
+/// What REST asks the recorder goes over the link.
+async fn asked(server: &Server, target: &str) -> Result<Vec<String>> {
+    let path = format!("/v1/storage-targets/{target}/test");
+    let tested = server.target.call(Method::POST, &path, None, 0).await?;
+    let keys = server.get("/v1/evidence-keys").await?;
+    let mut failures = Vec::new();
+    if tested["ok"] != true {
+        failures.push(format!("the storage was tested: {tested}"));
+    }
+    if keys["keys"].as_array().is_none_or(|keys| keys.len() < 2) {
+        failures.push("the recorder's keys are not told".to_owned());
+    }
+    Ok(failures)
 }
 
 fn tell(outcomes: &[Outcome], table: &mut Table) {

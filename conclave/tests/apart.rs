@@ -1,0 +1,144 @@
+//! `conclave serve` and `conclave recorder` as on two machines: a data directory each, one PostgreSQL, keys that
+//! know each other. Media through it: `loadtest recorder --only apart`.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../../signaling/tests/common/postgres.rs"]
+mod postgres;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Longest wait; the machine may be busy.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A machine: a data directory and a configuration.
+struct Machine {
+    dir: PathBuf,
+    url: String,
+}
+
+impl Machine {
+    fn new(name: &str, url: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("conclave-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        Self { dir, url: url.to_owned() }
+    }
+
+    fn conclave(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
+        command.args(words).arg("--data-dir").arg(&self.dir);
+        command.env("CONCLAVE_DATABASE_URL", &self.url).stdin(Stdio::null());
+        command
+    }
+
+    fn fingerprint(&self) -> String {
+        let told = self.conclave(&["recorder", "fingerprint"]).output().unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        String::from_utf8(told.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Writes the configuration and starts; returns once it is ready, with the port that it tells.
+    fn start(&self, words: &[&str], config: &str) -> Process {
+        let file = self.dir.join("conclave.toml");
+        fs::write(&file, config).unwrap();
+        let mut command = self.conclave(words);
+        command.arg("--config").arg(file).args(["--log-format", "json"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let ready = lines.find(|line| line.contains("ready\"")).unwrap();
+        // What comes later must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+        Process { child, port: u16::try_from(ready["port"].as_u64().unwrap()).unwrap() }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+struct Process {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A metric of a server or recorder.
+fn metric(port: u16, name: &str) -> Option<u64> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).ok()?;
+    let mut page = String::new();
+    socket.read_to_string(&mut page).ok()?;
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    line.trim().parse().ok()
+}
+
+fn until(what: &str, is: impl Fn() -> bool) {
+    let end = Instant::now() + SOON;
+    while !is() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_server_uses_a_recorder_elsewhere_and_each_lets_in_whom_it_knows() {
+    let database = postgres::database();
+    let server = Machine::new("apart-server", &database.url);
+    let away = Machine::new("apart-recorder", &database.url);
+    let known = server.fingerprint();
+    assert_eq!(server.fingerprint(), known, "it stays");
+    {
+        let (from, to) = (server.dir.join("data.key"), away.dir.join("data.key"));
+        use std::os::unix::fs::DirBuilderExt as _;
+        fs::DirBuilder::new().mode(0o700).create(&away.dir).unwrap();
+        fs::copy(from, to).unwrap();
+    }
+    let [link, metrics] = [free_port(), free_port()];
+    let recorder = |peer: &str| {
+        let listen = format!("[link]\nlisten = \"127.0.0.1:{link}\"\npeers = [\"{peer}\"]\n");
+        away.start(&["recorder"], &format!("{listen}metrics = \"127.0.0.1:{metrics}\"\n"))
+    };
+    let connect = format!(
+        "[media]\nbind = \"127.0.0.1\"\n[link]\nconnect = \"localhost:{link}\"\npeers = [\"{}\"]\n",
+        away.fingerprint()
+    );
+    let words = ["serve", "--listen", "127.0.0.1:0", "--media-port", "0", "--workers", "1"];
+    let serving = server.start(&words, &connect);
+    let up = || metric(serving.port, "conclave_link_up");
+    // A recorder that does not know this server.
+    let wary = recorder(&"ab".repeat(32));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!((up(), metric(metrics, "conclave_link_servers")), (Some(0), Some(0)));
+    drop(wary);
+    let recording = recorder(&known);
+    until("the link is up", || up() == Some(1));
+    until("the recorder counts it", || metric(metrics, "conclave_link_servers") == Some(1));
+    assert_eq!(recording.port, link);
+    until("its keys are kept", || {
+        let keys = fs::read_to_string(server.dir.join("recorder-keys.json")).unwrap_or_default();
+        keys.contains("ek_")
+    });
+    assert!(!server.dir.join("recorder").exists(), "the server records nothing itself");
+    drop(recording);
+    until("the link is down", || up() == Some(0));
+}
