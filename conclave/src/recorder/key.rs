@@ -60,10 +60,10 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 /// Whole or not at all; of two processes that start at once one wins.
 fn make(path: &Path) -> io::Result<()> {
     let key = Identity::generate().map_err(io::Error::other)?;
-    let new: PathBuf = path.with_extension(format!("{}.new", std::process::id()));
+    let new: PathBuf = path.with_extension(format!("{:x}.new", rand::random::<u64>()));
     let mut options = OpenOptions::new();
     let made = (|| {
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(&key)?;
         file.sync_all()?;
         match fs::hard_link(&new, path) {
