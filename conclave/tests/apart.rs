@@ -136,7 +136,7 @@ fn a_server_uses_a_recorder_elsewhere_and_each_lets_in_whom_it_knows() {
     assert_eq!(recording.port, link);
     until("its keys are kept", || {
         let keys = fs::read_to_string(server.dir.join("recorder-keys.json")).unwrap_or_default();
-        keys.contains("ek_")
+        keys.contains("public_key")
     });
     assert!(!server.dir.join("recorder").exists(), "the server records nothing itself");
     drop(recording);
