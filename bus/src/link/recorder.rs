@@ -170,11 +170,8 @@ impl Peer {
                     let batch = Batch { recording, bytes: records.to_vec() };
                     self.hand(session, turn, number, batch).await?;
                 }
-                Some(Frame::Mark { time_ms }) => {
-                    if !session.mark(turn, time_ms, Instant::now()) {
-                        return Err(Cut::Superseded);
-                    }
-                }
+                Some(Frame::Mark { time_ms }) if session.mark(turn, time_ms, Instant::now()) => {}
+                Some(Frame::Mark { .. }) => return Err(Cut::Superseded),
                 Some(Frame::Ask { number, body }) => {
                     if asked.len() >= LINK_ASKS_MAX || body.len() > LINK_BODY_BYTES_MAX {
                         return Err(Cut::Order);
