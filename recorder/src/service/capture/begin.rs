@@ -137,12 +137,7 @@ pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Li
     let folder = Folder::create(&common.spool, entry.id)?;
     let first = || {
         folder.write_keys(&keys)?;
-        let capture = Arc::clone(&common.capture);
-        let writer = Writer::create(&folder, Arc::clone(&key), capture, Moment::now())?;
-        Ok(match entry.outputs.journal {
-            true => writer.rotating(common.rotation),
-            false => writer,
-        })
+        Ok(writer(common, entry, &folder, &key)?)
     };
     match first() {
         Ok(writer) => Ok(Live { writer, key, folder, place }),
@@ -151,6 +146,20 @@ pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Li
             Err(error)
         }
     }
+}
+
+fn writer(
+    common: &Common,
+    entry: &Entry,
+    folder: &Folder,
+    key: &Arc<DataKey>,
+) -> Result<Writer, WriteError> {
+    let capture = Arc::clone(&common.capture);
+    let writer = Writer::create(folder, Arc::clone(key), capture, Moment::now())?;
+    Ok(match entry.outputs.journal {
+        true => writer.rotating(common.rotation),
+        false => writer,
+    })
 }
 
 /// The next file of a journal that a process before this one wrote.
@@ -162,8 +171,7 @@ fn go_on(
 ) -> Result<Live, JournalError> {
     let wrap = folder.keys()?.operator.ok_or(JournalError::Sealed)?;
     let key = Arc::new(common.epochs.unwrap(entry.id, &wrap)?);
-    let capture = Arc::clone(&common.capture);
-    let writer = Writer::create(&folder, Arc::clone(&key), capture, Moment::now())?;
+    let writer = writer(common, entry, &folder, &key)?;
     tracing::info!(recording = %entry.id, "a recording goes on in its next journal file");
     Ok(Live { writer, key, folder, place })
 }
