@@ -96,6 +96,7 @@ fn got(body: Body<'_>) -> Got {
         Body::Ended { index } => Got::Ended(index),
         Body::Lost { records } => Got::Lost(records),
         Body::Speakers(indexes) => Got::Speakers(indexes.iter().collect()),
+        Body::Data(_) => panic!("a media node writes no texts"),
     }
 }
 
