@@ -121,10 +121,9 @@ async fn texts_go_to_the_recorder_where_the_rule_says_so_and_what_it_refuses_is_
         ann.send(json!({ "type": "data", "body": text })).await;
         assert_eq!(bob.wait("data").await["body"], text);
     }
-    let texts = world.texts.lock().unwrap();
-    let taken: Vec<_> = texts.iter().map(|(text, lost)| (text.body.as_str(), *lost)).collect();
-    assert_eq!(taken, [("one", 0), ("four", 2)]);
-    drop(texts);
+    let taken: Vec<_> =
+        world.texts.lock().unwrap().iter().map(|(text, lost)| (text.body.clone(), *lost)).collect();
+    assert_eq!(taken, [("one".to_owned(), 0), ("four".to_owned(), 2)]);
     let metrics = world.metrics().await;
     assert!(metrics.contains("conclave_recorded_texts_lost_total 2"));
 }

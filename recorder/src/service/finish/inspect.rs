@@ -31,7 +31,7 @@ pub(in crate::service) struct Inspected {
 impl Inspected {
     /// Surely nothing was recorded. `texts`: they count.
     pub(super) fn is_empty(&self, texts: bool) -> bool {
-        !self.has_media && !(texts && self.has_texts) && !self.is_damaged()
+        !(self.has_media || self.is_damaged() || texts && self.has_texts)
     }
 
     pub(super) fn is_damaged(&self) -> bool {
