@@ -1,6 +1,7 @@
 //! The `ffmpeg` program, shut in: media are untrusted, and decoders are large.
 //!
 //! ```text
+//! choom: ended before everybody else when the machine has no memory left
 //! bwrap: no network, no files but /usr, read-only, no capabilities, own processes
 //!   └─ nice ─ prlimit: memory, CPU time, processes, no files, no core dumps
 //!        └─ ffmpeg: pipes only
@@ -20,6 +21,9 @@ use crate::limits::{CHILD_FILES_MAX, CHILD_PROCESSES_MAX, DECODER_MEMORY_BYTES_M
 /// Libraries' addresses and alternatives live here; no user, no host, no key does.
 const READABLE: [&str; 6] =
     ["/lib", "/lib32", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives"];
+
+/// The largest there is (proc(5), oom_score_adj): a composite can be made again, a call cannot.
+const OOM_SCORE: &str = "1000";
 
 /// How `ffmpeg` is shut in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,14 +86,12 @@ impl Tools {
 
     /// A program within the sandbox; its arguments are added.
     pub(super) fn command(self, program: &str, limits: Limits) -> Command {
-        let mut command = match self.sandbox {
-            Sandbox::Bwrap => bwrap(),
-            Sandbox::None => {
-                let mut command = Command::new("/usr/bin/nice");
-                command.env_clear().current_dir("/").args(["-n", "10"]);
-                command
-            }
-        };
+        let mut command = Command::new("/usr/bin/choom");
+        command.env_clear().current_dir("/").args(["-n", OOM_SCORE, "--"]);
+        if self.sandbox == Sandbox::Bwrap {
+            bwrap(&mut command);
+        }
+        command.args(["/usr/bin/nice", "-n", "10"]);
         command.arg("/usr/bin/prlimit");
         command.arg(format!("--as={}", limits.memory_bytes));
         command.arg(format!("--cpu={}", limits.cpu_seconds));
@@ -122,23 +124,26 @@ impl Tools {
     }
 }
 
-fn bwrap() -> Command {
-    let mut command = Command::new("/usr/bin/bwrap");
-    command.env_clear().current_dir("/");
+fn bwrap(command: &mut Command) {
+    command.arg("/usr/bin/bwrap");
     command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
     command.args(["--clearenv", "--ro-bind", "/usr", "/usr"]);
     for path in READABLE {
         command.args(["--ro-bind-try", path, path]);
     }
-    command.args(["--remount-ro", "/", "--chdir", "/", "--", "/usr/bin/nice", "-n", "10"]);
-    command
+    command.args(["--remount-ro", "/", "--chdir", "/", "--"]);
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use std::{fs, net::TcpListener, os::unix::net::UnixListener};
+    use std::{
+        fs,
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        os::unix::net::UnixListener,
+    };
 
     use super::*;
 
@@ -201,5 +206,21 @@ mod tests {
             tools().command("/usr/bin/python3", Limits { cpu_seconds: 1, ..Limits::LOOK });
         let status = command.args(["-c", "while True: pass"]).status().unwrap();
         assert!(!status.success());
+    }
+
+    #[test]
+    fn a_child_is_ended_before_us_when_memory_is_short() {
+        for sandbox in [Sandbox::Bwrap, Sandbox::None] {
+            let mut command = Tools { sandbox }.command("/usr/bin/cat", Limits::LOOK);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            // What it answers comes from behind all of its wrappers.
+            child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", child.id())).unwrap();
+            assert_eq!(score.trim(), OOM_SCORE, "{sandbox:?}");
+            drop(child.stdin.take());
+            assert!(child.wait().unwrap().success());
+        }
     }
 }

@@ -115,15 +115,18 @@ fn a_mute_is_plain_and_silent_and_what_follows_stays_in_place() {
 /// Decoders end while there is nothing to decode for them, and others begin behind.
 #[test]
 fn after_a_long_mute_everything_is_where_it_would_have_been() {
-    let (frames, packets) = (film(0, Codec::Vp8, 40), media::audio(40));
-    let kept = |at: i64| !(2_500_000..36_500_000).contains(&at);
+    // A key frame each second and nowhere else, so that sight begins with the one at 37 s.
+    let more = ["-vf", &coloured("red"), "-keyint_min", "30"];
+    let frames = media::video_of(Codec::Vp8, "160x90", 40, 30, &more);
+    let packets = media::audio(40);
+    let kept = |at: i64| !(2_500_000..36_990_000).contains(&at);
     let mut video = camera(0, Codec::Vp8).play(0, FRAME, &frames);
     let mut sound = microphone(1, 1).play(0, 20_000, &packets);
     video.frames.retain(|(at, _)| kept(*at));
     sound.frames.retain(|(at, _)| kept(*at));
     let mute =
         |at: i64, index, muted| (START + at, bytes(START + at, Body::Muted { index, muted }));
-    let more = [(2_700_000, true), (36_400_000, false)];
+    let more = [(2_700_000, true), (36_900_000, false)];
     let more = more.iter().flat_map(|(at, is)| [mute(*at, 0, *is), mute(*at, 1, *is)]).collect();
     let canvas = Canvas { width: 160, height: 90 };
     let tape = Tape::of(&[video, sound], more);
