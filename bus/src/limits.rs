@@ -43,8 +43,11 @@ pub const LINK_FULL_LOOK: Duration = Duration::from_millis(2);
 pub const LINK_MARK: Duration = Duration::from_millis(250);
 /// How long the end of a media process waits until the recorder has what it kept.
 pub const LINK_END: Duration = Duration::from_secs(3);
-/// Connections that a recorder has at once, those that are not authenticated yet included.
+/// Connections of known servers that a recorder has at once.
 pub const LINK_CONNECTIONS_MAX: usize = 64;
+/// Connections that have not proven their key yet, each for [`LINK_CONNECT`] at most. Who fills them keeps out
+/// servers that connect again: the port is not for everybody.
+pub const LINK_HANDSHAKES_MAX: usize = 256;
 /// Sessions that a recorder remembers: those that were heard last.
 pub const LINK_SESSIONS_MAX: usize = 64;
 /// Questions under way in one connection. More are refused.

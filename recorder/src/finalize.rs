@@ -13,6 +13,7 @@
 mod events;
 mod gaps;
 mod plan;
+mod repeats;
 mod result;
 mod speakers;
 mod texts;

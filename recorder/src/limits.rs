@@ -37,6 +37,8 @@ pub const RECEIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 // finalize: texts
 
+/// Records, apart from packets and reports, by which one that comes again is known: of hours, and some MB.
+pub(crate) const REPEATS_MAX: usize = 65_536;
 /// Texts in `data.json`: 12 hours of 23 a second.
 pub(crate) const TEXTS_MAX: u64 = 1_000_000;
 /// Bytes of its entries: what a reader may take into memory at once.

@@ -53,6 +53,8 @@ impl Sessions {
         // What the other side has no more cannot come.
         state.next = state.next.max(next);
         state.heard = now;
+        // An acknowledgement may have been lost with the connection before.
+        state.handed = VecDeque::from([(now, state.next)]);
         let turn = Turn { turn: state.turn, next: state.next };
         drop(state);
         (session, turn)
@@ -185,8 +187,11 @@ impl Session {
     }
 
     /// What is to be acknowledged now. To be asked regularly: it also notes what was handed over.
-    pub(super) fn due(&self, now: Instant) -> Option<u64> {
+    pub(super) fn due(&self, turn: Turn, now: Instant) -> Option<u64> {
         let mut state = self.lock();
+        if state.turn != turn.turn {
+            return None;
+        }
         let next = state.next;
         if state.handed.back().map_or(state.acked, |(_, noted)| *noted) < next {
             state.handed.push_back((now, next));
@@ -259,15 +264,21 @@ mod tests {
         let (sessions, now) = (Sessions::default(), Instant::now());
         let (session, turn) = sessions.connect(1, peer(), 0, now);
         let hand = |number| session.hand(turn, number, batch(0), &ring, now);
-        assert!(session.due(now).is_none());
+        assert!(session.due(turn, now).is_none());
         hand(0);
-        assert!(session.due(now).is_none());
+        assert!(session.due(turn, now).is_none());
         hand(1);
-        assert!(session.due(now + LINK_ACK_AFTER / 2).is_none());
-        assert_eq!(session.due(now + LINK_ACK_AFTER), Some(0));
-        assert_eq!(session.due(now + LINK_ACK_AFTER), None, "once");
-        assert_eq!(session.due(now + LINK_ACK_AFTER * 2), Some(1));
-        assert_eq!(session.due(now + LINK_ACK_AFTER * 9), None);
+        assert!(session.due(turn, now + LINK_ACK_AFTER / 2).is_none());
+        assert_eq!(session.due(turn, now + LINK_ACK_AFTER), Some(0));
+        assert_eq!(session.due(turn, now + LINK_ACK_AFTER), None, "once");
+        assert_eq!(session.due(turn, now + LINK_ACK_AFTER * 2), Some(1));
+        assert_eq!(session.due(turn, now + LINK_ACK_AFTER * 9), None);
+        // The answer was lost with its connection: the next one says it again, and only that one.
+        let (_, later) = sessions.connect(1, session.peer, 0, now);
+        assert_eq!(session.due(turn, now + LINK_ACK_AFTER), None);
+        assert_eq!(session.due(later, now), None);
+        assert_eq!(session.due(later, now + LINK_ACK_AFTER), Some(1));
+        assert_eq!(session.due(later, now + LINK_ACK_AFTER * 2), None);
     }
 
     #[test]

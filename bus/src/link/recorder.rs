@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  accept ─▶ TLS ─▶ hello ─▶ ┌ read: batches ─▶ ring; full: nothing is read until it has room
-//!    at most 64, 5 s each     └ write: acknowledgements, status each second, answers
+//!    5 s each                 └ write: acknowledgements, status each second, answers
 //! ```
 //! Before both keys are proven a connection costs a place and a TLS handshake, nothing else.
 
@@ -32,7 +32,7 @@ use super::{
 use crate::{
     limits::{
         LINK_ASKS_MAX, LINK_BODY_BYTES_MAX, LINK_CONNECT, LINK_CONNECTIONS_MAX, LINK_FULL_LOOK,
-        LINK_LIFE, LINK_SILENCE, LINK_TICK,
+        LINK_HANDSHAKES_MAX, LINK_LIFE, LINK_SILENCE, LINK_TICK,
     },
     tap::TapSender,
 };
@@ -66,6 +66,8 @@ struct Peer {
     sessions: Arc<Sessions>,
     status: watch::Receiver<Arc<[u8]>>,
     answers: Arc<dyn Answers>,
+    /// For connections of servers that are known.
+    places: Arc<Semaphore>,
     /// When the log was last told of somebody who was not let in.
     told: Arc<Mutex<Option<Instant>>>,
 }
@@ -84,13 +86,14 @@ impl RecorderEnd {
         answers: Arc<dyn Answers>,
     ) -> io::Result<Self> {
         let tls = trust.server().map_err(io::Error::other)?;
-        let peer = Peer { ring, sessions, status, answers, told: Arc::default() };
+        let places = Arc::new(Semaphore::new(LINK_CONNECTIONS_MAX));
+        let peer = Peer { ring, sessions, status, answers, places, told: Arc::default() };
         Ok(Self { trust: TlsAcceptor::from(Arc::new(tls)), peer })
     }
 
     /// Takes connections until it is dropped.
     pub async fn serve(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(LINK_CONNECTIONS_MAX));
+        let doors = Arc::new(Semaphore::new(LINK_HANDSHAKES_MAX));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -101,9 +104,9 @@ impl RecorderEnd {
                 sleep(ACCEPT_AGAIN).await;
                 continue;
             };
-            // The newest is the one that goes: those that are here may be at work.
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-            connections.spawn(self.peer.clone().connection(self.trust.clone(), stream, place));
+            // The newest is the one that goes.
+            let Ok(door) = Arc::clone(&doors).try_acquire_owned() else { continue };
+            connections.spawn(self.peer.clone().connection(self.trust.clone(), stream, door));
         }
     }
 }
@@ -114,12 +117,15 @@ async fn accept(tls: &TlsAcceptor, stream: TcpStream) -> Result<TlsStream<TcpStr
 }
 
 impl Peer {
-    async fn connection(self, tls: TlsAcceptor, stream: TcpStream, _place: OwnedSemaphorePermit) {
+    async fn connection(self, tls: TlsAcceptor, stream: TcpStream, door: OwnedSemaphorePermit) {
         let accepted = timeout(LINK_CONNECT, accept(&tls, stream)).await;
         let stream = match accepted.unwrap_or(Err(Cut::Silent)) {
             Ok(stream) => stream,
             Err(cut) => return self.refused(&cut),
         };
+        // Whoever is known leaves the door to others.
+        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        drop(door);
         match Box::pin(self.talk(stream)).await {
             Ok(()) => {}
             Err(Cut::Superseded) => tracing::debug!("a media process has connected again"),
@@ -150,7 +156,7 @@ impl Peer {
         let (tell, answered) = mpsc::channel(LINK_ASKS_MAX);
         tokio::select! {
             ended = self.read(from, &session, turn, tell) => ended,
-            ended = self.write(to, &session, answered) => ended,
+            ended = self.write(to, &session, turn, answered) => ended,
         }
     }
 
@@ -210,6 +216,7 @@ impl Peer {
         &self,
         mut to: impl AsyncWrite + Unpin,
         session: &Session,
+        turn: Turn,
         mut answered: mpsc::Receiver<(u64, Vec<u8>)>,
     ) -> Result<(), Cut> {
         let (mut status, mut ticks) = (self.status.clone(), interval(LINK_TICK));
@@ -222,7 +229,7 @@ impl Peer {
                     Frame::Answer { number, body: &body }.write(&mut bytes);
                 }
             }
-            if let Some(number) = session.due(Instant::now()) {
+            if let Some(number) = session.due(turn, Instant::now()) {
                 Frame::Ack { number }.write(&mut bytes);
             }
             let is_news = status.has_changed().unwrap_or(false);

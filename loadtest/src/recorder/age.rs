@@ -27,13 +27,13 @@ use super::{
 };
 
 /// Seconds of the fast clock in one.
-const SPEED: u64 = 8000;
+const SPEED: u64 = 3000;
 /// How long an undelivered recording is kept, by default.
 const AGE_SECONDS: u64 = 72 * 3600;
 /// Beyond that, on the fast clock.
 const AGE_SLACK_SECONDS: u64 = 12 * 3600;
 /// Until something happened that depends on the fast clock.
-const SETTLE: Duration = Duration::from_secs(90);
+const SETTLE: Duration = Duration::from_secs(240);
 /// The clock of a recording that is held is looked at for so long after its age is over.
 const HELD: Duration = Duration::from_secs(2);
 

@@ -124,9 +124,10 @@ impl Tools {
     }
 }
 
+/// Without `--new-session`: it has no terminal, and must stay in our process group to be killed.
 fn bwrap(command: &mut Command) {
     command.arg("/usr/bin/bwrap");
-    command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
+    command.args(["--unshare-all", "--die-with-parent", "--cap-drop", "ALL"]);
     command.args(["--clearenv", "--ro-bind", "/usr", "/usr"]);
     for path in READABLE {
         command.args(["--ro-bind-try", path, path]);

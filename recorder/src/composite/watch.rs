@@ -178,7 +178,7 @@ mod tests {
             let watch = Watch::new(&|| false, Duration::from_secs(60));
             let args = ["-f", "rawvideo", "-i", "pipe:0", "-f", "null", "-"].map(str::to_owned);
             let mut child = tools.ffmpeg(Limits::LOOK, &args, None).unwrap();
-            let mut output = child.stdout.take().unwrap();
+            let (mut output, stdin) = (child.stdout.take().unwrap(), child.stdin.take());
             let running = watch.adopt(child).unwrap();
             thread::sleep(Duration::from_micros(n * 50));
             watch.fail(CompositeError::Cancelled);
@@ -186,6 +186,7 @@ mod tests {
             let (told, ended) = std::sync::mpsc::channel();
             thread::spawn(move || told.send(output.read_to_end(&mut Vec::new()).is_ok()));
             assert_eq!(ended.recv_timeout(Duration::from_secs(30)), Ok(true), "after {n} × 50 µs");
+            drop(stdin); // Its end would end the program too.
         }
     }
 }

@@ -10,7 +10,7 @@ use sfu_proto::{
 };
 use zeroize::Zeroizing;
 
-use super::{Events, FinalizeError, Handle, MuxError, Request, Source};
+use super::{Events, FinalizeError, Handle, MuxError, Request, Source, repeats::Repeats};
 use crate::limits::{TEXT_JSON_BYTES, TEXTS_BYTES_MAX, TEXTS_MAX};
 
 /// The version of the format. A reader of version 1 skips fields that it does not know.
@@ -64,9 +64,13 @@ fn write<S: Source>(
     };
     file.begin(request.recording, events.started_at_ms)?;
     let refused = |error: S::Error| FinalizeError::Source(Box::new(error));
+    let mut repeats = Repeats::default();
     for batch in source.batches().map_err(refused)? {
         let batch = batch.map_err(refused)?;
         for record in tap::records(batch.as_ref()).map_while(Result::ok) {
+            if repeats.has(&record) {
+                continue;
+            }
             if let Record { time_us, body: Body::Data(data) } = record {
                 file.add(time_us, &data)?;
             }

@@ -10,7 +10,7 @@ use sfu_proto::{
     tap::{self, Body, Record},
 };
 
-use super::FinalizeError;
+use super::{FinalizeError, repeats::Repeats};
 use crate::{
     align::{Moment, Unwrap},
     depacketize::{Breaks, Incoming, Stream, Unit},
@@ -105,6 +105,7 @@ pub(crate) struct Walk {
     media_us: u64,
     files: usize,
     units: Vec<Unit>,
+    repeats: Repeats,
 }
 
 struct Live {
@@ -124,6 +125,7 @@ impl Walk {
     ) -> Result<(), WalkError> {
         for record in tap::records(batch) {
             match record {
+                Ok(record) if self.repeats.has(&record) => {}
                 // Texts come by another thread, some milliseconds sooner or later than packets of the
                 // same time: they move no clock.
                 Ok(Record { time_us, body: Body::Data(_) }) => {
@@ -140,9 +142,7 @@ impl Walk {
         Ok(())
     }
 
-    /// After a crash of the recorder's process the next one is given again what may not have reached the
-    /// disk (`bus::link`), so batches may stand there twice. Packets are known by their number; the beginning
-    /// of a track that came before, as it is now, would cut it in two.
+    /// The beginning of a track that came before, as it is now, would cut it in two.
     fn is_repeated(&mut self, record: &Record<'_>) -> bool {
         let is_older = record.time_us < self.media_us;
         match record.body {

@@ -53,6 +53,10 @@ pub enum FolderError {
 }
 
 impl Folder {
+    /// Bytes of a journal file that has no more than its opening.
+    pub(crate) const OPENING_BYTES: u64 =
+        (HEADER_BYTES + CHUNK_HEAD_BYTES + CHECKPOINT_BYTES + TAG_BYTES) as u64;
+
     /// Makes the folder of a new recording in `parent`.
     ///
     /// # Errors
@@ -114,8 +118,7 @@ impl Folder {
 
     /// Whether the opening of the first file was written: only then may anything be in the journal.
     pub(crate) fn has_begun(&self) -> bool {
-        let opening = HEADER_BYTES + CHUNK_HEAD_BYTES + CHECKPOINT_BYTES + TAG_BYTES;
-        fs::metadata(self.file(1)).is_ok_and(|file| file.len() >= opening as u64)
+        fs::metadata(self.file(1)).is_ok_and(|file| file.len() >= Self::OPENING_BYTES)
     }
 
     /// Keeps the wraps of the data key, safe on disk at return. Done once, before the journal begins.

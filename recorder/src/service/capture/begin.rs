@@ -17,6 +17,7 @@ use crate::{
     key::{DataKey, EpochError, WrapError, WrappedKeys},
     limits::{LEDGER_AGAIN, LEDGER_WAIT},
     seal::{RecipientError, Recipients},
+    service::finish::is_gone,
     service::ledger::{Entry, LedgerError, State, Stop},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Live {
     pub(super) key: Arc<DataKey>,
     pub(super) folder: Folder,
     pub(super) place: Place,
+    /// No process before this one wrote to it.
+    pub(super) is_new: bool,
 }
 
 /// Why a recording is not written.
@@ -49,6 +52,9 @@ pub(super) enum JournalError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// It was begun, and its folder is not there: the disk may be mounted later.
+    #[error("its folder is missing")]
+    Missing,
     /// Nobody here has its key.
     #[error("it is sealed, and the process that began it is gone")]
     Sealed,
@@ -106,6 +112,7 @@ async fn open(common: Arc<Common>, recording: RecordingId) -> Result<Live, Refus
     let made = tokio::task::spawn_blocking(move || journal(&shared, &entry, place)).await;
     match made {
         Ok(Ok(live)) => Ok(live),
+        Ok(Err(JournalError::Missing)) => Err(Refusal::Later),
         Ok(Err(error)) => {
             tracing::error!(%recording, %error, "a journal cannot begin");
             Err(Refusal::Stop(error.stop()))
@@ -117,11 +124,13 @@ async fn open(common: Arc<Common>, recording: RecordingId) -> Result<Live, Refus
 
 /// The folder with the keys and the first, empty file; nothing of it stays when that fails.
 pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Live, JournalError> {
-    if let Ok(folder) = Folder::open(&common.spool.join(entry.id.to_string())) {
-        if folder.has_begun() {
-            return go_on(common, entry, folder, place);
-        }
-        folder.destroy()?; // A crash left it before anything was in it.
+    match Folder::open(&common.spool.join(entry.id.to_string())) {
+        // A crash left it before anything was in it.
+        Ok(folder) if !entry.has_journal && is_blank(&folder)? => folder.destroy()?,
+        Ok(folder) => return go_on(common, entry, folder, place),
+        Err(error) if !is_gone(&error) => return Err(error.into()),
+        Err(_) if entry.has_journal => return Err(JournalError::Missing),
+        Err(_) => {}
     }
     let recipients = Recipients::parse(&entry.recipients)?;
     let key = Arc::new(DataKey::generate());
@@ -140,7 +149,7 @@ pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Li
         Ok(writer(common, entry, &folder, &key)?)
     };
     match first() {
-        Ok(writer) => Ok(Live { writer, key, folder, place }),
+        Ok(writer) => Ok(Live { writer, key, folder, place, is_new: true }),
         Err(error) => {
             destroy(folder);
             Err(error)
@@ -162,6 +171,15 @@ fn writer(
     })
 }
 
+/// Whether nothing is in the folder's journal, for sure.
+fn is_blank(folder: &Folder) -> Result<bool, FolderError> {
+    Ok(match &folder.files()?[..] {
+        [] => true,
+        [(1, first)] => first.metadata()?.len() < Folder::OPENING_BYTES,
+        _ => false,
+    })
+}
+
 /// The next file of a journal that a process before this one wrote.
 fn go_on(
     common: &Common,
@@ -173,7 +191,7 @@ fn go_on(
     let key = Arc::new(common.epochs.unwrap(entry.id, &wrap)?);
     let writer = writer(common, entry, &folder, &key)?;
     tracing::info!(recording = %entry.id, "a recording goes on in its next journal file");
-    Ok(Live { writer, key, folder, place })
+    Ok(Live { writer, key, folder, place, is_new: false })
 }
 
 /// Says that this recorder writes the journal, until it is stored. False: another one does.

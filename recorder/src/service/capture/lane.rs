@@ -243,10 +243,12 @@ impl Lane {
     fn on_foreign(&mut self, recording: RecordingId) {
         tracing::error!(%recording, "another recorder writes this recording");
         self.over.insert(recording, None);
-        if let Some(Live { writer, folder, place, .. }) = self.live.remove(&recording) {
+        if let Some(Live { writer, folder, place, is_new, .. }) = self.live.remove(&recording) {
             drop((writer, place));
             self.common.show_load();
-            self.common.runtime.spawn_blocking(move || begin::destroy(folder));
+            if is_new {
+                self.common.runtime.spawn_blocking(move || begin::destroy(folder));
+            }
         }
     }
 
