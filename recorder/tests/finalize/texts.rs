@@ -25,7 +25,8 @@ fn texts_move_no_media_and_have_its_time() {
     let said = [(-4_000_000, "early"), (10_000, "a"), (1_500_000, "b"), (1_510_000, "c")];
     let said = said.into_iter().chain([(9_000_000, "after the last packet")]);
     // Some are given twice, as after a crash of the recorder's process.
-    let again = said.clone().skip(1).take(2).map(|(at, body)| (START + at + 300_000, text(at, body).1));
+    let again =
+        said.clone().skip(1).take(2).map(|(at, body)| (START + at + 300_000, text(at, body).1));
     let all = said.clone().map(|(at, body)| text(at, body)).chain(again);
     let tape = Tape::of(&sent, all.collect());
     let made = make(&tape);
