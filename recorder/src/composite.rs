@@ -19,6 +19,7 @@ pub mod layout;
 mod mix;
 mod picture;
 mod place;
+mod reels;
 mod sandbox;
 mod shows;
 mod watch;
@@ -233,6 +234,7 @@ fn watched(
     if layout::frames(events) == 0 {
         return Err(CompositeError::Empty);
     }
+    let films = if films { draw::decoded(order, work) } else { Vec::new() };
     let patience = burden::patience(burden::decoders(order, films)?);
     let watch = Watch::new(cancelled, patience + COMPOSITE_STALL);
     thread::scope(|scope| {

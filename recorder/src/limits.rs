@@ -390,6 +390,9 @@ pub const COMPOSITE_STALL: Duration = Duration::from_secs(90);
 pub const COMPOSITE_TIME_MIN: Duration = Duration::from_secs(1800);
 /// And for each time that the recording is long: beside live calls a large composite takes as long as the call.
 pub const COMPOSITE_TIME_PER_TIME: u32 = 4;
+/// Largest bit rate of a voice of whom no more is known, container and seal included: browsers send speech
+/// with 32 to 48 kbit/s.
+pub const VOICE_BITS_PER_SECOND: u64 = 64_000;
 /// Times that a composite is tried.
 pub const COMPOSITE_TRIES_MAX: u32 = 3;
 /// Memory that a decoder may map: pictures of 4K of each codec take less than 700 MiB, most of it for

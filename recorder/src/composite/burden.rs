@@ -5,33 +5,31 @@ use std::{io, thread::available_parallelism, time::Duration};
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-use super::{CompositeError, Order, draw, layout::FRAMES_PER_SECOND, mix};
+use super::{CompositeError, Order, layout::FRAMES_PER_SECOND, mix};
 use crate::limits::{
     COMPOSITE_NICE, DECODER_STALL, DECODER_STALL_EACH, DECODERS_AHEAD_FRAMES, FILMS_MAX, VOICES_MAX,
 };
 
-/// The tracks that are decoded at once, at most; `pictures`: not only sounds.
+/// The tracks that are decoded at once, at most; `films`: when pictures are, milliseconds.
 ///
 /// # Errors
 /// [`CompositeError::TooManyVoices`].
-pub(super) fn decoders(order: &Order<'_>, pictures: bool) -> Result<usize, CompositeError> {
-    let tracks = &order.events.tracks;
-    let voices = tracks.iter().filter(|track| mix::is_heard(track, order.masks));
-    let films = pictures.then(|| draw::seen(order)).into_iter().flatten();
-    let voices = at_once(voices.flat_map(mix::stretches));
-    let films = at_once(films.map(|(_, stretch)| stretch));
-    match voices {
-        0..=VOICES_MAX => Ok(voices + films.min(FILMS_MAX)),
-        _ => Err(CompositeError::TooManyVoices),
+pub(super) fn decoders(order: &Order<'_>, films: Vec<(u64, u64)>) -> Result<usize, CompositeError> {
+    let ahead_ms = DECODERS_AHEAD_FRAMES * 1000 / FRAMES_PER_SECOND;
+    let tracks = order.events.tracks.iter();
+    let voices = tracks.filter(|track| mix::is_heard(track, order.masks));
+    let voices: Vec<_> = voices.flat_map(mix::stretches).collect();
+    if at_once(voices.iter().copied()) > VOICES_MAX {
+        return Err(CompositeError::TooManyVoices);
     }
+    let ahead = voices.into_iter().map(|(from, to)| (from.saturating_sub(ahead_ms), to));
+    Ok(at_once(ahead).min(VOICES_MAX) + at_once(films.into_iter()).min(FILMS_MAX))
 }
 
-/// The most of some stretches, milliseconds, that there are at once; each begins some time ahead.
+/// The most of some stretches, milliseconds, that there are at once.
 fn at_once(stretches: impl Iterator<Item = (u64, u64)>) -> usize {
-    let ahead_ms = DECODERS_AHEAD_FRAMES * 1000 / FRAMES_PER_SECOND;
-    let mut changes: Vec<(u64, bool)> = stretches
-        .flat_map(|(from, to)| [(from.saturating_sub(ahead_ms), true), (to, false)])
-        .collect();
+    let mut changes: Vec<(u64, bool)> =
+        stretches.flat_map(|(from, to)| [(from, true), (to, false)]).collect();
     changes.sort_unstable(); // Of the same moment, ends before beginnings.
     let (mut now, mut most) = (0usize, 0);
     for (_, begins) in changes {
@@ -89,10 +87,8 @@ mod tests {
 
     #[test]
     fn tracks_are_counted_as_they_overlap() {
-        let ahead_ms = DECODERS_AHEAD_FRAMES * 1000 / FRAMES_PER_SECOND;
-        let after = |gap: u64| (1000 + ahead_ms + gap, 90_000);
-        assert_eq!(at_once([(0, 1000), after(0)].into_iter()), 1);
-        assert_eq!(at_once([(0, 1001), after(0)].into_iter()), 2);
+        assert_eq!(at_once([(0, 1000), (1000, 90_000)].into_iter()), 1);
+        assert_eq!(at_once([(0, 1001), (1000, 90_000)].into_iter()), 2);
         assert_eq!(at_once((0..100).map(|n| (0, n + 1))), 100);
         assert_eq!(at_once([].into_iter()), 0);
     }

@@ -53,10 +53,11 @@ pub(super) struct Decoder {
     name: String,
     output: ChildStdout,
     running: Option<Running>,
+    was_asked: bool,
     has_given: bool,
     has_failed: bool,
     patience: Duration,
-    /// When it gave the last whole piece, or was started.
+    /// When it gave the last whole piece, or was started, or was asked for the first.
     heard_at: Instant,
 }
 
@@ -94,14 +95,18 @@ impl Decoder {
 
     fn new(name: &str, output: ChildStdout, running: Running, patience: Duration) -> Self {
         let (name, heard_at) = (name.to_owned(), Instant::now());
-        let (running, has_given, has_failed) = (Some(running), false, false);
-        Self { name, output, running, has_given, has_failed, patience, heard_at }
+        let (running, was_asked, has_given, has_failed) = (Some(running), false, false, false);
+        Self { name, output, running, was_asked, has_given, has_failed, patience, heard_at }
     }
 
     /// Fills `piece`; less only at the end. One that gives no whole piece in time is ended: the others do
-    /// not wait for it.
-    fn read(&mut self, piece: &mut [u8], watch: &Watch<'_>) -> usize {
+    /// not wait for it. `asked_at`: when the first of all that are asked together was: they share their time.
+    fn read(&mut self, piece: &mut [u8], watch: &Watch<'_>, asked_at: Instant) -> usize {
         let mut filled = 0;
+        if !self.was_asked {
+            // However long ago it was started: a slow machine may have come here late.
+            (self.was_asked, self.heard_at) = (true, self.heard_at.max(asked_at));
+        }
         if self.has_output(Duration::ZERO) {
             self.heard_at = Instant::now(); // It worked while nobody asked.
         }
@@ -151,11 +156,12 @@ impl Decoder {
     }
 }
 
-fn feed(kitchen: Kitchen<'_>, track: &TrackResult, entry: Entry, pipe: ChildStdin) {
+fn feed(kitchen: Kitchen<'_>, track: &TrackResult, entry: Entry, mut pipe: ChildStdin) {
     go_last();
-    if let Err(error) = kitchen.work.feed(&track.file, entry, pipe) {
+    if let Err(error) = kitchen.work.feed(&track.file, entry, &mut pipe) {
         kitchen.watch.fail(CompositeError::Work(error));
     }
+    drop(pipe); // Not before it failed: the decoder would end well, and be the shorter.
 }
 
 /// The picture of a file, frame by frame.
@@ -172,26 +178,35 @@ impl Film {
         frame(track.offset_ms)
     }
 
-    /// Where to begin to have a frame of the composite.
-    pub(super) fn entry(work: &Work, track: &TrackResult, frame: u64) -> Entry {
-        let at_ms = frame * 1000 / FRAMES_PER_SECOND;
+    /// The frame to begin with to have a frame of the composite: the last picture stays.
+    pub(super) fn starts(track: &TrackResult, wanted: u64) -> u64 {
+        let last = frame(track.offset_ms + track.duration_ms).saturating_sub(1);
+        wanted.min(last.max(Self::first(track)))
+    }
+
+    /// Where to begin to have such a frame.
+    fn entry(work: &Work, track: &TrackResult, starts: u64) -> Entry {
+        let at_ms = starts * 1000 / FRAMES_PER_SECOND;
         work.entry(&track.file, at_ms.saturating_sub(track.offset_ms))
     }
 
-    /// What is decoded before the frame.
-    pub(super) fn lead(track: &TrackResult, entry: Entry, frame: u64) -> Duration {
-        let at_ms = frame * 1000 / FRAMES_PER_SECOND;
+    /// What is decoded before what is wanted.
+    pub(super) fn lead(work: &Work, track: &TrackResult, wanted: u64) -> Duration {
+        let starts = Self::starts(track, wanted);
+        let entry = Self::entry(work, track, starts);
+        let at_ms = starts * 1000 / FRAMES_PER_SECOND;
         Duration::from_millis(at_ms.saturating_sub(track.offset_ms + entry.at_ms))
     }
 
-    /// Begins with the frame `first` of the composite.
+    /// Begins with the frame `wanted` of the composite.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         kitchen: Kitchen<'scope>,
         track: &'scope TrackResult,
         size: Canvas,
-        first: u64,
+        wanted: u64,
     ) -> Result<Self, CompositeError> {
+        let first = Self::starts(track, wanted);
         // Its frame 0 is `first` of the composite. What is before is decoded and left out.
         let first_ms = first as f64 * 1000.0 / FRAMES_PER_SECOND as f64;
         let late = (track.offset_ms as f64 - first_ms) / 1000.0;
@@ -205,18 +220,18 @@ impl Film {
         let output = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "yuv420p"];
         let entry = Self::entry(kitchen.work, track, first);
         let mut decoder = Decoder::start(scope, kitchen, (track, entry), filter, &output)?;
-        decoder.heard_at += Self::lead(track, entry, first).min(COMPOSITE_STALL / 2);
+        decoder.heard_at += Self::lead(kitchen.work, track, wanted).min(COMPOSITE_STALL / 2);
         let next = vec![0; bytes(size)];
         Ok(Self { decoder, picture: Picture::new(size), next, has_ended: false })
     }
 
     /// The next frame; gives whether there is one. The last one stays, but what is not decoded any more is
     /// plain.
-    pub(super) fn advance(&mut self, watch: &Watch<'_>) -> bool {
+    pub(super) fn advance(&mut self, watch: &Watch<'_>, asked_at: Instant) -> bool {
         if self.has_ended {
             return false;
         }
-        self.has_ended = self.decoder.read(&mut self.next, watch) < self.next.len();
+        self.has_ended = self.decoder.read(&mut self.next, watch, asked_at) < self.next.len();
         match (self.has_ended, self.decoder.has_failed) {
             (false, _) => self.picture.data_mut().copy_from_slice(&self.next),
             (true, false) => return false,
@@ -258,9 +273,9 @@ impl Voice {
     }
 
     /// Adds the next samples to `mix`; gives whether more may follow.
-    pub(super) fn add(&mut self, mix: &mut [f32], watch: &Watch<'_>) -> bool {
+    pub(super) fn add(&mut self, mix: &mut [f32], watch: &Watch<'_>, asked_at: Instant) -> bool {
         self.piece.resize(mix.len() * 4, 0);
-        let read = self.decoder.read(&mut self.piece, watch);
+        let read = self.decoder.read(&mut self.piece, watch, asked_at);
         for (sum, sample) in mix.iter_mut().zip(self.piece[..read].chunks_exact(4)) {
             if let Ok(sample) = sample.try_into().map(f32::from_le_bytes)
                 && sample.is_finite()
@@ -303,9 +318,9 @@ mod tests {
             let watch = Watch::new(&|| false, Duration::from_secs(600));
             let mut decoder = decoder(script, &watch, Duration::from_secs(2));
             let begun = Instant::now();
-            assert!(decoder.read(&mut [0; 100_000], &watch) < 100_000, "{script}");
+            assert!(decoder.read(&mut [0; 100_000], &watch, begun) < 100_000, "{script}");
             assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
-            assert_eq!(decoder.read(&mut [0; 100_000], &watch), 0, "it is over");
+            assert_eq!(decoder.read(&mut [0; 100_000], &watch, begun), 0, "it is over");
             assert_eq!(watch.into_result().unwrap(), 1, "told once");
         }
     }
@@ -318,9 +333,11 @@ mod tests {
         let (picture, next) = (Picture::new(size), vec![0; bytes(size)]);
         let decoder = decoder(script, &watch, Duration::from_secs(60));
         let mut film = Film { decoder, picture, next, has_ended: false };
-        assert!(film.advance(&watch) && film.picture().data() == [0xc8; 24]);
-        assert!(film.advance(&watch) && film.picture().data()[..16] == [PLAIN[0]; 16]);
-        assert!(!film.advance(&watch), "nothing more");
+        assert!(film.advance(&watch, Instant::now()) && film.picture().data() == [0xc8; 24]);
+        assert!(
+            film.advance(&watch, Instant::now()) && film.picture().data()[..16] == [PLAIN[0]; 16]
+        );
+        assert!(!film.advance(&watch, Instant::now()), "nothing more");
         assert_eq!(watch.into_result().unwrap(), 1);
     }
 
@@ -328,10 +345,20 @@ mod tests {
     fn one_that_nobody_asked_for_long_is_given_its_time() {
         let watch = Watch::new(&|| false, Duration::from_secs(600));
         let mut decoder = decoder(ONE_AFTER_ANOTHER, &watch, Duration::from_secs(20));
-        assert_eq!(decoder.read(&mut [0; 1], &watch), 1);
+        assert_eq!(decoder.read(&mut [0; 1], &watch, Instant::now()), 1);
         decoder.heard_at = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         assert!(decoder.has_output(Duration::from_secs(20)), "the pipe is full");
-        assert_eq!(decoder.read(&mut [0; 299_999], &watch), 299_999);
+        assert_eq!(decoder.read(&mut [0; 299_999], &watch, Instant::now()), 299_999);
+        assert_eq!(watch.into_result().unwrap(), 0);
+    }
+
+    #[test]
+    fn one_that_has_given_nothing_has_its_time_from_when_it_is_asked() {
+        let watch = Watch::new(&|| false, Duration::from_secs(600));
+        let script = "import sys, time; time.sleep(2); sys.stdout.buffer.write(b'x' * 9)";
+        let mut decoder = decoder(script, &watch, Duration::from_secs(30));
+        decoder.heard_at = Instant::now().checked_sub(Duration::from_secs(90)).unwrap();
+        assert_eq!(decoder.read(&mut [0; 9], &watch, Instant::now()), 9);
         assert_eq!(watch.into_result().unwrap(), 0);
     }
 }

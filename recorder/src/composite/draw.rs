@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
     thread::Scope,
+    time::Instant,
 };
 
 use super::{
@@ -12,11 +13,13 @@ use super::{
     layout::{FRAMES_PER_SECOND, Interval, Tile, intervals},
     picture::{GROUND, PLAIN, Picture, whole},
     place::{Canvas, Rect, even, fit},
+    reels::{Need, Reels, joined},
     shows,
+    work::Work,
 };
 use crate::{
     finalize::TrackResult,
-    limits::{DECODERS_AHEAD_FRAMES, FILM_HOLD_FRAMES, FILMS_MAX},
+    limits::{DECODERS_AHEAD_FRAMES, FILM_HOLD_FRAMES},
 };
 
 /// What is drawn.
@@ -24,21 +27,6 @@ pub(super) struct Drawing {
     pub(super) canvas: Canvas,
     pub(super) intervals: Vec<Interval>,
     pub(super) masks: Vec<Mask>,
-}
-
-/// A stretch of a film as it is needed: when, and how large at most.
-struct Need {
-    file: usize,
-    first: u64,
-    /// The frame after the last in which it is seen.
-    until: u64,
-    size: Canvas,
-}
-
-struct Reel {
-    film: Film,
-    first: u64,
-    until: u64,
 }
 
 /// Draws all frames into `output`.
@@ -52,8 +40,9 @@ pub(super) fn draw<'scope>(
     mut output: impl Write,
 ) -> Result<(), CompositeError> {
     let tracks = &kitchen.events.tracks;
-    let mut waiting = in_time(needs(&drawing.intervals, tracks), kitchen).into_iter().peekable();
-    let mut reels: BTreeMap<(usize, u64), Reel> = BTreeMap::new();
+    let start =
+        |need: &Need| Film::start(scope, kitchen, &tracks[need.file], need.size, need.first());
+    let mut reels = Reels::new(in_time(&drawing.intervals, tracks, kitchen.work));
     let mut picture = Picture::new(drawing.canvas);
     for interval in &drawing.intervals {
         picture.fill(whole(drawing.canvas), GROUND);
@@ -62,31 +51,17 @@ pub(super) fn draw<'scope>(
         }
         let mut is_new = true;
         for frame in interval.from..interval.to {
-            while let Some((_, need)) = waiting.next_if(|(begin, _)| *begin <= frame) {
-                let Need { file, first, until, size } = need;
-                if reels.len() < FILMS_MAX {
-                    let film = Film::start(scope, kitchen, &tracks[file], size, first)?;
-                    reels.insert((file, first), Reel { film, first, until });
-                } else {
-                    kitchen.watch.flaw(&tracks[file].file.name);
-                }
+            for file in reels.turn(frame, start)? {
+                kitchen.watch.flaw(&tracks[file].file.name);
             }
-            reels.retain(|_, reel| reel.until > frame);
-            let mut moved = BTreeSet::new();
-            for ((file, _), reel) in reels.iter_mut().filter(|(_, reel)| reel.first <= frame) {
-                if reel.film.advance(kitchen.watch) {
-                    moved.insert(*file);
-                    mask(reel.film.picture(), &drawing.masks, &tracks[*file]);
-                }
-            }
+            let moved = advance(&mut reels, frame, kitchen, &drawing.masks);
             for tile in &interval.tiles {
-                let Some(file) = tile.picture else { continue };
-                if !is_new && !moved.contains(&file) {
+                let Some(file) = tile.picture.filter(|file| is_new || moved.contains(file)) else {
                     continue;
-                }
+                };
                 // What begins later is not yet to be seen.
-                if let Some((_, reel)) = reels.range_mut((file, 0)..=(file, frame)).next_back() {
-                    show(&mut picture, tile, reel, &tracks[file], frame);
+                if let Some(film) = reels.film(file, frame) {
+                    show(&mut picture, tile, film, &tracks[file], frame);
                 }
             }
             is_new = false;
@@ -97,16 +72,38 @@ pub(super) fn draw<'scope>(
     Ok(())
 }
 
-/// With the frame at which each is begun, ascending: earlier when much is decoded before it is seen.
-fn in_time(needs: Vec<Need>, kitchen: Kitchen<'_>) -> Vec<(u64, Need)> {
-    let begin = |need: Need| {
-        let track = &kitchen.events.tracks[need.file];
-        let lead = Film::lead(track, Film::entry(kitchen.work, track, need.first), need.first);
-        let lead = shows::frame(lead.as_millis() as u64); // Recordings are of two days at most.
-        (need.first.saturating_sub(DECODERS_AHEAD_FRAMES + lead / 2), need)
+/// The next frame of each film; gives those that have one.
+fn advance(
+    reels: &mut Reels<Film>,
+    frame: u64,
+    kitchen: Kitchen<'_>,
+    masks: &[Mask],
+) -> BTreeSet<usize> {
+    let (asked_at, mut moved) = (Instant::now(), BTreeSet::new());
+    for (file, film) in reels.shown(frame) {
+        if film.advance(kitchen.watch, asked_at) {
+            moved.insert(file);
+            mask(film.picture(), masks, &kitchen.events.tracks[file]);
+        }
+    }
+    moved
+}
+
+/// What is decoded: begun earlier when much is decoded before it is seen, and in one stretch when it cannot
+/// be begun within.
+fn in_time(intervals: &[Interval], tracks: &[TrackResult], work: &Work) -> Vec<Need> {
+    let lead = |need: &Need| {
+        let lead = Film::lead(work, &tracks[need.file], need.first());
+        shows::frame(lead.as_millis() as u64) // Recordings are of two days at most.
     };
-    let mut needs: Vec<_> = needs.into_iter().map(begin).collect();
-    needs.sort_by_key(|(at, _)| *at);
+    let entry = |need: &Need| {
+        let track = &tracks[need.file];
+        Film::starts(track, need.first()).saturating_sub(lead(need))
+    };
+    let mut needs = joined(needs(intervals, tracks), entry);
+    for need in &mut needs {
+        need.begin = need.first().saturating_sub(DECODERS_AHEAD_FRAMES + lead(need) / 2);
+    }
     needs
 }
 
@@ -116,12 +113,12 @@ fn mask(picture: &mut Picture, masks: &[Mask], track: &TrackResult) {
     }
 }
 
-fn show(picture: &mut Picture, tile: &Tile, reel: &mut Reel, track: &TrackResult, frame: u64) {
+fn show(picture: &mut Picture, tile: &Tile, film: &mut Film, track: &TrackResult, frame: u64) {
     let place = fit(shape(track, frame * 1000 / FRAMES_PER_SECOND), tile.place);
     if place != tile.place {
         picture.fill(tile.place, GROUND);
     }
-    picture.draw(reel.film.picture(), place);
+    picture.draw(film.picture(), place);
 }
 
 /// Width and height of a track's picture at a time.
@@ -131,40 +128,41 @@ fn shape(track: &TrackResult, at_ms: u64) -> (u32, u32) {
     size.map_or((16, 9), |size| (size.width.into(), size.height.into()))
 }
 
-/// The files whose pictures are seen, indexes of the tracks, and when: milliseconds.
-pub(super) fn seen(order: &Order<'_>) -> Vec<(usize, (u64, u64))> {
+/// The files whose pictures are seen, indexes of the tracks.
+pub(super) fn seen(order: &Order<'_>) -> BTreeSet<usize> {
+    let intervals = intervals(order.events, order.layout, order.canvas);
+    needs(&intervals, &order.events.tracks).into_iter().map(|need| need.file).collect()
+}
+
+/// When films are decoded: milliseconds.
+pub(super) fn decoded(order: &Order<'_>, work: &Work) -> Vec<(u64, u64)> {
     let intervals = intervals(order.events, order.layout, order.canvas);
     let ms = |frame: u64| frame * 1000 / FRAMES_PER_SECOND;
-    let needs = needs(&intervals, &order.events.tracks).into_iter();
-    needs.map(|need| (need.file, (ms(need.first), ms(need.until)))).collect()
+    let needs = in_time(&intervals, &order.events.tracks, work).into_iter();
+    needs.map(|need| (ms(need.begin), ms(need.until()))).collect()
 }
 
 /// All films that are seen, a stretch of each for each time; what is out of sight for a moment is
 /// decoded on. Each is decoded as large as it is shown in the stretch.
 fn needs(intervals: &[Interval], tracks: &[TrackResult]) -> Vec<Need> {
-    let mut seen: BTreeMap<usize, Vec<(u64, u64, Rect)>> = BTreeMap::new();
-    for interval in intervals {
-        for tile in &interval.tiles {
-            let Some(file) = tile.picture else { continue };
-            let stretches = seen.entry(file).or_default();
-            match stretches.last_mut() {
-                Some((_, until, largest)) if interval.from <= *until + FILM_HOLD_FRAMES => {
-                    *until = interval.to;
-                    if tile.place.width > largest.width {
-                        *largest = tile.place;
-                    }
-                }
-                _ => stretches.push((interval.from, interval.to, tile.place)),
+    let mut needs: BTreeMap<usize, Vec<Need>> = BTreeMap::new();
+    for Interval { from, to, tiles } in intervals {
+        for tile in tiles {
+            let Some((file, track)) = tile.picture.and_then(|n| Some((n, tracks.get(n)?))) else {
+                continue;
+            };
+            let (from, to) = ((*from).max(Film::first(track)), *to);
+            if to <= from {
+                continue;
+            }
+            let Rect { width, height, .. } = fit(shape(track, track.offset_ms), tile.place);
+            let size = Canvas { width: even(width).max(2), height: even(height).max(2) };
+            let needs = needs.entry(file).or_default();
+            match needs.last_mut().filter(|last| from <= last.until() + FILM_HOLD_FRAMES) {
+                Some(last) => last.add([(from, to)], size),
+                None => needs.push(Need { file, begin: from, sights: vec![(from, to)], size }),
             }
         }
     }
-    let need = |file: usize, (from, until, largest): (u64, u64, Rect)| {
-        let track = tracks.get(file)?;
-        let first = from.max(Film::first(track));
-        let Rect { width, height, .. } = fit(shape(track, track.offset_ms), largest);
-        let size = Canvas { width: even(width).max(2), height: even(height).max(2) };
-        (until > first).then_some(Need { file, first, until, size })
-    };
-    let all = seen.into_iter().flat_map(|(file, all)| all.into_iter().map(move |one| (file, one)));
-    all.filter_map(|(file, stretch)| need(file, stretch)).collect()
+    needs.into_values().flatten().collect()
 }

@@ -1,6 +1,6 @@
 //! Mixes all voices and hands the sound to the encoder.
 
-use std::{io::Write, thread::Scope};
+use std::{io::Write, thread::Scope, time::Instant};
 
 use sfu_proto::control;
 
@@ -21,7 +21,7 @@ const CHANNELS: usize = 2;
 /// Writes as much sound as the composite is long: 48 kHz, two channels, 32-bit floats.
 ///
 /// # Errors
-/// A decoder cannot be started, too many speak at once, or nobody reads.
+/// A decoder cannot be started, or nobody reads.
 pub(super) fn mix<'scope>(
     scope: &'scope Scope<'scope, '_>,
     kitchen: Kitchen<'scope>,
@@ -37,24 +37,26 @@ pub(super) fn mix<'scope>(
     let mut sum = vec![0f32; SAMPLES as usize * CHANNELS];
     let mut bytes = Vec::with_capacity(sum.len() * 4);
     for frame in 0..frames(kitchen.events) {
-        let soon = (frame + DECODERS_AHEAD_FRAMES) * SAMPLES;
+        let (from, to) = (frame * SAMPLES, (frame + 1) * SAMPLES);
+        voices.retain(|((_, last), _)| *last > from);
+        // Ahead while there are places; how many sound at once was counted before.
+        let soon = |voices: usize| {
+            if voices < VOICES_MAX { to + DECODERS_AHEAD_FRAMES * SAMPLES } else { to }
+        };
         while let Some(((from_ms, to_ms), track)) =
-            waiting.next_if(|((from_ms, _), _)| sample(*from_ms) <= soon)
+            waiting.next_if(|((from_ms, _), _)| sample(*from_ms) < soon(voices.len()))
         {
-            if voices.len() >= VOICES_MAX {
-                return Err(CompositeError::TooManyVoices);
-            }
             let voice = Voice::start(scope, kitchen, track, from_ms)?;
             voices.push(((sample(from_ms), sample(to_ms)), voice));
         }
         sum.fill(0.0);
-        let (from, to) = (frame * SAMPLES, (frame + 1) * SAMPLES);
-        voices.retain_mut(|((first, last), voice)| {
-            if *first >= to || *last <= from {
-                return *first >= to;
+        let asked_at = Instant::now();
+        voices.retain_mut(|((first, _), voice)| {
+            if *first >= to {
+                return true;
             }
             let skipped = first.saturating_sub(from) as usize * CHANNELS;
-            voice.add(&mut sum[skipped..], kitchen.watch)
+            voice.add(&mut sum[skipped..], kitchen.watch, asked_at)
         });
         bytes.clear();
         sum.iter().for_each(|sample| bytes.extend_from_slice(&sample.to_le_bytes()));

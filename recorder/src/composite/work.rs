@@ -10,7 +10,7 @@
 //! does not live here: where the file lies, and that its name is gone before anything is in it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Write},
@@ -20,7 +20,7 @@ use std::{
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 
-use super::{CompositeError, Control, Order, draw, mix};
+use super::{CompositeError, Control, Order, burden, draw, mix};
 use crate::{
     finalize::{
         Container, Events, FileInfo, FinalizeError, MuxError, Request, Sinks, Source, TrackResult,
@@ -71,7 +71,8 @@ impl Work {
     /// read and written, and has no name any more. Without `pictures` only what sounds.
     ///
     /// # Errors
-    /// [`CompositeError::Source`], [`CompositeError::Output`], [`CompositeError::Cancelled`].
+    /// [`CompositeError::Source`], [`CompositeError::Output`], [`CompositeError::Cancelled`],
+    /// [`CompositeError::TooManyVoices`].
     pub fn make<S: Source>(
         source: &S,
         order: &Order<'_>,
@@ -79,14 +80,15 @@ impl Work {
         file: File,
         control: &mut Control<'_>,
     ) -> Result<Self, CompositeError> {
+        burden::decoders(order, Vec::new())?; // Not after all was written.
         let key = new_key();
         let out = Rc::new(RefCell::new(Out { file, key, end: 0 }));
         let wanted = wanted(order, pictures);
         let mut sorting = Sorting { wanted, tracks: BTreeMap::new(), out };
-        let source = Until { source, is_over: control.cancelled };
+        let source = Until { source, is_over: control.cancelled, has_ended: Cell::new(false) };
         let request = Request { audio_as_webm: true, video_as_webm: true, ..Request::default() };
         let walked = finalize(&source, &mut sorting, &request, &mut *control.progress);
-        if (control.cancelled)() {
+        if source.has_ended.get() || (control.cancelled)() {
             return Err(CompositeError::Cancelled);
         }
         walked.map_err(|error| match error {
@@ -156,7 +158,7 @@ fn wanted(order: &Order<'_>, pictures: bool) -> BTreeSet<String> {
     let Order { events: Events { tracks, .. }, masks, .. } = order;
     let voices = tracks.iter().filter(|track| mix::is_heard(track, masks));
     let films = pictures.then(|| draw::seen(order)).into_iter().flatten();
-    let films = films.filter_map(|(file, _)| tracks.get(file));
+    let films = films.filter_map(|file| tracks.get(file));
     voices.chain(films).map(|track| stem(&track.file).to_owned()).collect()
 }
 
@@ -164,6 +166,8 @@ fn wanted(order: &Order<'_>, pictures: bool) -> BTreeSet<String> {
 struct Until<'a, S> {
     source: &'a S,
     is_over: &'a (dyn Fn() -> bool + Sync),
+    /// Whether records were left out.
+    has_ended: Cell<bool>,
 }
 
 impl<S: Source> Source for Until<'_, S> {
@@ -172,7 +176,12 @@ impl<S: Source> Source for Until<'_, S> {
     fn batches(
         &self,
     ) -> Result<impl Iterator<Item = Result<impl AsRef<[u8]>, S::Error>> + '_, S::Error> {
-        Ok(self.source.batches()?.take_while(|_| !(self.is_over)()))
+        let goes_on = || {
+            let is_over = (self.is_over)();
+            self.has_ended.set(self.has_ended.get() || is_over);
+            !is_over
+        };
+        Ok(self.source.batches()?.take_while(move |_| goes_on()))
     }
 
     fn bytes(&self) -> Option<u64> {
@@ -297,7 +306,10 @@ impl Write for Track {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use std::fs::{self, OpenOptions};
+    use std::{
+        fs::{self, OpenOptions},
+        sync::atomic::{AtomicU32, Ordering},
+    };
 
     use sfu_proto::{
         control,
@@ -330,8 +342,9 @@ mod tests {
 
     /// Clusters at 0, 2, 4 … s of which the third has no key frame, behind a front.
     fn stored(pieces: &[Vec<u8>]) -> Work {
-        let path = std::env::temp_dir().join(format!("conclave-sorted-{}", std::process::id()));
-        let _ = fs::remove_file(&path);
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (process, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("conclave-sorted-{process}-{n}"));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).open(&path).unwrap();
         fs::remove_file(path).unwrap();

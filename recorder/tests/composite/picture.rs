@@ -170,6 +170,32 @@ fn a_picture_that_comes_into_sight_again_is_the_one_of_that_time() {
     in_step(&flashes, &beeps(files.bytes("composite.mp4")), 2);
 }
 
+/// A screen that does not change sends nothing: what it showed last is to be seen, also when it was hidden
+/// for long.
+#[test]
+fn a_still_screen_that_comes_into_sight_again_stands_as_it_was() {
+    let frames = media::video_of(Codec::Vp8, "160x90", 1, 30, &["-vf", &coloured("red")]);
+    let sent = [
+        Sent { source: Source::Screen, ..camera(0, Codec::Vp8).play(0, FRAME, &frames) },
+        microphone(1, 1).play(0, 20_000, &media::audio(40)),
+    ];
+    let tape = Tape::of(&sent, vec![]);
+    let at = |us: i64| (START + us) as u64;
+    let pauses = vec![Pause { from_us: at(1_500_000), to_us: Some(at(37_400_000)) }];
+    let request = Request { pauses, ..Request::default() };
+    let events = try_make(&tape, &request).unwrap().events;
+    let canvas = Canvas { width: 160, height: 90 };
+    let wanted = Wanted { canvas, ..Wanted::default() };
+    let (files, done) = try_compose(&tape, &events, wanted, &|| false).unwrap();
+    assert_eq!(done.flawed, 0);
+    let looked = files.composite();
+    // Beside it is a plain tile of its owner.
+    for (second, wanted) in [(1.0, RED), (20.0, BLACK), (37.6, RED), (39.5, RED)] {
+        let colour = looked.colour(second, 20, 45);
+        assert!(is(colour, wanted), "at {second}: {colour:?} instead of {wanted:?}");
+    }
+}
+
 #[test]
 fn changes_of_resolution_and_loss_of_sound_move_nothing() {
     let parts = [("160x90", 2), ("320x180", 2), ("90x160", 2)].map(|(size, seconds)| {

@@ -241,12 +241,12 @@ fn undecodable(id: RecordingId) -> Vec<Batch> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_track_that_cannot_be_decoded_is_counted_where_it_lacks() {
+async fn a_track_that_cannot_be_decoded_is_counted_where_it_lacks_and_comes_as_it_is() {
     let mut world = World::new("flawed");
     world.composites = Some(Tools::look(Sandbox::Bwrap).expect("run .ci/setup (bubblewrap)"));
     let id = RecordingId::from_bits(307);
     let mut row = world.row(id);
-    row.0.outputs = all();
+    row.0.outputs = Outputs { tracks: false, ..all() };
     let (recorder, tap) = world.start();
     world.record(&tap, row, [records(id, 2), undecodable(id)].concat()).await;
     world.ledger.stop_now(id);
@@ -254,6 +254,8 @@ async fn a_track_that_cannot_be_decoded_is_counted_where_it_lacks() {
     assert_eq!(finalized(&world, id), []);
     let is_flawed = |news: &News| matches!(news, News::Finalized { flawed_tracks: 1, .. });
     assert!(world.ledger.told(id).iter().any(is_flawed), "{:?}", names(&world));
+    let has = |track: &str| names(&world).iter().any(|name| name.ends_with(track));
+    assert!(has("camera.webm.age") && has("microphone.ogg.age"), "{:?}", names(&world));
     let files = World::files(&world.partner());
     let manifest = files.iter().find(|file| file.ends_with("manifest.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();

@@ -1,11 +1,15 @@
 //! Composite, HLS and audio mix beside the tracks. That one cannot be made loses nothing else.
 
-use std::{fs, io, time::Duration};
+use std::{
+    fs, io,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use sfu_proto::control::Source;
 
 use super::{
-    Finish, FinishError, caught,
+    Finish, FinishError, caught, has_room,
     sealing::{Rule, SealedFile},
 };
 use crate::{
@@ -15,6 +19,7 @@ use crate::{
     },
     evidence::{Artifact, ArtifactKind},
     finalize::Events,
+    journal::Space,
     key::DataKey,
     limits::{COMPOSITE_TIME_MIN, COMPOSITE_TIME_PER_TIME, COMPOSITE_TRIES_MAX},
     seal::Recipients,
@@ -25,6 +30,11 @@ use crate::{
 const TRACKS_PERCENT: u8 = 20;
 /// And what decoders read.
 const WORK_PERCENT: u8 = 10;
+/// And what a mix is of, when pictures are encoded too.
+const MIX_PERCENT: u8 = 5;
+
+/// Time between two looks at the disk.
+const DISK_LOOK: Duration = Duration::from_secs(1);
 
 /// What came of a recording.
 pub(super) struct Shown {
@@ -92,7 +102,7 @@ impl Finish<'_> {
     }
 
     /// Tracks first; then what is made of the same journal. Tracks that nobody asked for are delivered
-    /// when something else is missing.
+    /// when something else is missing, or lacks a voice or a picture.
     pub(super) fn tracks_and_shown(
         &self,
         spool: &Spool,
@@ -118,7 +128,8 @@ impl Finish<'_> {
             false => self.shown(spool, recipients, (key, &events), progress)?,
         };
         artifacts.extend(shown);
-        if !missing.is_empty() {
+        let is_flawed = artifacts.iter().any(|one| one.flawed_tracks > 0);
+        if is_flawed || !missing.is_empty() {
             let hides = |track: &crate::finalize::TrackResult| masked.contains(&track.file.source);
             if wanted.is_none() {
                 let rule = Rule { masked: &masked, unmasked: None, tracks: Some(recipients) };
@@ -145,12 +156,26 @@ impl Finish<'_> {
         let plain = Composite { layout: Layout::Grid, canvas: Canvas::HD };
         let Composite { layout, canvas } = outputs.composite.unwrap_or(plain);
         let order = Order { events, layout, canvas, hls, masks };
-        let showing = Showing { finish: self, spool, order, until_ms: self.until_ms(events) };
+        let length = Duration::from_millis(events.duration_ms);
+        let time = COMPOSITE_TIME_MIN + length.saturating_mul(COMPOSITE_TIME_PER_TIME);
+        let showing = Showing {
+            finish: self,
+            spool,
+            order,
+            begun: Instant::now(),
+            time,
+            disk: Mutex::new((Instant::now(), false)),
+        };
         let work = showing
             .work(key, &mut within(TRACKS_PERCENT, TRACKS_PERCENT + WORK_PERCENT, progress))?;
         let (mut artifacts, mut missing) = (Vec::new(), Vec::new());
-        for kind in self.wanted().into_iter().filter(|kind| *kind != ArtifactKind::Hls) {
-            let mut rest = within(TRACKS_PERCENT + WORK_PERCENT, 100, progress);
+        let mut from = TRACKS_PERCENT + WORK_PERCENT;
+        // The mix first: it takes a hundredth of the time, and must not be lost to a slow composite.
+        for kind in self.wanted().into_iter().rev().filter(|kind| *kind != ArtifactKind::Hls) {
+            let is_last = kind == ArtifactKind::Composite || outputs.composite.is_none();
+            let to = if is_last { 100 } else { from + MIX_PERCENT };
+            let mut rest = within(from, to, progress);
+            from = to;
             let made = match &work {
                 Some(work) => showing.made(work, recipients, kind, &mut rest)?,
                 None => None,
@@ -160,20 +185,11 @@ impl Finish<'_> {
                 None => missing.push(kind),
             }
         }
+        missing.reverse(); // As they were wanted.
         if hls && missing.contains(&ArtifactKind::Composite) {
             missing.push(ArtifactKind::Hls); // Made with the composite.
         }
         Ok((artifacts, missing))
-    }
-
-    /// Until when what is shown may be made: what else there is must not wait for it for ever, and must not
-    /// miss its age.
-    fn until_ms(&self, events: &Events) -> u64 {
-        let length = Duration::from_millis(events.duration_ms);
-        let time = COMPOSITE_TIME_MIN + length.saturating_mul(COMPOSITE_TIME_PER_TIME);
-        let time_ms = time.as_millis() as u64; // Recordings are of two days at most.
-        let until_ms = now_ms().saturating_add(time_ms);
-        self.patience.shown_until_ms.map_or(until_ms, |at| at.min(until_ms))
     }
 }
 
@@ -190,8 +206,12 @@ struct Showing<'a> {
     finish: &'a Finish<'a>,
     spool: &'a Spool,
     order: Order<'a>,
-    /// Milliseconds since 1970.
-    until_ms: u64,
+    /// Not by the wall clock, which may be set meanwhile.
+    begun: Instant,
+    /// How long it may take: what else there is must not wait for it for ever.
+    time: Duration,
+    /// When the disk was looked at, and whether live recordings lack room.
+    disk: Mutex<(Instant, bool)>,
 }
 
 impl Showing<'_> {
@@ -270,6 +290,13 @@ impl Showing<'_> {
                 _ if self.finish.cancel.is_set() => return Err(FinishError::Cancelled),
                 failed => failed.and_then(Result::err),
             };
+            let failed = match failed {
+                // It can be made again; what live recordings lose is lost.
+                Some(CompositeError::Cancelled) if self.is_crowded() => {
+                    Some(CompositeError::Output(io::ErrorKind::StorageFull.into()))
+                }
+                failed => failed,
+            };
             let is_final = failed.as_ref().is_some_and(CompositeError::is_final);
             let error = failed.map_or_else(|| "a defect".to_owned(), |error| error.to_string());
             tracing::warn!(%recording, name, attempt, %error, "composite_failed");
@@ -280,11 +307,26 @@ impl Showing<'_> {
         Ok(None)
     }
 
+    /// It took too long, or what else there is would miss its age.
     fn is_late(&self) -> bool {
-        now_ms() >= self.until_ms
+        let is_old = self.finish.patience.shown_until_ms.is_some_and(|at| now_ms() >= at);
+        is_old || self.begun.elapsed() >= self.time
     }
 
     fn is_over(&self) -> bool {
-        self.finish.cancel.is_set() || self.is_late()
+        self.finish.cancel.is_set() || self.is_late() || self.is_crowded()
+    }
+
+    /// Whether live recordings need the room that is taken here. Looks at the disk once a second; it stays
+    /// so.
+    fn is_crowded(&self) -> bool {
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let (looked_at, is_crowded) = &mut *disk;
+        if !*is_crowded && looked_at.elapsed() >= DISK_LOOK {
+            let space = Space::of(self.finish.folder.path());
+            *is_crowded = space.is_ok_and(|space| !has_room(space, 0));
+            *looked_at = Instant::now();
+        }
+        *is_crowded
     }
 }
