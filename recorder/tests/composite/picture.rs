@@ -174,7 +174,8 @@ fn a_picture_that_comes_into_sight_again_is_the_one_of_that_time() {
 /// for long.
 #[test]
 fn a_still_screen_that_comes_into_sight_again_stands_as_it_was() {
-    let frames = media::video_of(Codec::Vp8, "160x90", 1, 30, &["-vf", &coloured("red")]);
+    // Its last key frame comes while it is hidden.
+    let frames = media::video_of(Codec::Vp8, "160x90", 8, 90, &["-vf", &coloured("red")]);
     let sent = [
         Sent { source: Source::Screen, ..camera(0, Codec::Vp8).play(0, FRAME, &frames) },
         microphone(1, 1).play(0, 20_000, &media::audio(40)),
