@@ -292,9 +292,10 @@ pub const LIVE_LOOK: Duration = Duration::from_secs(5);
 pub const LIVE_TURN_FILES: usize = 16;
 /// Longest pause before a live recording's push is tried again: what waits then is what is left at the end.
 pub const LIVE_AGAIN_MAX: Duration = Duration::from_secs(60);
-/// The row of a live recording is told of pushed files when they are more by this part: each time all of
-/// them are written.
+/// The row of a live recording is told of pushed files when they are more by this part.
 pub const LIVE_TOLD_PART: usize = 50;
+/// Pushed files that the row of a live recording names, the newest: all rows are read at every look.
+pub const LIVE_TOLD_FILES: usize = 50;
 /// Recordings that are purged at once: each removes a folder and may wait [`TAKE_BACK_WAIT`].
 pub const PURGES_MAX: usize = 256;
 /// Time that a push which is to stop has for the part that is under way: a local folder needs less, and
@@ -340,6 +341,11 @@ pub const LOOK: Duration = Duration::from_secs(1);
 pub const WARN_PERCENTS: [u32; 3] = [50, 75, 90];
 /// Times that the push of a file begins anew before somebody must look at the storage.
 pub const PUSH_RESTARTS_MAX: u32 = 3;
+/// What arrived this long before its recording is delivered is looked at once more: the journal is purged
+/// then.
+pub const ARRIVED_LOOK_AFTER: Duration = Duration::from_secs(300);
+/// Such looks at once of one recording: 3,700 files, 50 ms each, are done within half a minute.
+pub const ARRIVED_LOOKS: usize = 8;
 
 // composite
 

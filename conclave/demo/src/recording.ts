@@ -54,6 +54,9 @@ export class RecordingView {
   changed(): void {
     const { recording, consents } = this.room;
     if (recording?.consentNeeded && !consents && recording.id !== this.#refused) {
+      byId('consent-what').textContent = recording.data
+        ? 'Your picture, sound and texts are'
+        : 'Your picture and sound are';
       if (!this.#dialog.open) this.#dialog.showModal();
     } else if (this.#dialog.open) {
       this.#dialog.close();

@@ -123,6 +123,9 @@ impl<W: io::Write> File<'_, W> {
     /// One on each line. What is above the limits is left out, and all that follows.
     fn add(&mut self, time_us: u64, data: &Data<'_>) -> Result<(), FinalizeError> {
         self.written.lost += u64::from(data.lost);
+        if data.is_count() {
+            return Ok(());
+        }
         let at_ms = i64::try_from(time_us / 1_000).unwrap_or(i64::MAX);
         // They come in order of time; one that did not would still be in order of its coming.
         let at_ms = self.at_ms.max(at_ms.saturating_sub(self.start_ms));
@@ -167,7 +170,7 @@ mod tests {
     use std::convert::Infallible;
 
     use serde_json::Value;
-    use sfu_proto::tap::write_data;
+    use sfu_proto::tap::{write_data, write_texts_lost};
 
     use super::*;
     use crate::finalize::{FileInfo, Sinks, TrackResult, finalize};
@@ -228,6 +231,15 @@ mod tests {
         assert_eq!((&all[0]["body"], &all[1]["body"]), (&"a \"quote\"".into(), &"b\n".into()));
         assert_eq!(all[0]["to"][0], ParticipantId::from_bits(8).to_string());
         assert_eq!((&file["lost"], &file["left_out"]), (&2.into(), &0.into()));
+    }
+
+    #[test]
+    fn what_was_lost_last_is_counted_and_is_no_entry() {
+        let mut told = Vec::new();
+        write_texts_lost(&mut told, START_US + 9000, 3);
+        let (texts, file) = made(vec![text(0, 1, "a"), told], (9, 9000));
+        assert_eq!(texts, Texts { entries: 1, left_out: 0, lost: 4 });
+        assert_eq!(file["entries"].as_array().unwrap().len(), 1);
     }
 
     #[test]

@@ -251,15 +251,16 @@ impl Finish<'_> {
         progress: &mut dyn FnMut(u8),
     ) -> Result<Export, FinishError> {
         tracing::debug!(recording = %self.entry.id, "files are made");
-        let found = inspect(self.folder, key, self.entry.has_journal, self.cancel)?;
+        let known = (self.entry.has_journal, self.entry.outputs.data);
+        let found = inspect(self.folder, key, known, self.cancel)?;
         if let Some(file) = found.unreadable.filter(|_| !self.patience.is_last) {
             return Err(FinishError::Unreadable(file));
         }
-        if found.is_empty(self.entry.outputs.data) {
+        if found.is_empty() {
             return Err(FinishError::Empty);
         }
         let Shown { mut artifacts, events, mut missing } =
-            self.tracks_and_shown(spool, recipients, key, progress)?;
+            self.tracks_and_shown(spool, recipients, (key, found.has_texts), progress)?;
         let has_none = events.tracks.is_empty();
         let times = if has_none { self.row_times() } else { event_times(&events) };
         let is_unplayable = has_none && (found.has_media || found.is_damaged());

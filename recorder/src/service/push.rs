@@ -4,6 +4,7 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     digest::Digest,
     evidence::Artifact,
-    limits::PUSH_RESTARTS_MAX,
+    limits::{ARRIVED_LOOK_AFTER, ARRIVED_LOOKS, PUSH_RESTARTS_MAX},
     storage::{Expected, Key, Store, StoreError, Template, Values, Verified},
 };
 
@@ -94,7 +95,9 @@ impl Pusher<'_> {
         let mut push = self.begin().await?;
         let template = Template::parse(&self.entry.path)?;
         let mut weakest = Verified::ReadBack;
-        for file in self.files().await? {
+        let files = self.files().await?;
+        self.look_again(&files, &mut push).await?;
+        for file in files {
             let verified = self.file(&template, &file, &mut push, told).await?;
             weakest = weakest.min(verified);
         }
@@ -123,6 +126,45 @@ impl Pusher<'_> {
             files.push(File { name, bytes: bytes.len() as u64, sha256 });
         }
         Ok(files)
+    }
+
+    /// Looks at what arrived a while ago: rules and people remove things from storages, and once all of it
+    /// is delivered there is no other copy. What is gone is due again.
+    async fn look_again(&self, files: &[File], push: &mut Push) -> Result<(), PushError> {
+        let now = super::now_ms();
+        let arrived = files.iter().filter_map(|file| {
+            let sending = push.files.get(&file.name)?;
+            is_old(sending, now).then(|| self.unless_there(file, sending))
+        });
+        let looks: Vec<_> = arrived.collect();
+        let found: Vec<_> =
+            stream::iter(looks).buffer_unordered(ARRIVED_LOOKS).try_collect().await?;
+        let gone: Vec<String> = found.into_iter().flatten().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(recording = %self.entry.id, files = gone.len(), "gone from the storage");
+        gone.iter().for_each(|name| drop(push.files.remove(name)));
+        self.keep(push).await?;
+        for name in &gone {
+            // What was sealed while the recording went on is here no more, and is made anew.
+            tokio::fs::metadata(self.spool.file(name)).await?;
+        }
+        Ok(())
+    }
+
+    /// The name of a file that is not there as it arrived.
+    async fn unless_there(
+        &self,
+        file: &File,
+        sending: &Sending,
+    ) -> Result<Option<String>, PushError> {
+        if self.cancel.is_set() {
+            return Err(PushError::Stopped);
+        }
+        let is = Expected { bytes: file.bytes, sha256: file.sha256 };
+        let is_there = self.store.is_there(&sending.upload, is).await?;
+        Ok((!is_there).then(|| file.name.clone()))
     }
 
     async fn file(
@@ -235,6 +277,12 @@ impl Pusher<'_> {
         let kept = tokio::task::spawn_blocking(move || spool.write_push(&push)).await;
         Ok(kept.map_err(io::Error::other)??)
     }
+}
+
+/// Verified so long ago that much may have happened since.
+fn is_old(sending: &Sending, now_ms: u64) -> bool {
+    let age = now_ms.saturating_sub(sending.verified_at_ms.unwrap_or(0));
+    sending.verified.is_some() && u128::from(age) >= ARRIVED_LOOK_AFTER.as_millis()
 }
 
 /// Takes back what is there of uploads that will not be finished.

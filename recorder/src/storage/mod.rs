@@ -211,6 +211,31 @@ impl Store {
         Ok(Verified::ReadBack)
     }
 
+    /// Whether what was verified before is there still, by its size; read back where a storage tells none.
+    ///
+    /// # Errors
+    /// [`StoreError`]; not for what is gone or has another size.
+    pub async fn is_there(&self, upload: &Upload, is: Expected) -> Result<bool, StoreError> {
+        let mut length = 0;
+        for name in upload.names() {
+            length += match self.backend.size(&name).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(false),
+                Err(StoreError::Protocol) => return self.is_read_back(upload, is).await,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(length == is.bytes)
+    }
+
+    async fn is_read_back(&self, upload: &Upload, is: Expected) -> Result<bool, StoreError> {
+        match self.read_back(upload, is).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Checksum | StoreError::Missing) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Bytes of an object; `None` without it.
     ///
     /// # Errors

@@ -224,6 +224,29 @@ async fn a_masked_recording_without_composite_waits() {
     recorder.shut_down().await;
 }
 
+/// Masks say nothing of texts: these arrive, though nothing else does.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_a_masked_recording_without_composite_arrive() {
+    let mut world = World::new("masked-texts");
+    world.composites = None;
+    let id = RecordingId::from_bits(309);
+    let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
+    let masks = vec![Mask { source: Source::Microphone, region }];
+    let mut row = world.row(id);
+    row.0.outputs = Outputs { masks, data: true, ..all() };
+    let (recorder, tap) = world.start();
+    let batches = [records(id, 2), vec![crate::texts::text(id, "said")]].concat();
+    world.record(&tap, row, batches).await;
+    world.ledger.stop_now(id);
+    world.until_delivered(&recorder, id, "data.json.age").await;
+    let kinds = [ArtifactKind::Composite, ArtifactKind::AudioMix, ArtifactKind::Hls];
+    assert_eq!(finalized(&world, id), kinds);
+    let names = names(&world);
+    assert!(!names.iter().any(|name| name.contains("microphone")), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains(".journal")), "{names:?}");
+    recorder.shut_down().await;
+}
+
 /// A camera whose pictures have the head of a VP8 key frame (RFC 6386 section 9.1), and behind it more
 /// partitions than bytes.
 fn undecodable(id: RecordingId) -> Vec<Batch> {

@@ -376,3 +376,36 @@ async fn what_is_deleted_after_some_arrived_has_a_receipt_that_names_it() {
     assert!(!world.folder(id).exists());
     recorder.shut_down().await;
 }
+
+/// Somebody tidies the storage between the first hours and the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_from_the_storage_again_is_pushed_anew_before_the_journal_is_purged() {
+    let world = world("live-gone");
+    let id = RecordingId::from_bits(518);
+    let (first, tap) = world.start();
+    let mut feed = Feed::begin(&world, &tap, row(&world, id)).await;
+    feed.fill(&world, &tap, 3).await;
+    let there = at(&world.partner(), id);
+    until("closed files arrive", || has(&there, 3)).await;
+    first.shut_down().await;
+    // As if all that had been hours ago.
+    let path = world.folder(id).join("push.json");
+    let mut push: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for sending in push["files"].as_object_mut().unwrap().values_mut() {
+        sending["verified_at_ms"] = 1_760_000_000_000_u64.into();
+    }
+    fs::write(&path, push.to_string()).unwrap();
+    let before = arrived(&world, id);
+    fs::remove_file(there.join("00000001.journal.age")).unwrap();
+    fs::write(there.join("00000002.journal.age"), b"cut").unwrap();
+    let (second, _tap) = world.start();
+    world.ledger.stop_now(id);
+    world.until_delivered(&second, id, "00000001.journal.age").await;
+    is_good(&world, &second, id);
+    let after = arrived(&world, id);
+    for kept in ["data-key.age", "00000003.journal.age"] {
+        assert_eq!(after[kept], before[kept], "{kept} was pushed once");
+    }
+    assert_eq!(extracted(&world, &there, id), feed.sent as u64 * 50, "all of it");
+    second.shut_down().await;
+}

@@ -17,7 +17,7 @@ use crate::world::{World, records, until};
 /// Said in a text, to be searched for on the disk.
 const SAID: &str = "planted words of a text";
 
-fn text(id: RecordingId, body: &str) -> Batch {
+pub(crate) fn text(id: RecordingId, body: &str) -> Batch {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (from, to) = (ParticipantId::from_bits(5), [ParticipantId::from_bits(6)]);
     let mut bytes = Vec::new();

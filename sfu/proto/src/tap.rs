@@ -183,6 +183,8 @@ const ENDED: u8 = 5;
 const LOST: u8 = 6;
 const SPEAKERS: u8 = 7;
 const DATA: u8 = 8;
+/// Whom no participant is called: ids are random.
+const NOBODY: ParticipantId = ParticipantId::from_bits(0);
 
 const MARKER: u8 = 1;
 const NO_LEVEL: u8 = 0xff;
@@ -267,6 +269,11 @@ pub fn write_data(
     Ok(())
 }
 
+/// Appends that `lost` texts are missing, when no text comes any more that could tell: a text of nobody.
+pub fn write_texts_lost(out: &mut Vec<u8>, time_us: u64, lost: u32) {
+    record(out, DATA, time_us, |out| data(out, (lost, NOBODY), &[], ""));
+}
+
 /// A text, or those whom it names, are more than a record may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a text that is longer, or names more participants, than a record may hold")]
@@ -281,6 +288,11 @@ fn data(out: &mut Vec<u8>, (lost, from): (u32, ParticipantId), ids: &[u8], text:
 }
 
 impl Data<'_> {
+    /// Whether it is no text, and only tells how many are lost.
+    pub fn is_count(&self) -> bool {
+        self.from == NOBODY
+    }
+
     fn parse<'a>(fields: &mut Fields<'a>) -> Option<Data<'a>> {
         let lost = fields.u32()?;
         let from = ParticipantId::from_bits(fields.u128()?);

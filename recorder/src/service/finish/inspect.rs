@@ -22,16 +22,16 @@ pub(in crate::service) struct Inspected {
     pub(super) ended: Ended,
     /// Whether there is a packet of any track.
     pub(super) has_media: bool,
-    /// Whether there is a text.
-    has_texts: bool,
+    /// Whether there is a text, and texts are wanted.
+    pub(super) has_texts: bool,
     /// A file that the system cannot read now.
     pub(super) unreadable: Option<u32>,
 }
 
 impl Inspected {
-    /// Surely nothing was recorded. `texts`: they count.
-    pub(super) fn is_empty(&self, texts: bool) -> bool {
-        !(self.has_media || self.is_damaged() || texts && self.has_texts)
+    /// Surely nothing was recorded.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_media && !self.has_texts && !self.is_damaged()
     }
 
     pub(super) fn is_damaged(&self) -> bool {
@@ -39,14 +39,14 @@ impl Inspected {
     }
 }
 
-/// `is_begun`: its first file was safe on disk once.
+/// `is_begun`: its first file was safe on disk once. `texts`: they are wanted.
 ///
 /// # Errors
 /// The folder's, or that it was stopped.
 pub(super) fn inspect(
     folder: &Folder,
     key: &DataKey,
-    is_begun: bool,
+    (is_begun, texts): (bool, bool),
     cancel: &Cancel,
 ) -> Result<Inspected, FinishError> {
     let mut replay = Replay::of(folder, key)?;
@@ -56,7 +56,7 @@ pub(super) fn inspect(
             return Err(FinishError::Cancelled);
         }
         has_media = has_media || any(&batch.bytes, |body| matches!(body, Body::Packet(_)));
-        has_texts = has_texts || any(&batch.bytes, |body| matches!(body, Body::Data(_)));
+        has_texts = has_texts || texts && any(&batch.bytes, |body| matches!(body, Body::Data(_)));
     }
     let reports = replay.into_reports();
     let found = reports.iter().filter_map(|report| report.found.as_ref().ok());

@@ -102,12 +102,13 @@ impl Finish<'_> {
     }
 
     /// Tracks first; then what is made of the same journal. Tracks that nobody asked for are delivered
-    /// when something else is missing, or lacks a voice or a picture.
+    /// when something else is missing, or lacks a voice or a picture. `has_texts`: there is
+    /// something that no mask hides.
     pub(super) fn tracks_and_shown(
         &self,
         spool: &Spool,
         recipients: &Recipients,
-        key: &DataKey,
+        (key, has_texts): (&DataKey, bool),
         progress: &mut dyn FnMut(u8),
     ) -> Result<Shown, FinishError> {
         let outputs = &self.entry.outputs;
@@ -136,7 +137,7 @@ impl Finish<'_> {
                 artifacts.extend(self.tracks(spool, rule, key, &mut |_| {})?.0);
             }
             // All that hides something stays here; the rest arrives, and says what is missing.
-            if artifacts.is_empty() && events.tracks.iter().any(hides) {
+            if artifacts.is_empty() && !has_texts && events.tracks.iter().any(hides) {
                 return Err(FinishError::Masked);
             }
         }

@@ -14,15 +14,16 @@ use std::{
 
 use super::{Job, WorkError, stopped};
 use crate::{
+    evidence::Artifact,
     journal::{Folder, FolderError, Space},
-    limits::{LIVE_TOLD_PART, LIVE_TURN_FILES},
+    limits::{LIVE_TOLD_FILES, LIVE_TOLD_PART, LIVE_TURN_FILES},
     seal::Recipients,
     service::{
         cancel::Cancel,
         finish::{FinishError, Raw, has_room},
-        ledger::Step,
+        ledger::{ArtifactRow, Step},
         push::rows,
-        spool::{Export, Live, Spool},
+        spool::{Export, Live, Push, Spool},
     },
     storage::Store,
 };
@@ -38,7 +39,8 @@ impl Job {
     /// Seals and pushes what is closed, some files at most: then it is others' turn.
     pub(super) async fn live(mut self) -> Result<(), WorkError> {
         let Some(folder) = self.folder()? else { return Ok(()) };
-        let mut files = folder.files()?;
+        let listed = folder.clone();
+        let mut files = apart(move || listed.files()).await??;
         files.pop();
         if files.len() <= self.shared.turns.pushed(self.entry.id) {
             return Ok(());
@@ -93,8 +95,7 @@ impl Job {
             spool.clear()?;
             io::Result::Ok((live, stale))
         };
-        let begun = tokio::task::spawn_blocking(begin).await.map_err(defect)?;
-        let (live, stale) = begun.map_err(FolderError::File)?;
+        let (live, stale) = apart(begin).await?.map_err(FolderError::File)?;
         if !stale.files.is_empty() {
             self.take_back(&stale).await;
         }
@@ -103,7 +104,7 @@ impl Job {
 
     /// Pushes and verifies what is sealed, and removes the sealed copies.
     async fn send_sealed(&mut self, place: &Place<'_>, live: &Live) -> Result<(), WorkError> {
-        let push = place.spool.push().map_err(FolderError::File)?.unwrap_or_default();
+        let push = pushed(place.spool).await?;
         let is_there = |name: &str| push.target == place.target && push.has(name);
         let waiting = live.artifacts.iter().filter(|artifact| !is_there(artifact.name.as_str()));
         let artifacts: Vec<_> = waiting.cloned().collect();
@@ -116,11 +117,10 @@ impl Job {
             self.shared.metrics.push_failures.inc();
         }
         sent?;
-        for artifact in &export.artifacts {
-            self.shared.metrics.live_pushed_bytes.inc_by(artifact.bytes);
-            place.spool.remove(artifact.name.as_str()).map_err(FolderError::File)?;
-        }
-        Ok(())
+        let (spool, sent) = (place.spool.clone(), export.artifacts);
+        self.shared.metrics.live_pushed_bytes.inc_by(sent.iter().map(|one| one.bytes).sum());
+        let remove = move || sent.iter().try_for_each(|one| spool.remove(one.name.as_str()));
+        Ok(apart(remove).await?.map_err(FolderError::File)?)
     }
 
     /// Seals a file in a thread of its own, which has ended at return.
@@ -147,14 +147,33 @@ impl Job {
 
     /// Writes into the row what arrived, when it is a good part more than the row says.
     async fn tell_pushed(&mut self, spool: &Spool, live: &Live) -> Result<(), WorkError> {
-        let told = self.entry.artifacts.len();
-        if live.artifacts.len() <= told + told / LIVE_TOLD_PART {
-            return Ok(());
-        }
-        let push = spool.push().map_err(FolderError::File)?.unwrap_or_default();
-        let artifacts = Some(rows(&live.artifacts, &push));
+        let Some(newest) = untold(&self.entry.artifacts, &live.artifacts) else { return Ok(()) };
+        let artifacts = Some(rows(newest, &pushed(spool).await?));
         self.step(Step { artifacts, ..Step::default() }).await
     }
+}
+
+/// What the row is to name now. None: it will do as it is.
+fn untold<'a>(told: &[ArtifactRow], live: &'a [Artifact]) -> Option<&'a [Artifact]> {
+    let last = told.last().map(|row| &*row.name);
+    let known = live.iter().rposition(|one| Some(one.name.as_str()) == last);
+    let known = known.map_or(0, |at| at + 1);
+    let is_due = live.len() > known + known / LIVE_TOLD_PART;
+    is_due.then(|| &live[live.len().saturating_sub(LIVE_TOLD_FILES)..])
+}
+
+/// How far it is.
+async fn pushed(spool: &Spool) -> Result<Push, WorkError> {
+    let spool = spool.clone();
+    let push = apart(move || spool.push()).await?;
+    Ok(push.map_err(FolderError::File)?.unwrap_or_default())
+}
+
+/// What reads or writes the disk has a thread of its own.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WorkError> {
+    tokio::task::spawn_blocking(work).await.map_err(defect)
 }
 
 /// The oldest file that is not sealed.
@@ -191,4 +210,49 @@ fn look_at_room(folder: &Folder, path: &Path) -> Result<(), FinishError> {
 fn defect(error: tokio::task::JoinError) -> WorkError {
     tracing::error!(%error, "a defect while journal files were pushed");
     FinishError::Defect.into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{digest::Digest, evidence::ArtifactKind, seal::Sealed};
+
+    fn sealed(count: u32) -> Vec<Artifact> {
+        let none = Digest([0; 32]);
+        let sealed = Sealed {
+            bytes: 1,
+            sha256: none,
+            plain_bytes: 1,
+            plain_sha256: none,
+            merkle_root: none,
+        };
+        let one = |number| {
+            let name = Raw::name(number).parse().unwrap();
+            Artifact::new(name, ArtifactKind::Journal, "", &sealed, Vec::new())
+        };
+        (1..=count).map(one).collect()
+    }
+
+    #[test]
+    fn a_row_names_the_newest_only_and_is_written_now_and_then() {
+        let files = sealed(3000);
+        let told = |count: usize, row: &[ArtifactRow]| {
+            untold(row, &files[..count]).map(|newest| rows(newest, &Push::default()))
+        };
+        assert!(told(0, &[]).is_none());
+        let first = told(1, &[]).unwrap();
+        assert!(first.len() == 1 && told(1, &first).is_none());
+        let (mut row, mut writes) = (first, 1);
+        for count in 2..=files.len() {
+            if let Some(newest) = told(count, &row) {
+                (row, writes) = (newest, writes + 1);
+            }
+            assert!(row.len() <= LIVE_TOLD_FILES, "{count}");
+        }
+        assert!((100..400).contains(&writes), "{writes}");
+        let last: u32 = row.last().unwrap().name[..8].parse().unwrap();
+        assert!(last > 2900, "{last}");
+    }
 }
