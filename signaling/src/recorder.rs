@@ -39,6 +39,10 @@ pub trait RecorderPort: Send + Sync {
     /// Answers at once: `false` when there is no room for it, and it is not in the recording then.
     fn take_text(&self, text: &RecordedText, lost: u32) -> bool;
 
+    /// Writes down that so many texts were not taken, when none comes that could tell it. `false` as with
+    /// [`Self::take_text`].
+    fn texts_lost(&self, recording: RecordingId, lost: u32) -> bool;
+
     /// Every key that ever signed evidence here, oldest first.
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>>;
 }

@@ -121,11 +121,18 @@ async fn texts_go_to_the_recorder_where_the_rule_says_so_and_what_it_refuses_is_
         ann.send(json!({ "type": "data", "body": text })).await;
         assert_eq!(bob.wait("data").await["body"], text);
     }
+    let has_room = |has| world.has_room.store(has, std::sync::atomic::Ordering::Relaxed);
+    has_room(false);
+    ann.send(json!({ "type": "data", "body": "last" })).await;
+    assert_eq!(bob.wait("data").await["body"], "last");
+    has_room(true);
+    assert!(act(&mut ann, 2, "stop_recording").await["result"].is_object());
     let taken: Vec<_> =
         world.texts.lock().unwrap().iter().map(|(text, lost)| (text.body.clone(), *lost)).collect();
-    assert_eq!(taken, [("one".to_owned(), 0), ("four".to_owned(), 2)]);
+    let wanted = [("one", 0), ("", 2), ("four", 0), ("", 1)];
+    assert_eq!(taken, wanted.map(|(text, lost)| (text.to_owned(), lost)));
     let metrics = world.metrics().await;
-    assert!(metrics.contains("conclave_recorded_texts_lost_total 2"));
+    assert!(metrics.contains("conclave_recorded_texts_lost_total 3"));
 }
 
 #[tokio::test]

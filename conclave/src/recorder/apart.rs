@@ -222,6 +222,10 @@ impl RecorderPort for Remote {
         self.texts.take(text, lost)
     }
 
+    fn texts_lost(&self, recording: RecordingId, lost: u32) -> bool {
+        self.texts.lost(recording, lost)
+    }
+
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {
         let keys = lock(&self.said).keys.clone();
         Box::pin(async move { keys })

@@ -14,6 +14,7 @@ use sdk_spec::{
         recordings::{EvidenceKey, Storage, StorageTested},
     },
 };
+use sfu_proto::id::RecordingId;
 use signaling::{Answer, RecordedText, RecorderPort};
 
 use super::{target, texts::Texts};
@@ -55,6 +56,10 @@ impl RecorderPort for Port {
 
     fn take_text(&self, text: &RecordedText, lost: u32) -> bool {
         self.texts.take(text, lost)
+    }
+
+    fn texts_lost(&self, recording: RecordingId, lost: u32) -> bool {
+        self.texts.lost(recording, lost)
     }
 
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {

@@ -3,7 +3,10 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bus::tap::TapSender;
-use sfu_proto::tap::{Batch, write_data};
+use sfu_proto::{
+    id::RecordingId,
+    tap::{Batch, write_data, write_texts_lost},
+};
 use signaling::RecordedText;
 
 /// Where texts are put, with the time. Its clock is of the same kind as the media workers', begun in the
@@ -22,13 +25,23 @@ impl Texts {
 
     /// Puts a text into the ring. `false`: it is full, or the text fits no record.
     pub(super) fn take(&self, text: &RecordedText, lost: u32) -> bool {
-        let (begun, wall) = self.epoch;
-        let since = (wall + begun.elapsed()).duration_since(UNIX_EPOCH).unwrap_or_default();
-        let time_us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
         let RecordedText { recording, from, to, body } = text;
         let mut bytes = Vec::new();
-        write_data(&mut bytes, time_us, (lost, *from), to, body).is_ok()
+        write_data(&mut bytes, self.now_us(), (lost, *from), to, body).is_ok()
             && self.tap.send(Batch { recording: *recording, bytes }).is_ok()
+    }
+
+    /// Says that so many are missing. `false`: the ring is full.
+    pub(super) fn lost(&self, recording: RecordingId, lost: u32) -> bool {
+        let mut bytes = Vec::new();
+        write_texts_lost(&mut bytes, self.now_us(), lost);
+        self.tap.send(Batch { recording, bytes }).is_ok()
+    }
+
+    fn now_us(&self) -> u64 {
+        let (begun, wall) = self.epoch;
+        let since = (wall + begun.elapsed()).duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -39,7 +52,7 @@ mod tests {
     use std::time::Duration;
 
     use sfu_proto::{
-        id::{ParticipantId, RecordingId},
+        id::ParticipantId,
         tap::{Body, records},
     };
 

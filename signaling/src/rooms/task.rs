@@ -353,6 +353,8 @@ impl Task {
     }
 
     fn apply(&mut self, command: Command) {
+        // Before the command, which may end the recording.
+        self.tell_untaken();
         let effects = self.room.handle(command, Instant::now());
         self.carry_out(effects);
         self.count();
@@ -406,7 +408,16 @@ impl Task {
         }
     }
 
-    /// What the recorder has no room for is lost, and told with the next text that it takes.
+    /// What the recorder did not take is told as soon as there is room, also when no text comes any more.
+    fn tell_untaken(&mut self) {
+        if let (Some((recording, lost)), Some(recorder)) = (self.untaken, &self.rooms.recorder)
+            && recorder.texts_lost(recording, lost)
+        {
+            self.untaken = None;
+        }
+    }
+
+    /// What the recorder has no room for is lost, and told when it has room again.
     fn record(&mut self, text: &RecordedText) {
         let Some(recorder) = self.rooms.recorder.as_deref() else { return };
         let of_it = self.untaken.filter(|(recording, _)| *recording == text.recording);
