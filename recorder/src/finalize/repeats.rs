@@ -28,9 +28,9 @@ impl Default for Repeats {
 }
 
 impl Repeats {
-    /// Whether this record came before. Never so of packets, reports and beginnings.
+    /// Whether this record came before. Never so of packets and reports.
     pub(super) fn has(&mut self, record: &Record<'_>) -> bool {
-        if matches!(record.body, Body::Packet(_) | Body::Report { .. } | Body::Track { .. }) {
+        if matches!(record.body, Body::Packet(_) | Body::Report { .. }) {
             return false;
         }
         self.bytes.clear();

@@ -101,8 +101,6 @@ pub(crate) struct Walk {
     tracks: BTreeMap<u16, Live>,
     start_us: Option<i64>,
     now_us: i64,
-    /// Time of the newest record of media.
-    media_us: u64,
     files: usize,
     units: Vec<Unit>,
     repeats: Repeats,
@@ -131,7 +129,6 @@ impl Walk {
                 Ok(Record { time_us, body: Body::Data(_) }) => {
                     visitor.text(i64::try_from(time_us).unwrap_or(i64::MAX));
                 }
-                Ok(record) if self.is_repeated(&record) => {}
                 Ok(record) => {
                     self.tell(record.time_us)?;
                     self.record(&record.body, visitor)?;
@@ -140,24 +137,6 @@ impl Walk {
             }
         }
         Ok(())
-    }
-
-    /// The beginning of a track that came before, as it is now, would cut it in two.
-    fn is_repeated(&mut self, record: &Record<'_>) -> bool {
-        let is_older = record.time_us < self.media_us;
-        match record.body {
-            Body::Track { index, track, participant, source, codec } => {
-                let begun = Track { track, participant, source, codec };
-                let is_known = self.tracks.get(&index).is_some_and(|live| live.track == begun);
-                self.media_us = self.media_us.max(record.time_us);
-                is_older && is_known
-            }
-            Body::Packet(_) | Body::Report { .. } => {
-                self.media_us = self.media_us.max(record.time_us);
-                false
-            }
-            _ => false,
-        }
     }
 
     /// The recording ends.

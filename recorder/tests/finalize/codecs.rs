@@ -145,8 +145,10 @@ fn another_ssrc_or_simulcast_layer_goes_on_in_the_same_file() {
     let mut second = camera(Codec::Vp8).play(2_000_000, FRAME, &large);
     (second.seq, second.timestamp) = (77, 1_234_567);
     let mut tape = Tape::of(&[first], vec![]);
-    let mut rest = vec![(START, second.began())];
+    let began = second.began_at(START + 2_000_000);
+    let mut rest = vec![(START, began.clone())];
     rest.extend(second.records(5));
+    rest.insert(rest.len() / 2, (START, began)); // Given again after a crash of the recorder's process.
     tape.0.push(rest.into_iter().flat_map(|(_, record)| record).collect());
     let made = make(&tape);
     let said = probe(made.file(0, 0));

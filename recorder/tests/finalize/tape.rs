@@ -99,8 +99,13 @@ impl Sent {
     }
 
     pub(crate) fn began(&self) -> Vec<u8> {
+        self.began_at(START)
+    }
+
+    /// The same at a time, µs since 1970.
+    pub(crate) fn began_at(&self, at: i64) -> Vec<u8> {
         bytes(
-            START,
+            at,
             Body::Track {
                 index: self.index,
                 track: self.track_id(),
