@@ -2,20 +2,22 @@
 //! again what may not have reached the disk (`bus::link`). Packets are known by their numbers and reports
 //! change nothing when they come twice; all others are known here by their bytes, time included.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{BuildHasher as _, RandomState},
+};
 
 use sfu_proto::tap::{Body, Record};
 use zeroize::Zeroizing;
 
-use crate::{
-    digest::Digest,
-    limits::{REPEATS_MAX, TEXT_JSON_BYTES},
-};
+use crate::limits::{REPEATS_MAX, TEXT_JSON_BYTES};
 
-/// The records of late.
+/// The records of late, by hashes of 64 bits whose key nobody knows: of [`REPEATS_MAX`] records two others
+/// share one by a chance of 10⁻¹⁰.
 pub(super) struct Repeats {
-    seen: HashSet<Digest>,
-    order: VecDeque<Digest>,
+    hashes: RandomState,
+    seen: HashSet<u64>,
+    order: VecDeque<u64>,
     /// Never grows, so nothing of a text stays behind in memory.
     bytes: Zeroizing<Vec<u8>>,
 }
@@ -23,7 +25,7 @@ pub(super) struct Repeats {
 impl Default for Repeats {
     fn default() -> Self {
         let bytes = Zeroizing::new(Vec::with_capacity(TEXT_JSON_BYTES));
-        Self { seen: HashSet::new(), order: VecDeque::new(), bytes }
+        Self { hashes: RandomState::new(), seen: HashSet::new(), order: VecDeque::new(), bytes }
     }
 }
 
@@ -35,11 +37,11 @@ impl Repeats {
         }
         self.bytes.clear();
         record.write(&mut self.bytes);
-        let digest = Digest::of(&self.bytes);
-        if !self.seen.insert(digest) {
+        let hash = self.hashes.hash_one(&*self.bytes);
+        if !self.seen.insert(hash) {
             return true;
         }
-        self.order.push_back(digest);
+        self.order.push_back(hash);
         if self.order.len() > REPEATS_MAX
             && let Some(oldest) = self.order.pop_front()
         {
