@@ -11,6 +11,10 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -53,9 +57,16 @@ impl Machine {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         let ready = lines.find(|line| line.contains("ready\"")).unwrap();
         // What comes later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        let refusals = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&refusals);
+        std::thread::spawn(move || {
+            lines.filter(|line| line.contains("was not let in")).for_each(|_| {
+                count.fetch_add(1, Relaxed);
+            });
+        });
         let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
-        Process { child, port: u16::try_from(ready["port"].as_u64().unwrap()).unwrap() }
+        let port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
+        Process { child, port, refusals }
     }
 }
 
@@ -68,6 +79,8 @@ impl Drop for Machine {
 struct Process {
     child: Child,
     port: u16,
+    /// How often its log told of somebody who was not let in.
+    refusals: Arc<AtomicUsize>,
 }
 
 impl Drop for Process {
@@ -127,7 +140,7 @@ fn a_server_uses_a_recorder_elsewhere_and_each_lets_in_whom_it_knows() {
     let up = || metric(serving.port, "conclave_link_up");
     // A recorder that does not know this server.
     let wary = recorder(&"ab".repeat(32));
-    std::thread::sleep(Duration::from_secs(3));
+    until("the server is refused", || wary.refusals.load(Relaxed) > 0);
     assert_eq!((up(), metric(metrics, "conclave_link_servers")), (Some(0), Some(0)));
     drop(wary);
     let recording = recorder(&known);

@@ -42,8 +42,10 @@ fn a_recorder_in_a_process_of_its_own_may_be_killed_and_stopped() {
 
 #[test]
 fn neither_keys_nor_media_are_in_blocks_that_the_file_system_freed() {
-    if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return; // Nobody else may mount an image.
+    let may_mount = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if !may_mount || !Path::new("/dev/loop-control").exists() {
+        eprintln!("not looked at: mounting an image needs root and loop devices");
+        return;
     }
     assert!(run("blocks").contains("image searched"));
 }

@@ -177,8 +177,8 @@ impl MediaEnd {
     }
 
     fn is_done(&self) -> bool {
-        let is_sent = self.shared.lock().kept.bytes() == 0 || !self.is_up();
-        self.thread.is_finished() && is_sent
+        // A link that is cut may come back in this time.
+        self.thread.is_finished() && self.shared.lock().kept.bytes() == 0
     }
 }
 

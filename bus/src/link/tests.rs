@@ -4,7 +4,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -89,6 +92,8 @@ impl Drop for Process {
 struct Wire {
     at: SocketAddr,
     to: watch::Sender<Option<SocketAddr>>,
+    /// Connections that were and are no more.
+    ended: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -97,11 +102,13 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (to, leads) = watch::channel(Some(to));
+        let ended = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&ended);
         let task = tokio::spawn(async move {
             let mut wires = JoinSet::new();
             loop {
                 let (mut near, _) = listener.accept().await.unwrap();
-                let mut leads = leads.clone();
+                let (mut leads, count) = (leads.clone(), Arc::clone(&count));
                 wires.spawn(async move {
                     let Some(to) = *leads.borrow_and_update() else { return };
                     let Ok(mut far) = TcpStream::connect(to).await else { return };
@@ -109,10 +116,11 @@ impl Wire {
                         _ = copy_bidirectional(&mut near, &mut far) => {}
                         _ = leads.changed() => {}
                     }
+                    count.fetch_add(1, Relaxed);
                 });
             }
         });
-        Self { at, to, task }
+        Self { at, to, ended, task }
     }
 }
 
@@ -256,10 +264,17 @@ async fn nobody_but_the_known_keys_gets_in() {
     let unknown = Trust { identity: identity(), peers: vec![recorder.identity.fingerprint()] };
     let wary = Trust { identity: media.identity, peers: vec![identity().fingerprint()] };
     for trust in [&unknown, &wary] {
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(trust.client().unwrap()));
+        let refused = async {
+            let stream = TcpStream::connect(process.at).await?;
+            tls.connect("recorder".try_into().unwrap(), stream).await?.read(&mut [0; 9]).await
+        };
+        assert!(timeout(SOON, refused).await.unwrap().is_err(), "the handshake fails");
+        let wire = Wire::lay(process.at).await;
         let (ring, receiver) = tap(1 << 20);
-        let link = MediaEnd::start(receiver, process.at.to_string(), trust).unwrap();
+        let link = MediaEnd::start(receiver, wire.at.to_string(), trust).unwrap();
         assert!(send(&ring, 1, 100));
-        sleep(Duration::from_millis(500)).await;
+        until(|| wire.ended.load(Relaxed) >= 2 && link.counts().kept_bytes > 0).await;
         assert!(!link.is_up() && link.counts().connections == 0);
         assert!(link.status().borrow().is_none());
         assert_eq!(link.counts().kept_bytes, 100, "not sent to whoever that is");
