@@ -62,8 +62,8 @@ pub const JOURNAL_BATCH_MAX: usize = 256;
 pub const JOURNAL_AGAIN: Duration = Duration::from_millis(50);
 /// Longest such pause: what waits is stored so soon after the store is back.
 pub const JOURNAL_AGAIN_MAX: Duration = Duration::from_secs(2);
-/// Commits that a room keeps itself while the journal's queue is full. Then it stands still until
-/// some are stored, so that nothing is lost; its media goes on.
+/// Commits that a room keeps itself while the journal's queue is full, above which it takes nothing
+/// new until some are stored, as above [`COMMITS_PENDING_MAX`].
 pub const ROOM_COMMITS_MAX: usize = 64;
 /// How long a room that is over waits for what the media node counted of its sessions: it tells it as it
 /// closes them.
@@ -153,6 +153,16 @@ pub const SHUTDOWN: Duration = Duration::from_secs(5);
 /// API keys whose rate is remembered: 200 bytes each. Only accepted keys are counted, so this is
 /// reached by a partner with as many keys, not by guessing.
 pub const RATED_KEYS_MAX: usize = 10_000;
+
+/// How long the store has to tell of an API key before a recording is stopped with what was known of
+/// the key: people were promised that it stops within a second.
+pub const KEY_ANSWER: Duration = Duration::from_millis(400);
+/// How long what the store told of an API key may be used so: a partner's server asks at least daily.
+pub const KNOWN_KEY: Duration = Duration::from_secs(24 * 3600);
+/// API keys remembered for it: 400 bytes each.
+pub const KNOWN_KEYS_MAX: usize = 10_000;
+/// How long a request that stops, pauses or resumes a recording waits until that is stored.
+pub const RECORDING_TURN: Duration = Duration::from_secs(5);
 
 /// Unknown or forged credentials of one address (IPv6: one /64) in a second, sustained. Right ones are
 /// always taken.
@@ -263,6 +273,7 @@ const _: () = assert!(WEBHOOK_LEASE_MS > WEBHOOK_LEASE_RENEW_MS);
 const _: () = assert!(WEBHOOK_LEASE_RENEW_MS > WEBHOOK_LEASE_LEFT_MS + 10_000);
 
 const _: () = assert!(REQUEST.as_secs() > OFFER.as_secs());
+const _: () = assert!(REQUEST.as_secs() > RECORDING_TURN.as_secs() + STORE_WAIT.as_secs());
 const _: () = assert!(REQUEST.as_secs() > STORE_STATEMENT.as_secs());
 const _: () = assert!(ENDED_STAY_MS > crate::usage::fold::LATE_BYTES_MS);
 const _: () = assert!(DEAD.as_secs() > ws::PING_SECONDS);

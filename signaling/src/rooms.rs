@@ -23,7 +23,7 @@ mod transfer;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -119,6 +119,18 @@ struct Counts {
     participants: AtomicU32,
     participants_max: AtomicU32,
     waiting: AtomicU32,
+    recording: Mutex<Option<RecordingId>>,
+}
+
+impl Counts {
+    fn recording(&self) -> MutexGuard<'_, Option<RecordingId>> {
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which recording runs, or is paused.
+    fn records(&self, recording: Option<RecordingId>) {
+        *self.recording() = recording;
+    }
 }
 
 /// All open rooms.
@@ -217,6 +229,14 @@ impl Rooms {
         self.entries.get(&id).map_or((0, 0), |entry| {
             (entry.counts.participants.load(Relaxed), entry.counts.waiting.load(Relaxed))
         })
+    }
+
+    /// The room of a project whose recording this is, while it runs or is paused. Asks no store.
+    pub(crate) fn recorded(&self, project: &str, recording: RecordingId) -> Option<RoomId> {
+        let is_it = |entry: &Entry| {
+            *entry.project == *project && *entry.counts.recording() == Some(recording)
+        };
+        self.entries.iter().find(|entry| is_it(entry)).map(|entry| *entry.key())
     }
 
     /// Whether the bearer of a token of a project could be let in, as far as can be told before it is

@@ -25,7 +25,7 @@ use tokio::{
 
 use self::connections::Capped;
 use crate::{
-    api::{self, App, Failures, Polls, Rates, Reading, Turns},
+    api::{self, App, Failures, KnownKeys, Polls, Rates, Reading, Turns},
     audit, clock,
     config::{Config, ConfigError},
     limits,
@@ -195,6 +195,7 @@ async fn assemble(
         project_rates: Rates::of(limits::RATED_PROJECTS_MAX),
         failures: Failures::default(),
         operator_failures: Failures::default(),
+        known_keys: KnownKeys::default(),
         reading: Reading::default(),
         turns: Turns::default(),
         polls: Polls::default(),

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Log, Socket, World, json_of};
-use reqwest::Method;
+use common::{Log, Socket, World, databases::Place, json_of, past};
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sfu_proto::control::{Command, Tap};
 
@@ -184,6 +184,52 @@ async fn a_recorder_that_fails_ends_it_with_its_reason() {
         world.recording(&id).await["stop_reason"] == "disk_full"
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_database_that_hangs_keeps_nobody_from_stopping_a_recording() {
+    let world = World::start_on(Place::postgres()).await;
+    world.policy(json!({})).await;
+    let (mut rooms, mut ids) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let room = world.room().await;
+        rooms.push(world.clerk(&room).await);
+        let started = act(rooms.last_mut().unwrap(), 1, "start_recording").await;
+        ids.push(started["result"]["recording"].as_str().unwrap().to_owned());
+        common::until("it is tapped", async || world.taps().iter().flatten().count() == ids.len())
+            .await;
+    }
+    let over = || world.taps().iter().filter(|tap| tap.is_none()).count();
+    let stop = |id: &str, key: &str| {
+        let url = world.url(&format!("/v1/recordings/{id}/stop"));
+        let request = world.http.post(url).bearer_auth(key.to_owned());
+        tokio::spawn(async move { request.send().await.unwrap() })
+    };
+
+    let lock = past::pool(&world.place.url).await;
+    let mut hanging = lock.begin().await.unwrap();
+    let tables = "LOCK TABLE api_keys, projects, rooms, recordings IN ACCESS EXCLUSIVE MODE";
+    sqlx::query(tables).execute(&mut *hanging).await.unwrap();
+    let began = std::time::Instant::now();
+    let by_rest = stop(&ids[0], &world.key);
+    common::until("the first left the tap", async || over() == 1).await;
+    rooms[1].send(json!({ "type": "act", "id": 2, "action": { "type": "stop_recording" } })).await;
+    common::until("so did the second", async || over() == 2).await;
+    // The store gives up after 5 s: nobody waited for it.
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(rooms[0].wait("recording").await["recording"].is_null());
+    let unstored: Response = by_rest.await.unwrap();
+    let told = common::problem(unstored, 503, "unavailable").await;
+    assert!(told["detail"].as_str().unwrap().contains("not stored yet"), "{told}");
+    let forged = format!("{}x", &world.key[..world.key.len() - 1]);
+    common::problem(stop(&ids[0], &forged).await.unwrap(), 401, "unauthorized").await;
+    hanging.rollback().await.unwrap();
+    lock.close().await;
+    for id in &ids {
+        common::until("it is stored", async || stop(id, &world.key).await.unwrap().status() == 200)
+            .await;
+        assert_eq!(world.recording(id).await["stop_reason"], "requested");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod auth;
 mod docs;
+mod known;
 mod limit;
 mod operations;
 pub(crate) mod operator;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub(crate) use self::{
+    known::KnownKeys,
     limit::{Failures, Rates},
     peer::{Local, Peer, network},
     poll::Polls,
@@ -63,6 +65,8 @@ pub(crate) struct App {
     pub(crate) failures: Failures,
     /// Guesses of the operator's keys.
     pub(crate) operator_failures: Failures,
+    /// For when the store does not answer.
+    pub(crate) known_keys: KnownKeys,
     /// Places for SDP bodies being read.
     pub(crate) reading: Reading,
     /// Requests with an `Idempotency-Key` that are being answered.

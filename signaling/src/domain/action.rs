@@ -12,7 +12,12 @@ use sdk_spec::{
 };
 use sfu_proto::id::{ParticipantId, TrackId};
 
-use super::{Actor, Ban, Room, record::Asked, recording::is_about_recording, shown::Rule};
+use super::{
+    Actor, Ban, Room,
+    record::Asked,
+    recording::{is_about_recording, takes_less},
+    shown::Rule,
+};
 
 /// How many participants it had an effect on, and rooms that were created.
 type Done = Result<(u32, Vec<Breakout>), ActionRefusal>;
@@ -41,7 +46,7 @@ impl Room {
     ) {
         let result = match action {
             Action::StartRecording { rule } => {
-                let wanted = self.check_act(version);
+                let wanted = self.check_store().and_then(|()| self.check_version(version));
                 match wanted.and_then(|()| self.want_recording(to, actor, rule, now)) {
                     Ok(()) => return,
                     Err(refused) => Err(refused),
@@ -52,11 +57,15 @@ impl Room {
         self.answer(to, result);
     }
 
-    /// Whether anything may be done now.
-    fn check_act(&self, version: Option<u64>) -> Result<(), ActionRefusal> {
-        if self.record.is_behind() {
-            return Err(ActionRefusal::Unavailable);
+    /// Whether anything may be done now that the store must take.
+    fn check_store(&self) -> Result<(), ActionRefusal> {
+        match self.record.is_behind() {
+            true => Err(ActionRefusal::Unavailable),
+            false => Ok(()),
         }
+    }
+
+    fn check_version(&self, version: Option<u64>) -> Result<(), ActionRefusal> {
         match version.is_some_and(|version| version != self.charter.version) {
             true => Err(ActionRefusal::VersionMismatch),
             false => Ok(()),
@@ -71,9 +80,14 @@ impl Room {
         version: Option<u64>,
         now: Instant,
     ) -> Result<ActionResult, ActionRefusal> {
-        self.check_act(version)?;
-        let recording = is_about_recording(&action).then(|| self.recording_id()).flatten();
+        // As many more commits as this: to resume or to start another waits for the store.
+        if !takes_less(&action) {
+            self.check_store()?;
+        }
+        self.check_version(version)?;
+        let recording = is_about_recording(&action).then(|| self.recording()).flatten();
         let (participants, breakouts) = self.dispatch(actor, action, now)?;
+        let recording = recording.map(|id| id.to_string());
         Ok(ActionResult { version: self.charter.version, participants, breakouts, recording })
     }
 

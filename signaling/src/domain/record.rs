@@ -25,6 +25,8 @@ pub(super) struct Record {
     held: VecDeque<(u64, Answer)>,
     last: u64,
     stored: u64,
+    /// Nothing finds a place on its way to the store.
+    is_jammed: bool,
 }
 
 /// The answer to an action: accepted ones may be refused by the store yet.
@@ -40,7 +42,7 @@ pub(super) enum Asked {
 impl Record {
     /// Whether so much waits for the store that nothing may be added by anybody's wish.
     pub(super) fn is_behind(&self) -> bool {
-        self.last - self.stored >= COMMITS_PENDING_MAX
+        self.is_jammed || self.last - self.stored >= COMMITS_PENDING_MAX
     }
 
     /// Number of the last commit.
@@ -60,6 +62,12 @@ impl Record {
 }
 
 impl Room {
+    /// Says whether commits find no place on their way to the store: then the room is behind, as with
+    /// too many of its own.
+    pub(crate) fn jam(&mut self, is_jammed: bool) {
+        self.record.is_jammed = is_jammed;
+    }
+
     pub(super) fn happened(&mut self, what: What, now: Instant) {
         let time = self.wall_ms(now);
         self.record.commit.events.push((time, what));

@@ -132,6 +132,12 @@ pub(super) fn is_about_recording(action: &Action) -> bool {
     )
 }
 
+/// Whether an action ends what is recorded, or stops it for a time. The tap obeys at once, whatever
+/// becomes of the store.
+pub(super) fn takes_less(action: &Action) -> bool {
+    matches!(action, Action::PauseRecording {} | Action::StopRecording {})
+}
+
 /// Whether what cannot be recorded now may be soon.
 fn may_pass(why: ActionRefusal) -> bool {
     use ActionRefusal as R;
@@ -143,8 +149,9 @@ impl Room {
         self.recorder.live.as_ref().map(Live::info)
     }
 
-    pub(super) fn recording_id(&self) -> Option<String> {
-        self.recorder.live.as_ref().map(|live| live.id.to_string())
+    /// The recording that runs, or is paused.
+    pub(crate) fn recording(&self) -> Option<RecordingId> {
+        self.recorder.live.as_ref().map(|live| live.id)
     }
 
     /// Asks for a recording; it is answered when the policy is known.
@@ -250,7 +257,7 @@ impl Room {
 
     /// Whether this is the recording that runs, or is paused.
     pub(super) fn records(&self, recording: RecordingId) -> bool {
-        self.recorder.live.as_ref().is_some_and(|live| live.id == recording)
+        self.recording() == Some(recording)
     }
 
     /// Pauses, resumes or stops it.

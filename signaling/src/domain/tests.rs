@@ -458,7 +458,7 @@ impl Scene {
         assert_eq!(tracks, room.tracks.len());
         if let Some(tap) = &self.tap {
             assert!(tap.tracks.iter().all(|track| room.tracks.contains_key(track)));
-            assert!(Some(tap.recording.to_string()) == room.recording_id());
+            assert!(Some(tap.recording) == room.recording());
         }
         for (connection, id) in &room.connections {
             let inside = room.members.get(id).and_then(Member::connection);

@@ -41,7 +41,8 @@ pub(super) enum News {
     Broken,
 }
 
-/// Commits of one room. Bounded: a room with [`limits::ROOM_COMMITS_MAX`] of its own stands still.
+/// Commits of one room. Bounded: with [`limits::ROOM_COMMITS_MAX`] of its own, a room takes only what
+/// nobody may be refused (somebody leaves, a recording is stopped), as much as its people can do once.
 pub(super) struct Commits {
     journal: mpsc::Sender<Pending>,
     metrics: Arc<Metrics>,
@@ -133,7 +134,7 @@ impl Commits {
         std::mem::take(&mut self.after).into_iter().map(|(_, after)| after)
     }
 
-    /// Whether the room must stand still until some commits are stored.
+    /// Whether the room must take nothing new until some commits are stored.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= limits::ROOM_COMMITS_MAX
     }

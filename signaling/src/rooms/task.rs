@@ -139,36 +139,18 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 impl Task {
-    /// Until the room is over. While its commits find no place it stands still: nothing is heard and
-    /// no deadline passes; media goes on.
+    /// Until the room is over. It hears what is said whatever the store does: who takes a consent back
+    /// must not wait for it.
     async fn live(&mut self, queue: &mut mpsc::Receiver<Input>) {
-        let mut was_still = false;
         while !self.over {
-            let is_still = self.commits.is_full();
-            if was_still && !is_still {
-                self.catch_up(queue);
-            }
-            was_still = is_still;
             tokio::select! {
-                input = queue.recv(), if !is_still => match input {
+                input = queue.recv() => match input {
                     Some(input) => self.on_input(input),
                     None => return,
                 },
                 () = self.commits.progress() => self.on_stored(),
-                () = sleep_until(self.room.deadline()), if !is_still => self.apply(Command::Tick),
+                () = sleep_until(self.room.deadline()) => self.apply(Command::Tick),
                 () = sleep_until(self.owed.due()) => self.settle(),
-            }
-        }
-    }
-
-    /// Hears what was said meanwhile before anybody is taken for silent.
-    fn catch_up(&mut self, queue: &mut mpsc::Receiver<Input>) {
-        for _ in 0..queue.len() {
-            if self.over || self.commits.is_full() {
-                return;
-            }
-            if let Ok(input) = queue.try_recv() {
-                self.on_input(input);
             }
         }
     }
@@ -355,6 +337,7 @@ impl Task {
     fn apply(&mut self, command: Command) {
         // Before the command, which may end the recording.
         self.tell_untaken();
+        self.room.jam(self.commits.is_full());
         let effects = self.room.handle(command, Instant::now());
         self.carry_out(effects);
         self.count();
@@ -369,6 +352,7 @@ impl Task {
         self.rooms.metrics.participants.add(i64::from(now) - i64::from(before));
         self.counts.waiting.store(self.room.waiting(), Relaxed);
         self.counts.participants_max.store(self.room.participants_max(), Relaxed);
+        self.counts.records(self.room.recording());
     }
 
     /// Effects in order. Slow sockets found on the way are detached afterwards, which gives more.

@@ -50,6 +50,7 @@ pub(crate) use events::{Log, NewEvent, Wanted};
 pub(crate) use histories::{StaysOf, StaysWanted};
 pub(crate) use idempotency::{IdempotentRequest, Remembered};
 pub(crate) use journal::{Refused, RoomCommit};
+pub(crate) use keys::ApiKey;
 pub use keys::ApiKeyInfo;
 pub use operators::OperatorKeyInfo;
 pub use partners::{Partner, Project};

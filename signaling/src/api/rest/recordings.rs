@@ -36,6 +36,7 @@ use crate::{
     },
     clock,
     domain::{Ask, Refusal},
+    limits,
     recorder::RecorderPort,
     store::{Changed, MayRecord, RecordingFilter, RecordingRow, Wish},
 };
@@ -215,6 +216,15 @@ impl Turn {
         }
     }
 
+    /// What is so while the store has not taken it.
+    fn unstored(self) -> &'static str {
+        match self {
+            Self::Stop => "Nothing is recorded any more. That is not stored yet: ask again.",
+            Self::Pause => "Nothing is recorded for now. That is not stored yet: ask again.",
+            Self::Resume => "It goes on when that is stored: ask again.",
+        }
+    }
+
     /// Whether nothing is left to do.
     fn is_done(self, state: RecordingState) -> bool {
         match self {
@@ -225,7 +235,8 @@ impl Turn {
     }
 }
 
-/// Tells the room of a recording. Said twice, it is done once.
+/// Tells the room of a recording, before the store is asked for anything: it may stand still. Said twice,
+/// it is done once.
 async fn turn(
     app: Shared,
     partner: Partner,
@@ -233,29 +244,38 @@ async fn turn(
     turn: Turn,
 ) -> Result<Response, Failure> {
     whole(async move {
-        let row = find(&app, &partner, id).await?;
-        if turn.is_done(row.state) {
-            return Ok(shown(row));
-        }
-        let over = || refused("The recording is over.");
-        if !row.state.is_live() {
-            return Err(over());
-        }
-        let action = Box::new(turn.action());
-        let ask = Ask::Turn { actor: partner.actor(), recording: id, action };
-        let told = app.rooms.ask(row.room, ask).await;
+        let told = tell_room(&app, &partner, id, turn).await?;
         // Answered when it was stored: what is read now has it.
         let row = find(&app, &partner, id).await?;
         match told {
-            Ok(_) => Ok(shown(row)),
-            // It stopped at this moment, for somebody else.
+            Ok(()) => Ok(shown(row)),
+            // It is so already, or came to be at this moment, by somebody else.
             Err(_) if turn.is_done(row.state) => Ok(shown(row)),
-            Err(_) if !row.state.is_live() => Err(over()),
+            Err(_) if !row.state.is_live() => Err(refused("The recording is over.")),
             Err(Refusal::NotFound | Refusal::Gone) => Err(Failure::new(Code::Unavailable)),
             Err(refusal) => Err(refusal.into()),
         }
     })
     .await
+}
+
+/// What the room that has a recording says to it.
+///
+/// # Errors
+/// [`Code::Unavailable`] when what it did is not stored in time.
+async fn tell_room(
+    app: &App,
+    partner: &Partner,
+    id: RecordingId,
+    turn: Turn,
+) -> Result<Result<(), Refusal>, Failure> {
+    let Some(room) = app.rooms.recorded(&partner.project, id) else {
+        return Ok(Err(Refusal::NotFound));
+    };
+    let ask = Ask::Turn { actor: partner.actor(), recording: id, action: Box::new(turn.action()) };
+    let told = tokio::time::timeout(limits::RECORDING_TURN, app.rooms.ask(room, ask)).await;
+    let told = told.map_err(|_| Failure::new(Code::Unavailable).detail(turn.unstored()))?;
+    Ok(told.map(|_| ()))
 }
 
 /// `POST /v1/recordings/{recording}/push`.

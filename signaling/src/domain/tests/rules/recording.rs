@@ -105,7 +105,7 @@ impl Scene {
         assert!(self.recorded.len() <= before + 1, "once");
         let text = self.recorded.get(before)?;
         assert!(text.body == "hello" && text.from.to_string() == self.clients[&from].me);
-        assert_eq!(Some(text.recording.to_string()), self.room.recording_id());
+        assert_eq!(Some(text.recording), self.room.recording());
         Some(text.to.len())
     }
 }
@@ -505,14 +505,55 @@ fn it_ends_with_the_room_its_node_its_time_and_when_the_recorder_fails() {
 }
 
 #[test]
+fn a_store_that_is_behind_or_jammed_keeps_nobody_from_pausing_stopping_and_withdrawing() {
+    for is_jammed in [true, false] {
+        let mut scene = recorded(&settings(), consenting());
+        let (clerk, client) = (scene.recorder(), scene.join());
+        scene.camera(client);
+        scene.order(start()).ok().unwrap();
+        scene.say(client, Body::Consent { granted: true });
+        scene.say(client, Body::Ping);
+        assert_eq!(scene.tapped(), Some(1));
+        scene.stores = false;
+        scene.room.jam(is_jammed);
+        let update = Action::Update { settings: settings() };
+        let fill = if is_jammed { 1 } else { limits::COMMITS_PENDING_MAX + 1 };
+        for id in 1..=fill {
+            scene.say(clerk, Body::Act { id, action: Box::new(start()) });
+            let ask = Ask::Act {
+                actor: Actor::Key("key_1".to_owned()),
+                action: Box::new(update.clone()),
+                version: None,
+            };
+            scene.apply(Command::Standard { request: RequestId(id), ask });
+        }
+        let refused = scene.replies.pop().unwrap().err().unwrap();
+        assert_eq!(refused, Refusal::Action(ActionRefusal::Unavailable));
+        scene.say(client, Body::Consent { granted: false });
+        assert_eq!(scene.tapped(), Some(0), "withdrawn");
+        scene.say(client, Body::Consent { granted: true });
+        let act = |id, action| Body::Act { id, action: Box::new(action) };
+        scene.say(clerk, act(8_000, Action::PauseRecording {}));
+        assert!(scene.clients[&client].room.as_ref().unwrap().recording.as_ref().unwrap().paused);
+        scene.say(clerk, act(8_001, Action::ResumeRecording {}));
+        assert!(scene.clients[&client].room.as_ref().unwrap().recording.as_ref().unwrap().paused);
+        scene.say(clerk, act(8_002, Action::StopRecording {}));
+        assert!(scene.tap.is_none() && !scene.is_told(client), "at once");
+        scene.room.jam(false);
+        scene.store();
+        assert_eq!(scene.stops(), [StopReason::Requested]);
+    }
+}
+
+#[test]
 fn a_recording_that_is_told_by_its_id_is_no_other() {
     let mut scene = recorded(&settings(), policy());
     let client = scene.join();
     scene.order(start()).ok().unwrap();
-    let first = scene.room.recording_id().unwrap().parse().unwrap();
+    let first = scene.room.recording().unwrap();
     scene.order(Action::StopRecording {}).ok().unwrap();
     scene.order(start()).ok().unwrap();
-    let second = scene.room.recording_id().unwrap().parse().unwrap();
+    let second = scene.room.recording().unwrap();
     let mut turn = |recording, action| {
         let action = Box::new(action);
         let ask = Ask::Turn { actor: Actor::Key("key_1".to_owned()), recording, action };
