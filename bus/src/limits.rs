@@ -15,16 +15,20 @@ pub const FENCES_MAX: usize = 16 * NODES_MAX;
 pub const NOTICES_MAX: usize = 8192;
 const _: () = assert!(NOTICES_MAX.is_power_of_two() && FENCES_MAX > NODES_MAX);
 
+/// Time for which nobody comes for what waits in a lane of the ring until it counts as stuck: ten times what a
+/// slow disk takes for a round. Batches for it that find no room are dropped then, so that it does not hold
+/// up the others that came over the same link.
+pub const LANE_STUCK: Duration = Duration::from_secs(5);
+/// Recordings of a session of which is known what was dropped, until their journals can be told: many more
+/// than a recorder writes at once.
+pub const LINK_LOST_MAX: usize = 1024;
+
 /// Bytes of batches that a media process keeps until the recorder acknowledged them, beside what the ring
 /// holds: with both a recorder may be away for half a minute at 30 Mbit/s, a hundred small rooms' worth
 /// for seconds, before anything is dropped.
 pub const LINK_KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of batches that go into one write: the most that TLS makes four records of.
 pub const LINK_WRITE_BYTES: usize = 64 * 1024;
-/// Time from handing a batch over in the recorder's process to its acknowledgement: a journal's chunk is
-/// 250 ms, and its way to the disk at most 200 ms while new recordings are let in. What is not acknowledged
-/// when that process is killed is sent to the next.
-pub const LINK_ACK_AFTER: Duration = Duration::from_millis(600);
 /// Time between two looks at what is to be acknowledged or answered.
 pub const LINK_TICK: Duration = Duration::from_millis(50);
 /// Time between two signs of life.

@@ -8,13 +8,15 @@
 //!            counts, key frame
 //! ```
 //! Each batch is kept until it is acknowledged, and sent again to whoever answers after a cut or a crash.
-//! The recorder's process acknowledges what it handed to its journals [`limits::LINK_ACK_AFTER`] before.
-//! So a cut costs nothing until both the kept batches and the ring are full, and a crash of the recorder's
-//! process costs what was acknowledged and not on disk yet: nothing, unless the disk takes longer than that
-//! time. What was on disk and not acknowledged comes twice; readers of the journal know it by its place.
+//! The recorder's process acknowledges a batch when its [`crate::tap::Hold`] was dropped: after the disk has it,
+//! or when it is given up for good, as for a recording that is over. So a cut or a crash costs nothing until
+//! both the kept batches and the ring are full. What was on disk and not acknowledged comes twice; readers of
+//! the journal know it by its place. A writer of journals that hangs costs its own recordings what they have no
+//! room for, which is counted and noted, and no others anything.
 
 mod handed;
 mod kept;
+mod look;
 mod media;
 mod recorder;
 #[cfg(test)]
@@ -28,13 +30,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 pub use self::{
     handed::Sessions,
+    look::{LookError, look},
     media::{Counts, MediaEnd},
     recorder::{Answer, Answers, RecorderEnd},
     tls::{Fingerprint, FingerprintError, Identity, IdentityError},
 };
-#[cfg(doc)]
-use crate::limits;
-
 /// Who this is, and whom it believes.
 pub struct Trust {
     /// Our key.
@@ -55,7 +55,7 @@ enum Cut {
     /// Peer.
     #[error(transparent)]
     Frame(#[from] LinkError),
-    /// Peer: something that is not its turn, or numbers that do not fit.
+    /// Peer: something that is not its turn, or a number that was never given.
     #[error("the other side does not keep to the order of the link")]
     Order,
     /// Environment, or a peer that hangs.

@@ -9,7 +9,11 @@
 //! ```
 //!
 //! All batches of a recording are in one lane, in order. A lane that nobody empties takes half of the
-//! ring at most; the other half is left for the others.
+//! ring at most; the other half is left for the others. With a batch goes a [`Hold`], for senders that keep a
+//! copy until the batch is safe on disk.
+
+mod hold;
+mod lost;
 
 use std::{
     collections::VecDeque,
@@ -18,6 +22,12 @@ use std::{
 };
 
 use sfu_proto::{id::RecordingId, tap::Batch};
+
+pub use self::{
+    hold::{Hold, Keeper},
+    lost::Lost,
+};
+use crate::limits::LANE_STUCK;
 
 /// The ring's two ends. `bytes_max`: what may wait in it.
 #[must_use]
@@ -53,17 +63,28 @@ struct State {
 }
 
 struct Lane {
-    batches: VecDeque<Batch>,
+    batches: VecDeque<(Batch, Hold)>,
     bytes: usize,
     is_closed: bool,
+    /// When its receiver came for a batch.
+    visited: Instant,
+    /// When there was one.
+    taken: Option<Instant>,
     filled: Arc<Condvar>,
 }
 
 impl Lane {
     fn new() -> (Self, Arc<Condvar>) {
         let filled = Arc::new(Condvar::new());
-        let waking = Arc::clone(&filled);
-        (Self { batches: VecDeque::new(), bytes: 0, is_closed: false, filled: waking }, filled)
+        let lane = Self {
+            batches: VecDeque::new(),
+            bytes: 0,
+            is_closed: false,
+            visited: Instant::now(),
+            taken: None,
+            filled: Arc::clone(&filled),
+        };
+        (lane, filled)
     }
 }
 
@@ -73,25 +94,30 @@ impl State {
         self.lanes.get_mut(at)
     }
 
-    fn push(&mut self, batch: Batch) {
+    fn push(&mut self, batch: Batch, hold: Hold) {
         let bytes = batch.bytes.len();
         let Some(lane) = self.lane(batch.recording) else { return };
         lane.bytes += bytes;
-        lane.batches.push_back(batch);
+        lane.batches.push_back((batch, hold));
         self.bytes += bytes;
     }
 
-    fn pop(&mut self, lane: usize) -> Option<Batch> {
+    fn pop(&mut self, lane: usize) -> Option<(Batch, Hold)> {
         let lane = self.lanes.get_mut(lane)?;
-        let batch = lane.batches.pop_front()?;
+        let (batch, hold) = lane.batches.pop_front()?;
         lane.bytes -= batch.bytes.len();
         self.bytes -= batch.bytes.len();
-        Some(batch)
+        Some((batch, hold))
+    }
+
+    /// All that waits in a lane.
+    fn pop_all(&mut self, lane: usize) -> Vec<(Batch, Hold)> {
+        std::iter::from_fn(|| self.pop(lane)).collect()
     }
 }
 
 impl Ring {
-    /// The lock is held for a push or a pop only; no code of others runs under it.
+    /// The lock is held for a push or a pop only; no code of others runs under it, so no [`Hold`] is dropped.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,27 +133,52 @@ impl TapSender {
     /// # Errors
     /// The batch, when the ring or its lane is full or nobody receives any more.
     pub fn send(&self, batch: Batch) -> Result<(), Batch> {
+        self.send_held(batch, Hold::default()).map_err(|(batch, _)| batch)
+    }
+
+    /// Puts a batch into the ring whose sender keeps it until `hold` is dropped.
+    ///
+    /// # Errors
+    /// Both, when the ring or its lane is full or nobody receives any more.
+    pub fn send_held(&self, batch: Batch, hold: Hold) -> Result<(), (Batch, Hold)> {
         let mut state = self.0.lock();
         let bytes = batch.bytes.len();
         let all = self.0.bytes_max;
         let share = if state.lanes.len() > 1 { all / 2 } else { all };
         if state.bytes + bytes > all {
-            return Err(batch);
+            return Err((batch, hold));
         }
         let filled = match state.lane(batch.recording) {
             Some(lane) if !lane.is_closed && lane.bytes + bytes <= share => {
                 Arc::clone(&lane.filled)
             }
-            _ => return Err(batch),
+            _ => return Err((batch, hold)),
         };
-        state.push(batch);
+        state.push(batch, hold);
         drop(state);
         filled.notify_one();
         Ok(())
     }
-}
 
-impl TapSender {
+    /// Whether the receiver of a recording's lane hangs while others work: something waits for it, and
+    /// another one took a batch [`LANE_STUCK`] after this one last came. When all hang it is the disk,
+    /// and whoever sends waits.
+    #[must_use]
+    pub fn is_stuck(&self, recording: RecordingId) -> bool {
+        let mut state = self.0.lock();
+        let Some(lane) = state.lane(recording) else { return false };
+        let (is_empty, since) = (lane.batches.is_empty(), lane.visited + LANE_STUCK);
+        !is_empty && state.lanes.iter().any(|other| other.taken.is_some_and(|at| at >= since))
+    }
+
+    /// As if nobody had come for long to the lane of a recording.
+    #[cfg(test)]
+    pub(crate) fn age(&self, recording: RecordingId) {
+        if let Some(lane) = self.0.lock().lane(recording) {
+            lane.visited -= LANE_STUCK;
+        }
+    }
+
     /// What fills the ring is somewhere else, and this says how far it came. Without it the ring has
     /// everything at once. Said once, before the ring is used.
     pub fn lags_behind(&self, source: impl Fn(u64) -> bool + Send + Sync + 'static) {
@@ -165,23 +216,30 @@ impl TapReceiver {
             state.lanes.push(new);
             receivers.push(Self { ring: Arc::clone(&self.ring), lane, filled });
         }
-        let mut waiting = Vec::new();
-        while let Some(batch) = state.pop(self.lane) {
-            waiting.push(batch);
-        }
-        waiting.into_iter().for_each(|batch| state.push(batch));
+        let waiting = state.pop_all(self.lane);
+        waiting.into_iter().for_each(|(batch, hold)| state.push(batch, hold));
         drop(state);
         receivers.insert(0, self);
         receivers
     }
 
-    /// The next batch, waiting for at most `timeout`.
+    /// The next batch, waiting for at most `timeout`. Its sender keeps it no longer.
     pub fn recv(&self, timeout: Duration) -> Option<Batch> {
+        self.recv_held(timeout).map(|(batch, _)| batch)
+    }
+
+    /// The next batch, waiting for at most `timeout`, and what its sender keeps it for.
+    pub fn recv_held(&self, timeout: Duration) -> Option<(Batch, Hold)> {
         let until = Instant::now() + timeout;
         let mut state = self.ring.lock();
         loop {
-            if let Some(batch) = state.pop(self.lane) {
-                return Some(batch);
+            let found = state.pop(self.lane);
+            if let Some(lane) = state.lanes.get_mut(self.lane) {
+                lane.visited = Instant::now();
+                lane.taken = found.as_ref().map(|_| lane.visited).or(lane.taken);
+            }
+            if found.is_some() {
+                return found;
             }
             let left = until.checked_duration_since(Instant::now())?;
             let wait = self.filled.wait_timeout(state, left);
@@ -205,10 +263,12 @@ impl TapReceiver {
 impl Drop for TapReceiver {
     fn drop(&mut self) {
         let mut state = self.ring.lock();
-        while state.pop(self.lane).is_some() {}
+        let left = state.pop_all(self.lane);
         if let Some(lane) = state.lanes.get_mut(self.lane) {
             lane.is_closed = true;
         }
+        drop(state);
+        drop(left); // Their holds tell others.
     }
 }
 
@@ -293,6 +353,48 @@ mod tests {
         assert!(sender.send(of(3, 1)).is_err(), "nobody reads it");
         assert_eq!(lanes[0].recv(Duration::ZERO).unwrap().bytes.len(), 50);
         assert!(sender.send(of(2, 50)).is_ok(), "what the other had is free again");
+    }
+
+    #[derive(Default)]
+    struct Noted(Mutex<Vec<u64>>);
+
+    impl Keeper for Noted {
+        fn let_go(&self, number: u64) {
+            self.0.lock().unwrap().push(number);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_held_until_its_receiver_lets_go_also_when_that_ends() {
+        let (sender, receiver) = tap(10);
+        let noted = Arc::<Noted>::default();
+        let held = |number| Hold::new(Arc::clone(&noted) as Arc<dyn Keeper>, number);
+        for number in 0..3 {
+            assert!(sender.send_held(batch(3), held(number)).is_ok());
+        }
+        let (_, hold) = sender.send_held(batch(3), held(3)).unwrap_err();
+        hold.cancel();
+        let (_, first) = receiver.recv_held(Duration::ZERO).unwrap();
+        assert!(receiver.recv(Duration::ZERO).is_some());
+        assert_eq!(*noted.0.lock().unwrap(), [1], "taken without its hold");
+        drop(first);
+        drop(receiver);
+        assert_eq!(*noted.0.lock().unwrap(), [1, 0, 2]);
+    }
+
+    #[test]
+    fn a_lane_is_stuck_when_something_waits_for_it_and_another_one_is_worked_on() {
+        let (sender, receiver) = tap(10);
+        let lanes = receiver.lanes(2);
+        let stuck = || [2, 3].map(|id| sender.is_stuck(RecordingId::from_bits(id)));
+        let take = |lane: usize| lanes[lane].recv(Duration::ZERO).is_some();
+        assert!(sender.send(of(2, 1)).is_ok() && sender.send(of(3, 1)).is_ok());
+        sender.age(RecordingId::from_bits(2));
+        assert_eq!(stuck(), [false, false], "nobody took anything since");
+        assert!(take(1));
+        assert_eq!(stuck(), [true, false]);
+        assert!(take(0) && sender.send(of(2, 1)).is_ok());
+        assert_eq!(stuck(), [false, false], "it came");
     }
 
     #[test]

@@ -1,29 +1,38 @@
 //! What the recorder's process had of each session: each batch once and in order, what is to be
 //! acknowledged, and until when everything came.
+//!
+//! ```text
+//!  batch ─▶ open ─ its Hold is dropped: it is on disk, or given up ─▶ owed ─ next tick ─▶ acknowledged
+//! ```
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap},
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
-use sfu_proto::tap::Batch;
+use sfu_proto::{id::RecordingId, tap::Batch};
 
 use super::Fingerprint;
 use crate::{
-    limits::{LINK_ACK_AFTER, LINK_FORGET, LINK_GATHER, LINK_SESSIONS_MAX},
-    tap::TapSender,
+    limits::{LINK_FORGET, LINK_GATHER, LINK_LOST_MAX, LINK_SESSIONS_MAX},
+    tap::{Hold, Keeper, Lost, TapSender},
 };
 
 /// Sessions of late.
 pub struct Sessions {
     started: Instant,
     all: Mutex<HashMap<u128, Arc<Session>>>,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { started: Instant::now(), all: Mutex::default() }
+        Self { started: Instant::now(), all: Mutex::default(), dropped: Arc::default() }
     }
 }
 
@@ -45,7 +54,9 @@ impl Sessions {
             // A process that starts anew says nothing more of the life before.
             all.values().filter(|one| one.peer == peer).for_each(|one| one.lock().is_over = true);
         }
-        let session = all.entry(id).or_insert_with(|| Arc::new(Session::new(peer, now)));
+        let session = all.entry(id);
+        let session =
+            session.or_insert_with(|| Arc::new(Session::new(peer, now, Arc::clone(&self.dropped))));
         let session = Arc::clone(session);
         drop(all);
         let mut state = session.lock();
@@ -53,8 +64,8 @@ impl Sessions {
         // What the other side has no more cannot come.
         state.next = state.next.max(next);
         state.heard = now;
-        // An acknowledgement may have been lost with the connection before.
-        state.handed = VecDeque::from([(now, state.next)]);
+        // Acknowledgements may have been lost with the connection before.
+        state.owed = gaps(&state.open, next, state.next);
         let turn = Turn { turn: state.turn, next: state.next };
         drop(state);
         (session, turn)
@@ -89,6 +100,17 @@ impl Sessions {
         self.lock().values().filter(lives).count()
     }
 
+    /// Batches that were dropped because the receiver of their lane hangs.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// The process ends: what is let go of from now on may not be safe, and is not acknowledged.
+    pub fn end(&self) {
+        self.lock().values().for_each(|session| session.lock().is_ended = true);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<u128, Arc<Session>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,20 +120,24 @@ impl Sessions {
 pub(super) struct Session {
     peer: Fingerprint,
     state: Mutex<State>,
+    dropped: Arc<AtomicU64>,
 }
 
 struct State {
     /// The connection that may hand over; counts.
     turn: u64,
-    /// Number of the batch that is taken next.
+    /// Number of the batch that is taken next; later ones are taken too.
     next: u64,
-    /// What was handed over by when.
-    handed: VecDeque<(Instant, u64)>,
-    /// `next` as of the last acknowledgement.
-    acked: u64,
+    /// What was handed over and not let go of.
+    open: BTreeSet<u64>,
+    /// What was let go of and is to be acknowledged. Those of one journal come in runs.
+    owed: Vec<RangeInclusive<u64>>,
+    /// What was dropped, of recordings whose journals do not say so yet.
+    lost: HashMap<RecordingId, Lost>,
     mark_ms: u64,
     heard: Instant,
     is_over: bool,
+    is_ended: bool,
 }
 
 /// The right of a connection to hand over, until another one of the session comes.
@@ -124,32 +150,78 @@ pub(super) struct Turn {
 
 /// What became of a batch.
 pub(super) enum Handed {
-    /// It is in the ring, or was before.
+    /// It is in the ring, or was before, or was dropped by rule.
     Yes,
     /// The ring is full.
     Full(Batch),
-    /// One before it is missing.
-    Gap,
     /// Another connection took over.
     Superseded,
 }
 
+/// What of `from..to` is not open.
+fn gaps(open: &BTreeSet<u64>, from: u64, to: u64) -> Vec<RangeInclusive<u64>> {
+    let (mut gaps, mut at) = (Vec::new(), from);
+    for number in open.range(from..to.max(from)).copied().chain([to]) {
+        if at < number {
+            gaps.push(at..=number - 1);
+        }
+        at = number.saturating_add(1);
+    }
+    gaps
+}
+
+impl State {
+    /// Says in the journal what was dropped before. False: there is no room for that yet.
+    fn tell_lost(&mut self, recording: RecordingId, ring: &TapSender) -> bool {
+        let Some(bytes) = self.lost.get(&recording).and_then(Lost::record) else { return true };
+        let is_told = ring.send(Batch { recording, bytes }).is_ok();
+        if is_told {
+            self.lost.remove(&recording);
+        }
+        is_told
+    }
+
+    fn lose(&mut self, batch: &Batch) {
+        if self.lost.len() < LINK_LOST_MAX || self.lost.contains_key(&batch.recording) {
+            self.lost.entry(batch.recording).or_default().add(&batch.bytes);
+        }
+    }
+}
+
+impl Keeper for Session {
+    fn let_go(&self, number: u64) {
+        let mut state = self.lock();
+        if !state.is_ended && state.open.remove(&number) {
+            match state.owed.last_mut() {
+                Some(run) if number.checked_sub(1) == Some(*run.end()) => {
+                    *run = *run.start()..=number;
+                }
+                _ => state.owed.push(number..=number),
+            }
+        }
+    }
+}
+
 impl Session {
-    fn new(peer: Fingerprint, now: Instant) -> Self {
+    fn new(peer: Fingerprint, now: Instant, dropped: Arc<AtomicU64>) -> Self {
         let state = State {
             turn: 0,
             next: 0,
-            handed: VecDeque::new(),
-            acked: 0,
+            open: BTreeSet::new(),
+            owed: Vec::new(),
+            lost: HashMap::new(),
             mark_ms: 0,
             heard: now,
             is_over: false,
+            is_ended: false,
         };
-        Self { peer, state: Mutex::new(state) }
+        Self { peer, state: Mutex::new(state), dropped }
     }
 
+    /// Hands a batch over, once. When the receiver of its lane hangs and left no room, it is dropped and
+    /// counted, and its journal will say so: it must not hold up those of other recordings behind it.
     pub(super) fn hand(
-        &self,
+        self: &Arc<Self>,
         turn: Turn,
         number: u64,
         batch: Batch,
@@ -161,18 +233,32 @@ impl Session {
             return Handed::Superseded;
         }
         state.heard = now;
-        match number {
-            number if number < state.next => return Handed::Yes,
-            number if number > state.next => return Handed::Gap,
-            _ => {}
+        if number < state.next {
+            return Handed::Yes;
         }
-        match ring.send(batch) {
-            Ok(()) => {
-                state.next += 1;
-                Handed::Yes
-            }
-            Err(batch) => Handed::Full(batch),
+        let recording = batch.recording;
+        let batch = match state.tell_lost(recording, ring) {
+            true => match ring.send_held(batch, Hold::new(Arc::clone(self) as _, number)) {
+                Ok(()) => {
+                    state.open.insert(number);
+                    state.next = number.saturating_add(1);
+                    return Handed::Yes;
+                }
+                Err((batch, hold)) => {
+                    hold.cancel();
+                    batch
+                }
+            },
+            false => batch,
+        };
+        if !ring.is_stuck(recording) {
+            return Handed::Full(batch);
         }
+        state.lose(&batch);
+        state.owed.push(number..=number);
+        state.next = number.saturating_add(1);
+        self.dropped.fetch_add(1, Relaxed);
+        Handed::Yes
     }
 
     /// All until then came. False: another connection took over.
@@ -186,25 +272,23 @@ impl Session {
         is_ours
     }
 
-    /// What is to be acknowledged now. To be asked regularly: it also notes what was handed over.
-    pub(super) fn due(&self, turn: Turn, now: Instant) -> Option<u64> {
+    /// What is to be acknowledged now, once, in runs.
+    pub(super) fn due(&self, turn: Turn) -> Vec<RangeInclusive<u64>> {
         let mut state = self.lock();
         if state.turn != turn.turn {
-            return None;
+            return Vec::new();
         }
-        let next = state.next;
-        if state.handed.back().map_or(state.acked, |(_, noted)| *noted) < next {
-            state.handed.push_back((now, next));
-        }
-        let mut due = None;
-        while let Some((at, next)) = state.handed.front().copied()
-            && now.saturating_duration_since(at) >= LINK_ACK_AFTER
-        {
-            state.handed.pop_front();
-            state.acked = next;
-            due = next.checked_sub(1);
-        }
-        due
+        let mut owed = std::mem::take(&mut state.owed);
+        drop(state);
+        owed.sort_unstable_by_key(|run| *run.start());
+        owed.dedup_by(|later, run| {
+            let follows = run.end().checked_add(1) == Some(*later.start());
+            if follows {
+                *run = *run.start()..=*later.end();
+            }
+            follows
+        });
+        owed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -218,7 +302,7 @@ mod tests {
 
     use std::time::Duration;
 
-    use sfu_proto::id::RecordingId;
+    use sfu_proto::tap::{Body, Record, records};
 
     use super::*;
     use crate::{link::Identity, tap::tap};
@@ -237,7 +321,6 @@ mod tests {
         let (sessions, now) = (Sessions::default(), Instant::now());
         let (session, turn) = sessions.connect(1, peer(), 0, now);
         let hand = |turn, number| session.hand(turn, number, batch(number as u8), &ring, now);
-        assert!(matches!(hand(turn, 1), Handed::Gap));
         assert!(matches!(hand(turn, 0), Handed::Yes) && matches!(hand(turn, 1), Handed::Yes));
         assert!(matches!(hand(turn, 2), Handed::Full(_)), "and it is not counted");
         assert!(matches!(hand(turn, 0), Handed::Yes), "nothing twice");
@@ -246,8 +329,9 @@ mod tests {
         assert!(matches!(hand(turn, 2), Handed::Superseded));
         let first = || out.recv(Duration::ZERO).map(|batch| batch.bytes[0]);
         assert_eq!((first(), first(), first()), (Some(0), Some(1), None));
-        assert!(matches!(hand(later, 2), Handed::Yes));
-        assert_eq!(first(), Some(2));
+        assert!(matches!(hand(later, 5), Handed::Yes), "those between were acknowledged");
+        assert_eq!(first(), Some(5));
+        assert!(matches!(hand(later, 4), Handed::Yes) && first().is_none());
     }
 
     #[test]
@@ -259,26 +343,64 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_acknowledged_a_while_after_they_were_handed_over() {
-        let (ring, _out) = tap(1000);
+    fn batches_are_acknowledged_when_they_are_let_go_of() {
+        let (ring, out) = tap(1000);
         let (sessions, now) = (Sessions::default(), Instant::now());
         let (session, turn) = sessions.connect(1, peer(), 0, now);
-        let hand = |number| session.hand(turn, number, batch(0), &ring, now);
-        assert!(session.due(turn, now).is_none());
-        hand(0);
-        assert!(session.due(turn, now).is_none());
-        hand(1);
-        assert!(session.due(turn, now + LINK_ACK_AFTER / 2).is_none());
-        assert_eq!(session.due(turn, now + LINK_ACK_AFTER), Some(0));
-        assert_eq!(session.due(turn, now + LINK_ACK_AFTER), None, "once");
-        assert_eq!(session.due(turn, now + LINK_ACK_AFTER * 2), Some(1));
-        assert_eq!(session.due(turn, now + LINK_ACK_AFTER * 9), None);
-        // The answer was lost with its connection: the next one says it again, and only that one.
+        (0..6).for_each(|number| {
+            assert!(matches!(session.hand(turn, number, batch(0), &ring, now), Handed::Yes));
+        });
+        let mut held: Vec<_> = std::iter::from_fn(|| out.recv_held(Duration::ZERO)).collect();
+        assert!(session.due(turn).is_empty());
+        let mut let_go = |at: usize| drop(held.remove(at));
+        let_go(4);
+        let_go(1);
+        let_go(1);
+        assert_eq!(session.due(turn), [1..=2, 4..=4]);
+        assert!(session.due(turn).is_empty(), "once");
+        let_go(2);
+        // The answers were lost with their connection: the next one says them again, and only that one.
         let (_, later) = sessions.connect(1, session.peer, 0, now);
-        assert_eq!(session.due(turn, now + LINK_ACK_AFTER), None);
-        assert_eq!(session.due(later, now), None);
-        assert_eq!(session.due(later, now + LINK_ACK_AFTER), Some(1));
-        assert_eq!(session.due(later, now + LINK_ACK_AFTER * 2), None);
+        assert!(session.due(turn).is_empty());
+        assert_eq!(session.due(later), [1..=2, 4..=5]);
+        let_go(0);
+        let (_, last) = sessions.connect(1, session.peer, 1, now);
+        assert_eq!(session.due(last), [1..=2, 4..=5], "0 is acknowledged already");
+        sessions.end();
+        let_go(0);
+        assert!(session.due(last).is_empty(), "who knows whether it is safe");
+    }
+
+    #[test]
+    fn a_lane_that_hangs_costs_its_own_batches_and_its_journal_is_told() {
+        let (ring, out) = tap(80);
+        let lanes = out.lanes(2);
+        let of = |recording: u128, time_us| {
+            let mut bytes = Vec::new();
+            Record { time_us, body: Body::Lost { records: 1 } }.write(&mut bytes);
+            Batch { recording: RecordingId::from_bits(recording), bytes }
+        };
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let (session, turn) = sessions.connect(1, peer(), 0, now);
+        let hand =
+            |number, recording| session.hand(turn, number, of(recording, number), &ring, now);
+        assert!(matches!(hand(0, 2), Handed::Yes) && matches!(hand(1, 2), Handed::Yes));
+        assert!(matches!(hand(2, 2), Handed::Full(_)), "it may be slow only");
+        ring.age(RecordingId::from_bits(2));
+        assert!(ring.send(of(3, 0)).is_ok() && lanes[1].recv(Duration::ZERO).is_some());
+        assert!(matches!(hand(2, 2), Handed::Yes) && matches!(hand(3, 2), Handed::Yes));
+        assert!(matches!(hand(4, 3), Handed::Yes), "the other lane goes on");
+        assert_eq!((sessions.dropped(), session.due(turn)), (2, vec![2..=3]));
+        let taken = |lane: usize| lanes[lane].recv(Duration::ZERO).map(|batch| batch.bytes);
+        assert_eq!((taken(0), taken(0)), (Some(of(2, 0).bytes), Some(of(2, 1).bytes)));
+        assert!(matches!(hand(5, 2), Handed::Yes));
+        let lost = taken(0).unwrap();
+        let lost = records(&lost).next().unwrap().unwrap();
+        assert_eq!(lost, Record { time_us: 2, body: Body::Lost { records: 2 } });
+        assert_eq!(
+            (taken(0), taken(0), taken(1)),
+            (Some(of(2, 5).bytes), None, Some(of(3, 4).bytes))
+        );
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  first ──────── sent ──────── end
-//!    │ not acknowledged │ not sent │
+//!    │ not acknowledged │ not sent │          with holes where one was acknowledged before those ahead of it
 //! ```
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use sfu_proto::tap::Batch;
 
@@ -14,12 +14,12 @@ use crate::limits::LINK_KEPT_BYTES_MAX;
 /// See the drawing.
 #[derive(Default)]
 pub(super) struct Kept {
-    batches: VecDeque<Arc<Batch>>,
+    batches: BTreeMap<u64, Arc<Batch>>,
     bytes: usize,
-    /// Number of the front one.
-    first: u64,
-    /// Number of the next one to send.
+    /// From here on nothing was sent.
     sent: u64,
+    /// Number of the next one to come.
+    end: u64,
     /// A mark that follows the batches before this number.
     mark: Option<(u64, u64)>,
 }
@@ -42,60 +42,56 @@ impl Kept {
 
     pub(super) fn push(&mut self, batch: Batch) {
         self.bytes += batch.bytes.len();
-        self.batches.push_back(Arc::new(batch));
+        self.batches.insert(self.end, Arc::new(batch));
+        self.end += 1;
     }
 
     /// All that the ring had at `time_ms` was pushed. While an earlier mark waits this one is left out:
     /// the next comes soon.
     pub(super) fn mark(&mut self, time_ms: u64) {
-        let end = self.end();
-        self.mark.get_or_insert((end, time_ms));
+        self.mark.get_or_insert((self.end, time_ms));
     }
 
     /// Sends again from what the recorder wants next.
     pub(super) fn resume(&mut self, next: u64) -> Result<(), Unknown> {
-        if next > self.end() {
+        if next > self.end {
             return Err(Unknown);
         }
-        self.sent = next.max(self.first);
+        self.sent = next;
         Ok(())
     }
 
     pub(super) fn next(&mut self) -> Option<Next> {
+        let batch = self.batches.range(self.sent..).next();
+        self.sent = batch.map_or(self.end, |(number, _)| *number);
         if let Some((_, time_ms)) = self.mark.take_if(|(after, _)| *after <= self.sent) {
             return Some(Next::Mark(time_ms));
         }
-        let at = usize::try_from(self.sent - self.first).ok()?;
-        let batch = self.batches.get(at)?;
+        let batch = Arc::clone(batch?.1);
         self.sent += 1;
-        Some(Next::Batch(self.sent - 1, Arc::clone(batch)))
+        Some(Next::Batch(self.sent - 1, batch))
     }
 
-    /// This one and all before are the recorder's.
-    pub(super) fn acked(&mut self, number: u64) -> Result<(), Unknown> {
-        if number >= self.end() {
+    /// These are safe.
+    pub(super) fn acked(&mut self, first: u64, last: u64) -> Result<(), Unknown> {
+        if last >= self.end {
             return Err(Unknown);
         }
-        while self.first <= number {
-            let Some(batch) = self.batches.pop_front() else { break };
+        while let Some((number, _)) = self.batches.range(first..=last).next() {
+            let number = *number;
+            let Some(batch) = self.batches.remove(&number) else { break };
             self.bytes -= batch.bytes.len();
-            self.first += 1;
         }
-        self.sent = self.sent.max(self.first);
         Ok(())
     }
 
     /// Number of the oldest that is kept.
     pub(super) fn first(&self) -> u64 {
-        self.first
+        self.batches.first_key_value().map_or(self.end, |(number, _)| *number)
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    fn end(&self) -> u64 {
-        self.first + self.batches.len() as u64
     }
 }
 
@@ -124,18 +120,32 @@ mod tests {
         let mut kept = Kept::default();
         (0..5).for_each(|_| kept.push(batch(10)));
         assert_eq!([0; 3].map(|_| number(&mut kept).unwrap()), [0, 1, 2]);
-        kept.acked(0).unwrap();
+        kept.acked(0, 0).unwrap();
         assert_eq!((kept.first(), kept.bytes()), (1, 40));
         kept.resume(0).unwrap();
         assert_eq!(number(&mut kept), Some(1), "the oldest that there is");
         kept.resume(4).unwrap();
         assert_eq!((number(&mut kept), number(&mut kept)), (Some(4), None));
-        assert_eq!((kept.resume(6), kept.acked(5)), (Err(Unknown), Err(Unknown)));
-        kept.acked(4).unwrap();
-        kept.acked(2).unwrap();
+        assert_eq!((kept.resume(6), kept.acked(0, 5)), (Err(Unknown), Err(Unknown)));
+        kept.acked(0, 4).unwrap();
+        kept.acked(1, 2).unwrap();
         assert_eq!((kept.first(), kept.bytes()), (5, 0));
         kept.push(batch(1));
         assert_eq!(number(&mut kept), Some(5));
+    }
+
+    #[test]
+    fn one_that_waits_long_keeps_none_of_those_after_it() {
+        let mut kept = Kept::default();
+        (0..6).for_each(|_| kept.push(batch(10)));
+        kept.mark(100);
+        kept.acked(1, 2).unwrap();
+        kept.acked(4, 5).unwrap();
+        assert_eq!((kept.first(), kept.bytes()), (0, 20));
+        kept.resume(0).unwrap();
+        assert_eq!([0; 2].map(|_| number(&mut kept).unwrap()), [0, 3]);
+        assert!(matches!(kept.next(), Some(Next::Mark(100))), "nothing is left before it");
+        assert!(kept.next().is_none());
     }
 
     #[test]
@@ -162,34 +172,38 @@ mod tests {
             kept.push(batch(1 << 20));
         }
         assert_eq!(kept.bytes(), LINK_KEPT_BYTES_MAX);
-        kept.acked(0).unwrap();
+        kept.acked(0, 0).unwrap();
         assert!(kept.has_room());
     }
 
     proptest! {
         #[test]
-        fn each_is_sent_in_order_whatever_the_other_side_says(
-            steps in prop::collection::vec((0u8..4, 0u64..40), 0..200),
+        fn each_is_sent_in_order_until_it_is_acknowledged_whatever_the_other_side_says(
+            steps in prop::collection::vec((0u8..4, 0u64..40, 0u64..5), 0..200),
         ) {
             let mut kept = Kept::default();
-            let mut expected = 0;
-            for (what, value) in steps {
+            let (mut wanted, mut sent) = (Vec::new(), 0);
+            for (what, value, more) in steps {
                 match what {
-                    0 => kept.push(batch(value as usize)),
-                    1 => if let Some(Next::Batch(number, _)) = kept.next() {
-                        prop_assert_eq!(number, expected);
-                        expected += 1;
-                    },
-                    2 => if kept.acked(value).is_ok() {
-                        expected = expected.max(kept.first());
+                    0 => {
+                        wanted.push(kept.end);
+                        kept.push(batch(value as usize));
+                    }
+                    1 => {
+                        let expected = wanted.iter().copied().find(|number| *number >= sent);
+                        prop_assert_eq!(number(&mut kept), expected);
+                        sent = expected.map_or(sent, |number| number + 1);
+                    }
+                    2 => if kept.acked(value, value + more).is_ok() {
+                        wanted.retain(|number| !(value..=value + more).contains(number));
                     },
                     _ => if kept.resume(value).is_ok() {
-                        expected = value.max(kept.first());
+                        sent = value;
                     },
                 }
-                let bytes: usize = kept.batches.iter().map(|batch| batch.bytes.len()).sum();
+                let bytes: usize = kept.batches.values().map(|batch| batch.bytes.len()).sum();
                 prop_assert_eq!(bytes, kept.bytes());
-                prop_assert!(kept.first <= kept.sent && kept.sent <= kept.end());
+                prop_assert_eq!(kept.first(), wanted.first().copied().unwrap_or(kept.end));
             }
         }
     }

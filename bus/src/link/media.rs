@@ -302,8 +302,8 @@ impl Dialing {
         loop {
             read(&mut from, &mut bytes, LINK_SILENCE).await?;
             match Frame::parse(&bytes)? {
-                Some(Frame::Ack { number }) => {
-                    self.shared.lock().kept.acked(number).map_err(|Unknown| Cut::Order)?;
+                Some(Frame::Ack { first, last }) => {
+                    self.shared.lock().kept.acked(first, last).map_err(|Unknown| Cut::Order)?;
                     self.shared.room.notify_one();
                 }
                 Some(Frame::Status(body)) => self.on_status(body),

@@ -1,7 +1,8 @@
 //! The recorder's end: takes connections of media processes that it knows, and hands their batches over.
 //!
 //! ```text
-//!  accept ─▶ TLS ─▶ hello ─▶ ┌ read: batches ─▶ ring; full: nothing is read until it has room
+//!  accept ─▶ TLS ─▶ hello ─▶ ┌ read: batches ─▶ ring; full: nothing is read until it has room, except that
+//!                            │ what is for a lane that hangs is dropped
 //!    5 s each                 └ write: acknowledgements, status each second, answers
 //! ```
 //! Before both keys are proven a connection costs a place and a TLS handshake, nothing else.
@@ -13,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sfu_proto::{link::Frame, tap::Batch};
+use sfu_proto::{
+    link::{Frame, LOOK},
+    tap::Batch,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -111,6 +115,20 @@ impl RecorderEnd {
     }
 }
 
+async fn told(to: &mut (impl AsyncWrite + Unpin), frame: Frame<'_>) -> Result<(), Cut> {
+    let mut bytes = Vec::new();
+    frame.write(&mut bytes);
+    send(to, &bytes).await
+}
+
+async fn send(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), Cut> {
+    let write = async {
+        to.write_all(bytes).await?;
+        to.flush().await
+    };
+    Ok(timeout(LINK_SILENCE, write).await.map_err(|_| Cut::Silent)??)
+}
+
 async fn accept(tls: &TlsAcceptor, stream: TcpStream) -> Result<TlsStream<TcpStream>, Cut> {
     stream.set_nodelay(true)?;
     Ok(tls.accept(stream).await?)
@@ -147,10 +165,11 @@ impl Peer {
         let key = fingerprint_of(stream.get_ref().1.peer_certificates()).ok_or(Cut::Order)?;
         let mut bytes = Vec::new();
         let (id, next) = read_hello(&mut stream, &mut bytes, LINK_CONNECT).await?;
+        if id == LOOK {
+            return told(&mut stream, Frame::Hello { session: id, next }).await;
+        }
         let (session, turn) = self.sessions.connect(id, key, next, Instant::now());
-        bytes.clear();
-        Frame::Hello { session: id, next: turn.next }.write(&mut bytes);
-        timeout(LINK_SILENCE, stream.write_all(&bytes)).await.map_err(|_| Cut::Silent)??;
+        told(&mut stream, Frame::Hello { session: id, next: turn.next }).await?;
         tracing::info!("a link from a media process is up");
         let (from, to) = tokio::io::split(stream);
         let (tell, answered) = mpsc::channel(LINK_ASKS_MAX);
@@ -163,7 +182,7 @@ impl Peer {
     async fn read(
         &self,
         mut from: impl AsyncRead + Unpin,
-        session: &Session,
+        session: &Arc<Session>,
         turn: Turn,
         tell: mpsc::Sender<(u64, Vec<u8>)>,
     ) -> Result<(), Cut> {
@@ -196,7 +215,7 @@ impl Peer {
     /// Waits while the ring is full: what is not read waits where it was sent.
     async fn hand(
         &self,
-        session: &Session,
+        session: &Arc<Session>,
         turn: Turn,
         number: u64,
         mut batch: Batch,
@@ -204,7 +223,6 @@ impl Peer {
         loop {
             match session.hand(turn, number, batch, &self.ring, Instant::now()) {
                 Handed::Yes => return Ok(()),
-                Handed::Gap => return Err(Cut::Order),
                 Handed::Superseded => return Err(Cut::Superseded),
                 Handed::Full(back) => batch = back,
             }
@@ -229,8 +247,8 @@ impl Peer {
                     Frame::Answer { number, body: &body }.write(&mut bytes);
                 }
             }
-            if let Some(number) = session.due(turn, Instant::now()) {
-                Frame::Ack { number }.write(&mut bytes);
+            for run in session.due(turn) {
+                Frame::Ack { first: *run.start(), last: *run.end() }.write(&mut bytes);
             }
             let is_news = status.has_changed().unwrap_or(false);
             if is_news || told.is_none_or(|at| at.elapsed() >= LINK_LIFE) {
@@ -238,11 +256,7 @@ impl Peer {
                 told = Some(Instant::now());
             }
             if !bytes.is_empty() {
-                let write = async {
-                    to.write_all(&bytes).await?;
-                    to.flush().await
-                };
-                timeout(LINK_SILENCE, write).await.map_err(|_| Cut::Silent)??;
+                send(&mut to, &bytes).await?;
             }
         }
     }

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::tap::{TapReceiver, TapSender, tap};
+use crate::tap::{Hold, TapReceiver, TapSender, tap};
 
 /// Longest wait for anything: the machine may be busy.
 const SOON: Duration = Duration::from_secs(30);
@@ -67,18 +67,40 @@ impl Process {
         Self { at, out, sessions, status, task }
     }
 
-    /// Numbers in what came out, until `count` are there.
+    /// Numbers in what came out, until `count` are there; each is let go of at once.
     async fn take(&self, count: usize) -> Vec<u32> {
-        let (mut all, until) = (Vec::new(), Instant::now() + SOON);
-        while all.len() < count && Instant::now() < until {
-            match self.out.recv(Duration::ZERO) {
-                Some(batch) => {
-                    all.push(u32::from_le_bytes(*batch.bytes.first_chunk().unwrap()));
+        let mut numbers = Vec::new();
+        while numbers.len() < count
+            && let Some((number, _)) = self.next().await
+        {
+            numbers.push(number);
+        }
+        numbers
+    }
+
+    /// The same, held.
+    async fn take_held(&self, count: usize) -> Vec<(u32, Hold)> {
+        let mut held = Vec::new();
+        while held.len() < count
+            && let Some(next) = self.next().await
+        {
+            held.push(next);
+        }
+        held
+    }
+
+    /// None: nothing came in time.
+    async fn next(&self) -> Option<(u32, Hold)> {
+        let until = Instant::now() + SOON;
+        while Instant::now() < until {
+            match self.out.recv_held(Duration::ZERO) {
+                Some((batch, hold)) => {
+                    return Some((u32::from_le_bytes(*batch.bytes.first_chunk()?), hold));
                 }
                 None => sleep(Duration::from_millis(2)).await,
             }
         }
-        all
+        None
     }
 }
 
@@ -168,9 +190,9 @@ async fn batches_come_in_order_and_status_and_answers_too() {
     until(|| link.counts().kept_bytes == 0).await;
     assert_eq!((process.sessions.count(), link.counts().connections), (1, 1));
     assert!(send(&ring, 100, 4));
-    link.finish().await;
-    assert_eq!(link.counts().kept_bytes, 0);
-    assert_eq!(process.take(1).await, [100], "the end waits for the last");
+    let ((), last) = tokio::join!(link.finish(), process.take(1));
+    assert_eq!(last, [100]);
+    assert_eq!(link.counts().kept_bytes, 0, "the end waits for the last");
 }
 
 fn now_ms() -> u64 {
@@ -186,7 +208,7 @@ async fn a_cut_costs_nothing() {
     let (ring, receiver) = tap(1 << 20);
     let link = MediaEnd::start(receiver, wire.at.to_string(), &media).unwrap();
     let mut number = 0;
-    for round in 0..4 {
+    for _ in 0..4 {
         until(|| link.is_up()).await;
         for _ in 0..50 {
             assert!(send(&ring, number, 2000));
@@ -197,10 +219,6 @@ async fn a_cut_costs_nothing() {
             sleep(Duration::from_millis(2)).await;
         }
         until(|| !link.is_up()).await;
-        if round == 2 {
-            // Longer than a batch waits for its acknowledgement.
-            sleep(Duration::from_millis(800)).await;
-        }
         wire.to.send_replace(Some(process.at));
     }
     assert_eq!(process.take(200).await, count(0..200), "all of them, each once, in order");
@@ -209,25 +227,27 @@ async fn a_cut_costs_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_process_took_just_before_its_end_goes_to_the_next() {
+async fn what_a_process_held_at_its_end_goes_to_the_next_and_nothing_else_does() {
     let (media, recorder) = pair();
     let first = Process::start(&recorder, 1 << 20).await;
     let wire = Wire::lay(first.at).await;
     let (ring, receiver) = tap(1 << 20);
     let link = MediaEnd::start(receiver, wire.at.to_string(), &media).unwrap();
-    (0..10).for_each(|number| assert!(send(&ring, number, 100)));
-    assert_eq!(first.take(10).await, count(0..10));
-    until(|| link.counts().kept_bytes == 0).await;
-    (10..20).for_each(|number| assert!(send(&ring, number, 100)));
-    assert_eq!(first.take(10).await, count(10..20));
-    // Killed before it acknowledged these.
+    (0..20).for_each(|number| assert!(send(&ring, number, 100)));
+    let mut held = first.take_held(20).await;
+    assert!(held.iter().map(|(number, _)| *number).eq(0..20));
+    // On disk are the first ten, and every other one after them.
+    held.retain(|(number, _)| *number >= 10 && number % 2 == 1);
+    until(|| link.counts().kept_bytes == 500).await;
+    // Killed.
     wire.to.send_replace(None);
     drop(first);
     (20..30).for_each(|number| assert!(send(&ring, number, 100)));
     let second = Process::start(&recorder, 1 << 20).await;
     wire.to.send_replace(Some(second.at));
-    let taken = second.take(20).await;
-    assert_eq!(taken, count(10..30), "and nothing of what it surely has");
+    let expected: Vec<u32> = [11, 13, 15, 17, 19].into_iter().chain(20..30).collect();
+    assert_eq!(second.take(15).await, expected);
+    until(|| link.counts().kept_bytes == 0).await;
 }
 
 #[tokio::test]
@@ -304,6 +324,39 @@ async fn garbage_and_plain_frames_end_their_connection_and_no_other() {
 }
 
 #[tokio::test]
+async fn one_who_only_looks_is_answered_and_counts_as_nobody() {
+    let (media, recorder) = pair();
+    let process = Process::start(&recorder, 1 << 20).await;
+    look(&process.at.to_string(), &media).await.unwrap();
+    assert_eq!(process.sessions.count(), 0);
+    for (trust, why) in [
+        (&Trust { identity: identity(), peers: media.peers.clone() }, LookError::Unknown),
+        (
+            &Trust { identity: identity(), peers: vec![identity().fingerprint()] },
+            LookError::Stranger,
+        ),
+    ] {
+        assert_eq!(look(&process.at.to_string(), trust).await, Err(why));
+    }
+    let at = process.at.to_string();
+    drop(process);
+    until_refused(&at).await;
+    assert!(matches!(look(&at, &media).await, Err(LookError::Unreachable(_))));
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let looked = look(&deaf.local_addr().unwrap().to_string(), &media).await;
+    assert_eq!(looked, Err(LookError::Silent));
+}
+
+/// Until nobody listens there any more.
+async fn until_refused(at: &str) {
+    let end = Instant::now() + SOON;
+    while TcpStream::connect(at).await.is_ok() {
+        assert!(Instant::now() < end, "not in time");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn frames_out_of_turn_end_the_connection_also_of_those_who_are_known() {
     let (media, recorder) = pair();
     let process = Process::start(&recorder, 1 << 20).await;
@@ -311,10 +364,9 @@ async fn frames_out_of_turn_end_the_connection_also_of_those_who_are_known() {
     let batch =
         |number| Frame::Batch { number, recording: RecordingId::from_bits(1), records: b"x" };
     let hello = |session| Frame::Hello { session, next: 0 };
-    let cases: [&[Frame<'_>]; 5] = [
+    let cases: [&[Frame<'_>]; 4] = [
         &[batch(0)],
-        &[hello(1), batch(1)],
-        &[hello(2), Frame::Ack { number: 0 }],
+        &[hello(2), Frame::Ack { first: 0, last: 0 }],
         &[hello(3), hello(3)],
         &[hello(4), Frame::Status(b"")],
     ];

@@ -13,7 +13,7 @@ use bus::{
     link::{Answer, Answers, RecorderEnd, Sessions},
     tap::tap,
 };
-use prometheus::{IntGauge, Registry, TextEncoder};
+use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 use signaling::RecorderPort;
 use tokio::{
     net::TcpListener,
@@ -67,6 +67,8 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let ended = until_the_end(&mut running, &mut now, &sessions, &registry).await;
     tracing::info!("stopping");
     serving.abort();
+    let _ = serving.await; // Aborted.
+    sessions.end();
     running.shut_down().await;
     tracing::info!("stopped");
     ended
@@ -79,7 +81,12 @@ async fn until_the_end(
     registry: &Registry,
 ) -> anyhow::Result<()> {
     let servers = IntGauge::new("conclave_link_servers", "Media processes that are connected.")?;
+    let dropped = IntCounter::new(
+        "conclave_link_dropped_total",
+        "Batches for which a writer of journals that hung had no room.",
+    )?;
     registry.register(Box::new(servers.clone()))?;
+    registry.register(Box::new(dropped.clone()))?;
     let stop = stop_requested();
     tokio::pin!(stop);
     let mut ticks = interval(LOOK);
@@ -87,7 +94,10 @@ async fn until_the_end(
         tokio::select! {
             stop = &mut stop => return Ok(stop?),
             Some(failed) = running.failed.recv() => now.on_failed(failed),
-            _ = ticks.tick() => servers.set(sessions.count() as i64),
+            _ = ticks.tick() => {
+                servers.set(sessions.count() as i64);
+                dropped.inc_by(sessions.dropped().saturating_sub(dropped.get()));
+            }
         }
         now.look().await;
     }

@@ -6,7 +6,7 @@ use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path}
 use crate::key::shred::sync_dir;
 
 /// A file that is being written.
-pub(super) trait Sink: Send {
+pub(crate) trait Sink: Send {
     /// Writes all bytes, or fails.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Waits until they are on the disk.
@@ -14,7 +14,7 @@ pub(super) trait Sink: Send {
 }
 
 /// Where files are made.
-pub(super) trait Disk: Send {
+pub(crate) trait Disk: Send {
     /// Makes a file that must not be there yet, for its owner only.
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn Sink>>;
     /// Makes the names in a directory last.
@@ -22,7 +22,7 @@ pub(super) trait Disk: Send {
 }
 
 /// The system's.
-pub(super) struct SystemDisk;
+pub(crate) struct SystemDisk;
 
 impl Disk for SystemDisk {
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn Sink>> {

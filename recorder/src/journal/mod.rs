@@ -45,6 +45,8 @@ mod writer;
 
 pub use chain::Checkpoint;
 pub(crate) use disk::is_full;
+#[cfg(test)]
+pub(crate) use disk::{Disk, Sink, SystemDisk};
 pub use folder::{Folder, FolderError};
 pub use format::{Header, HeaderError, Kind};
 pub use frames::{Ending, Flaw};

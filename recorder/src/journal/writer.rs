@@ -110,7 +110,8 @@ impl Writer {
         Self::on(Box::new(SystemDisk), folder, key, capture, now)
     }
 
-    fn on(
+    /// [`Self::create`] on a disk of whatever kind.
+    pub(crate) fn on(
         disk: Box<dyn Disk>,
         folder: &Folder,
         key: Arc<DataKey>,

@@ -9,13 +9,15 @@
 //! ```
 //!
 //! A recording's journal begins with its first batch. It is closed by an order, a while after the
-//! recording stopped, so that what the media workers still hand over is in it.
+//! recording stopped, so that what the media workers still hand over is in it. With each batch comes a hold, which
+//! is dropped once the disk has the batch, or when the batch is given up: whoever sent it keeps it until then.
 
 mod begin;
 mod lane;
 mod load;
 mod over;
 mod reserve;
+mod unsynced;
 mod waiting;
 
 use std::{

@@ -5,14 +5,16 @@
 //! frame:  u32 length of the rest │ u8 kind │ body                          all little endian
 //! Hello  1 │ 8 bytes "CNCLVLNK" │ u16 version │ u128 session │ u64 next     both sides first, media first
 //! Batch  2 │ u64 number │ u128 recording │ tap records, to the end          media → recorder
-//! Ack    3 │ u64 number                                                    recorder → media
+//! Ack    3 │ u64 first │ u64 last                                          recorder → media
 //! Mark   4 │ u64 time, ms since 1970                                       media → recorder
 //! Status 5 │ bytes, to the end                                             recorder → media
 //! Ask    6 │ u64 number │ bytes, to the end                                media → recorder
 //! Answer 7 │ u64 number │ bytes, to the end                                recorder → media
 //! ```
 //! A **session** is one life of a media process. It numbers its batches from 0 and keeps each until an `Ack`
-//! of it or a later one. `next` of its hello is the oldest that it keeps; `next` of the recorder's is the
+//! names it: those of one recording are safe in their order, of several not. After a cut it sends those that it
+//! keeps again, so numbers rise and may skip some. A session of 0 only asks whether somebody is there: the
+//! recorder says hello and ends. `next` of its hello is the oldest that it keeps; `next` of the recorder's is the
 //! number that it takes next of this session, or the same when it does not know the session: it was started
 //! anew. A `Mark` says that all that the tap had before this moment was sent. `Mark` and `Status` come at
 //! least each second and are the sign of life. What `Status`, `Ask` and `Answer` hold is between their ends.
@@ -21,7 +23,10 @@
 use crate::{id::RecordingId, limits::LINK_FRAME_BYTES_MAX};
 
 /// What is spoken here. Another one is refused: both processes are of one release.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
+
+/// The session of a hello that only asks whether a recorder is there.
+pub const LOOK: u128 = 0;
 
 const MAGIC: [u8; 8] = *b"CNCLVLNK";
 
@@ -52,10 +57,12 @@ pub enum Frame<'a> {
         /// Whole records of the tap.
         records: &'a [u8],
     },
-    /// This batch and all before are the recorder's.
+    /// These are safe on disk, or given up for good.
     Ack {
-        /// Which.
-        number: u64,
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
     },
     /// All that the tap had before this moment was sent.
     Mark {
@@ -124,7 +131,10 @@ impl<'a> Frame<'a> {
                 out.extend_from_slice(&recording.bits().to_le_bytes());
                 out.extend_from_slice(records);
             }
-            Self::Ack { number } => numbered(out, ACK, *number),
+            Self::Ack { first, last } => {
+                numbered(out, ACK, *first);
+                out.extend_from_slice(&last.to_le_bytes());
+            }
             Self::Mark { time_ms } => numbered(out, MARK, *time_ms),
             Self::Status(body) => {
                 out.push(STATUS);
@@ -157,10 +167,6 @@ impl<'a> Frame<'a> {
             let (number, rest) = body.split_first_chunk().ok_or(malformed)?;
             Ok((u64::from_le_bytes(*number), rest))
         };
-        let alone = || match numbered()? {
-            (number, []) => Ok(number),
-            _ => Err(malformed),
-        };
         Ok(Some(match *kind {
             BATCH => {
                 let (number, rest) = numbered()?;
@@ -168,8 +174,18 @@ impl<'a> Frame<'a> {
                 let recording = RecordingId::from_bits(u128::from_le_bytes(*recording));
                 Self::Batch { number, recording, records }
             }
-            ACK => Self::Ack { number: alone()? },
-            MARK => Self::Mark { time_ms: alone()? },
+            ACK => {
+                let (first, rest) = numbered()?;
+                let last = u64::from_le_bytes(rest.try_into().map_err(|_| malformed)?);
+                if last < first {
+                    return Err(malformed);
+                }
+                Self::Ack { first, last }
+            }
+            MARK => match numbered()? {
+                (time_ms, []) => Self::Mark { time_ms },
+                _ => return Err(malformed),
+            },
             STATUS => Self::Status(body),
             ASK => numbered().map(|(number, body)| Self::Ask { number, body })?,
             ANSWER => numbered().map(|(number, body)| Self::Answer { number, body })?,
@@ -212,7 +228,7 @@ mod tests {
             Frame::Hello { session: u128::MAX - 1, next: 7 },
             Frame::Batch { number: 1 << 40, recording: RecordingId::from_bits(9), records: b"abc" },
             Frame::Batch { number: 0, recording: RecordingId::from_bits(0), records: b"" },
-            Frame::Ack { number: u64::MAX },
+            Frame::Ack { first: 1, last: u64::MAX },
             Frame::Mark { time_ms: 1_790_000_000_000 },
             Frame::Status(b"{}"),
             Frame::Ask { number: 3, body: b"?" },
@@ -258,17 +274,19 @@ mod tests {
         let long = LINK_FRAME_BYTES_MAX + 1;
         assert_eq!(frame_len((long as u32).to_le_bytes()), Err(LinkError::TooLong(long)));
         assert!(frame_len([0xff; 4]).is_err());
-        for fixed in [Frame::Ack { number: 1 }, Frame::Mark { time_ms: 1 }, all()[0]] {
+        for fixed in [Frame::Ack { first: 1, last: 1 }, Frame::Mark { time_ms: 1 }, all()[0]] {
             let bytes = [&written(fixed)[..], b"x"].concat();
             assert!(Frame::parse(&bytes).is_err(), "nothing may follow");
         }
+        let backwards = written(Frame::Ack { first: 2, last: 1 });
+        assert!(Frame::parse(&backwards) == Err(LinkError::Malformed(ACK)));
     }
 
     #[test]
     fn strangers_and_other_versions_are_told_apart() {
         let mut bytes = written(all()[0]);
-        bytes[9] = 2;
-        assert!(matches!(Frame::parse(&bytes), Err(LinkError::Version(2))));
+        bytes[9] = 1;
+        assert!(matches!(Frame::parse(&bytes), Err(LinkError::Version(1))));
         bytes[1] = b'x';
         assert!(matches!(Frame::parse(&bytes), Err(LinkError::Stranger)));
         assert!(matches!(Frame::parse(b"\x01GET / HTTP/1.1"), Err(LinkError::Stranger)));

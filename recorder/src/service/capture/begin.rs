@@ -11,7 +11,7 @@ use std::{
 use sfu_proto::id::RecordingId;
 use tokio::time::{sleep, timeout};
 
-use super::{Common, Message, load::Place};
+use super::{Common, Message, load::Place, unsynced::Unsynced};
 use crate::{
     journal::{Folder, FolderError, Moment, WriteError, Writer, is_full},
     key::{DataKey, EpochError, WrapError, WrappedKeys},
@@ -24,11 +24,23 @@ use crate::{
 /// A recording that is written.
 pub(super) struct Live {
     pub(super) writer: Writer,
+    pub(super) unsynced: Unsynced,
     pub(super) key: Arc<DataKey>,
     pub(super) folder: Folder,
     pub(super) place: Place,
     /// No process before this one wrote to it.
     pub(super) is_new: bool,
+}
+
+impl Live {
+    fn new(
+        writer: Writer,
+        key: Arc<DataKey>,
+        (folder, place): (Folder, Place),
+        is_new: bool,
+    ) -> Self {
+        Self { writer, unsynced: Unsynced::default(), key, folder, place, is_new }
+    }
 }
 
 /// Why a recording is not written.
@@ -149,7 +161,7 @@ pub(super) fn journal(common: &Common, entry: &Entry, place: Place) -> Result<Li
         Ok(writer(common, entry, &folder, &key)?)
     };
     match first() {
-        Ok(writer) => Ok(Live { writer, key, folder, place, is_new: true }),
+        Ok(writer) => Ok(Live::new(writer, key, (folder, place), true)),
         Err(error) => {
             destroy(folder);
             Err(error)
@@ -191,7 +203,7 @@ fn go_on(
     let key = Arc::new(common.epochs.unwrap(entry.id, &wrap)?);
     let writer = writer(common, entry, &folder, &key)?;
     tracing::info!(recording = %entry.id, "a recording goes on in its next journal file");
-    Ok(Live { writer, key, folder, place, is_new: false })
+    Ok(Live::new(writer, key, (folder, place), false))
 }
 
 /// Says that this recorder writes the journal, until it is stored. False: another one does.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bus::tap::TapReceiver;
+use bus::tap::{Hold, TapReceiver};
 use sfu_proto::{id::RecordingId, tap::Batch};
 use tokio::sync::oneshot;
 
@@ -67,7 +67,7 @@ impl Lane {
     pub(super) fn run(mut self) {
         while !self.is_ending {
             self.guarded(|lane| {
-                let batch = lane.tap.recv(lane.wait());
+                let batch = lane.tap.recv_held(lane.wait());
                 lane.work(batch);
                 lane.obey();
             });
@@ -99,10 +99,10 @@ impl Lane {
     }
 
     /// A batch, and what is due.
-    fn work(&mut self, batch: Option<Batch>) {
+    fn work(&mut self, batch: Option<(Batch, Hold)>) {
         self.common.load.round_begins(self.number);
-        if let Some(batch) = batch {
-            self.on_batch(batch);
+        if let Some((batch, hold)) = batch {
+            self.on_batch(batch, hold);
         }
         let synced = self.tick();
         self.common.load.round_ends(self.number, synced);
@@ -128,33 +128,34 @@ impl Lane {
     fn drain(&mut self) {
         let mut left = self.tap.waiting();
         while left > 0 {
-            let Some(batch) = self.tap.recv(Duration::ZERO) else { return };
-            left = left.saturating_sub(batch.bytes.len().max(1));
+            let Some(batch) = self.tap.recv_held(Duration::ZERO) else { return };
+            left = left.saturating_sub(batch.0.bytes.len().max(1));
             self.work(Some(batch));
         }
     }
 
-    fn on_batch(&mut self, batch: Batch) {
+    fn on_batch(&mut self, batch: Batch, hold: Hold) {
         let Batch { recording, bytes } = batch;
         self.at = Some(recording);
         if self.live.contains_key(&recording) {
-            self.write(recording, &bytes);
+            self.write(recording, &bytes, hold);
         } else if let Some(waiting) = self.waiting.get_mut(&recording) {
-            waiting.push(bytes);
+            waiting.push(bytes, hold);
         } else if self.over.has(recording) || self.waiting.len() >= WAITING_MAX {
             self.common.metrics.batches_refused.inc();
         } else {
             let mut waiting = Waiting::new(Arc::clone(&self.common));
-            waiting.push(bytes);
+            waiting.push(bytes, hold);
             self.waiting.insert(recording, waiting);
             self.ask(recording);
         }
     }
 
-    fn write(&mut self, recording: RecordingId, bytes: &[u8]) {
+    fn write(&mut self, recording: RecordingId, bytes: &[u8], hold: Hold) {
         let Some(live) = self.live.get_mut(&recording) else { return };
         match live.writer.append(bytes) {
             Ok(()) => {
+                live.unsynced.took(hold, live.writer.stats().chunks);
                 live.place.grew(bytes.len());
                 self.common.metrics.captured_bytes.inc_by(bytes.len() as u64);
             }
@@ -171,8 +172,9 @@ impl Lane {
             self.at = Some(*recording);
             let Some(live) = self.live.get_mut(recording) else { continue };
             let result = live.writer.tick(Moment::now());
-            let took = live.writer.stats().sync_last;
-            self.common.metrics.sync_seconds.observe(took.as_secs_f64());
+            let stats = live.writer.stats();
+            live.unsynced.synced(stats.chunks);
+            self.common.metrics.sync_seconds.observe(stats.sync_last.as_secs_f64());
             if let Err(error) = result {
                 self.fail(*recording, &error);
             }
@@ -230,8 +232,8 @@ impl Lane {
         self.live.insert(recording, live);
         self.common.show_load();
         let Some(mut waiting) = self.waiting.remove(&recording) else { return };
-        for batch in waiting.take() {
-            self.write(recording, &batch);
+        for (batch, hold) in waiting.take() {
+            self.write(recording, &batch, hold);
             self.tick(); // The others are due meanwhile.
         }
         if let Some(done) = waiting.close.take() {

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sfu_proto::tap::{Body, Record, records};
+use bus::tap::{Hold, Lost};
 use tokio::sync::oneshot;
 
 use super::Common;
@@ -14,21 +14,14 @@ type Closed = oneshot::Sender<Option<Arc<DataKey>>>;
 /// Waits for its journal.
 pub(super) struct Waiting {
     common: Arc<Common>,
-    batches: Vec<Vec<u8>>,
+    batches: Vec<(Vec<u8>, Hold)>,
     bytes: usize,
+    /// What was dropped after the batches.
     lost: Lost,
     /// When the ledger is asked again; none while it is being asked.
     pub(super) again: Option<Instant>,
     /// Whoever waits for the end of the journal.
     pub(super) close: Option<Closed>,
-}
-
-/// What was dropped after the batches.
-#[derive(Default)]
-struct Lost {
-    records: u32,
-    /// Of the first of them, µs since 1970.
-    since_us: u64,
 }
 
 impl Drop for Waiting {
@@ -45,11 +38,11 @@ impl Waiting {
 
     /// Keeps a batch, or drops it. Once one was dropped the rest is: what comes after a hole without
     /// what the hole had is worth less than the room.
-    pub(super) fn push(&mut self, batch: Vec<u8>) {
+    pub(super) fn push(&mut self, batch: Vec<u8>, hold: Hold) {
         let fits = self.bytes + batch.len() <= WAITING_BYTES_MAX;
-        if self.lost.records == 0 && fits && self.common.may_wait(batch.len()) {
+        if self.lost.is_nothing() && fits && self.common.may_wait(batch.len()) {
             self.bytes += batch.len();
-            self.batches.push(batch);
+            self.batches.push((batch, hold));
         } else {
             self.common.metrics.batches_refused.inc();
             self.lost.add(&batch);
@@ -62,28 +55,11 @@ impl Waiting {
     }
 
     /// All that was kept, in order, and a record of what was not.
-    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn take(&mut self) -> Vec<(Vec<u8>, Hold)> {
         self.common.waited(std::mem::take(&mut self.bytes));
         let mut batches = std::mem::take(&mut self.batches);
-        batches.extend(std::mem::take(&mut self.lost).record());
+        let lost = std::mem::take(&mut self.lost).record();
+        batches.extend(lost.map(|lost| (lost, Hold::default())));
         batches
-    }
-}
-
-impl Lost {
-    fn add(&mut self, batch: &[u8]) {
-        for record in records(batch).filter_map(Result::ok) {
-            if self.records == 0 {
-                self.since_us = record.time_us;
-            }
-            self.records = self.records.saturating_add(1);
-        }
-    }
-
-    fn record(self) -> Option<Vec<u8>> {
-        let Self { records, since_us: time_us } = self;
-        let mut bytes = Vec::new();
-        Record { time_us, body: Body::Lost { records } }.write(&mut bytes);
-        (records > 0).then_some(bytes)
     }
 }

@@ -1,7 +1,12 @@
-//! A defect costs one recording. No test outside can make one.
+//! A defect costs one recording: no test outside can make one.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::{Mutex, atomic::AtomicUsize};
+mod linked;
+
+use std::{
+    path::Path,
+    sync::{Mutex, atomic::AtomicUsize},
+};
 
 use async_trait::async_trait;
 use bus::tap::tap;
@@ -86,14 +91,12 @@ fn entry(id: RecordingId) -> Entry {
     }
 }
 
-#[tokio::test]
-async fn a_defect_ends_the_recording_that_it_happens_at_and_no_other() {
-    let dir = std::env::temp_dir().join(format!("conclave-lane-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&dir);
+/// What lanes with files in `dir` share.
+fn common(dir: &Path, ledger: Arc<Stopped>) -> Arc<Common> {
+    let _ = std::fs::remove_dir_all(dir);
     std::fs::create_dir_all(dir.join("spool")).unwrap();
-    let ledger = Arc::new(Stopped::default());
-    let common = Arc::new(Common {
-        ledger: ledger.clone(),
+    Arc::new(Common {
+        ledger,
         runtime: tokio::runtime::Handle::current(),
         spool: dir.join("spool"),
         reserve: Reserve::beside(&dir.join("spool")),
@@ -103,22 +106,35 @@ async fn a_defect_ends_the_recording_that_it_happens_at_and_no_other() {
         rotation: crate::journal::Rotation::LIVE,
         load: Arc::new(Load::new(10, 1)),
         waiting: AtomicUsize::new(0),
-    });
+    })
+}
+
+/// A journal that has begun.
+fn live(common: &Arc<Common>, id: RecordingId) -> Live {
+    let place = common.load.place(id).unwrap();
+    begin::journal(common, &entry(id), place).map_err(|error| error.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn a_defect_ends_the_recording_that_it_happens_at_and_no_other() {
+    let dir = std::env::temp_dir().join(format!("conclave-lane-{}", std::process::id()));
+    let ledger = Arc::new(Stopped::default());
+    let common = common(&dir, Arc::clone(&ledger));
     let (_sender, receiver) = tap(1000);
     let mut lane = Lane::new(0, receiver, mpsc::channel(), Arc::clone(&common));
     let [broken, other] = [1, 2].map(RecordingId::from_bits);
     for id in [broken, other] {
-        let place = common.load.place(id).unwrap();
-        let live = begin::journal(&common, &entry(id), place).map_err(|error| error.to_string());
-        lane.on_live(id, live.unwrap());
+        lane.on_live(id, live(&common, id));
     }
     lane.guarded(|lane| {
-        lane.on_batch(Batch { recording: broken, bytes: vec![1; 10] });
+        lane.on_batch(Batch { recording: broken, bytes: vec![1; 10] }, Hold::default());
         panic!("a defect, on purpose");
     });
     assert!(!lane.live.contains_key(&broken) && lane.over.has(broken));
     assert!(lane.over.take_key(broken).is_some(), "what was written can be read");
-    lane.guarded(|lane| lane.on_batch(Batch { recording: other, bytes: vec![2; 10] }));
+    lane.guarded(|lane| {
+        lane.on_batch(Batch { recording: other, bytes: vec![2; 10] }, Hold::default());
+    });
     lane.guarded(Lane::end);
     assert!(lane.live.is_empty(), "the other was closed");
     tokio::task::yield_now().await;
