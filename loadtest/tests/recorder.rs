@@ -2,50 +2,71 @@
 //! checked. The long run: `loadtest recorder --spawn target/release/conclave --kills 100`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
-/// Runs a part with small pictures; what it told. The server is beside our own binary: cargo builds both for
-/// the same tests.
-fn run(only: &str) -> String {
+/// Parts, how often each kills, and what each tells when it did its work. Those that take long come first.
+const PARTS: [(&str, &str, &str); 7] = [
+    ("kill-server", "2", "server apart: kills while recorded"),
+    ("two", "0", "two servers: pictures decoded"),
+    ("crash", "5", "pictures decoded"),
+    ("kill-recorder", "2", "recorder apart: kills while recorded"),
+    ("blocks", "0", "image searched"),
+    ("apart", "0", "recorder apart: recordings"),
+    ("outage", "0", "credentials mended to purged"),
+];
+/// Parts that run at once: they wait most of the time.
+const AT_ONCE: usize = 3;
+
+/// Runs a part with small pictures; it must do what it should, and tell so. The server is beside our own
+/// binary: cargo builds both for the same tests.
+fn run(part: &str, kills: &str, wanted: &str) {
     let own = Path::new(env!("CARGO_BIN_EXE_loadtest"));
     let server = own.with_file_name("conclave");
     assert!(server.exists(), "{}: run `cargo build --bin conclave`", server.display());
-    let output = Command::new(own)
-        .args(["recorder", "--only", only, "--kills", "5", "--seconds", "3", "--lines", "360"])
-        .args(["--webdav", concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/wsgidav")])
-        .arg("--spawn")
-        .arg(server)
-        .output()
-        .unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told).into_owned();
-    assert!(output.status.success(), "{told}");
-    told
-}
-
-#[test]
-fn killed_recordings_are_delivered_and_nothing_is_left_of_them() {
-    assert!(run("crash").contains("pictures decoded"));
-}
-
-#[test]
-fn recordings_wait_for_a_storage_and_are_not_kept_for_longer_than_72_hours() {
-    let told = run("outage,age");
-    assert!(told.contains("credentials mended to purged"), "{told}");
-    assert!(told.contains("storage down for"), "{told}");
-}
-
-#[test]
-fn a_recorder_in_a_process_of_its_own_may_be_killed_and_stopped() {
-    assert!(run("apart").contains("recorder apart: recordings"));
-}
-
-#[test]
-fn neither_keys_nor_media_are_in_blocks_that_the_file_system_freed() {
-    let may_mount = fs::metadata("/proc/self").unwrap().uid() == 0;
-    if !may_mount || !Path::new("/dev/loop-control").exists() {
-        eprintln!("not looked at: mounting an image needs root and loop devices");
-        return;
+    let mut command = Command::new(own);
+    command.args(["recorder", "--only", part, "--seconds", "3", "--lines", "360"]);
+    if kills != "0" {
+        command.args(["--kills", kills]);
     }
-    assert!(run("blocks").contains("image searched"));
+    command.args(["--webdav", concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/wsgidav")]);
+    let output = command.arg("--spawn").arg(server).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(output.status.success() && told.contains(wanted), "{part}: {told}");
+}
+
+fn may_mount() -> bool {
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    is_root && Path::new("/dev/loop-control").exists()
+}
+
+#[test]
+fn recordings_survive_kills_and_outages_and_nothing_is_left_of_them() {
+    let queue = Mutex::new(PARTS.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((part, kills, wanted)) = next() {
+                    if part == "blocks" && !may_mount() {
+                        eprintln!("not looked at: mounting an image needs root and loop devices");
+                        continue;
+                    }
+                    run(part, kills, wanted);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn recordings_are_not_kept_for_longer_than_72_hours() {
+    run("age", "0", "storage down for");
 }

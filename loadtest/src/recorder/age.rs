@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 
 use super::{
     Options, Table,
-    crash::Events,
+    events::Events,
     film::Film,
     outage::{self, WebDav, record},
-    server::{Place, Server},
+    server::{Place, Server, free_port},
 };
 
 /// Seconds of the fast clock in one.
-const SPEED: u64 = 3000;
+const SPEED: u64 = 4000;
 /// How long an undelivered recording is kept, by default.
 const AGE_SECONDS: u64 = 72 * 3600;
 /// Beyond that, on the fast clock.
@@ -43,7 +43,7 @@ const HELD: Duration = Duration::from_secs(2);
 /// The harness itself. What is not as promised is a failure in the table.
 pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) -> Result<()> {
     let place = Place::make(&options.spawn, options.folder("age"), 0)?;
-    let [down, later] = [outage::free_port()?, outage::free_port()?];
+    let [down, later] = [free_port()?, free_port()?];
     let server = place.serve().await?;
     let to = |port| outage::storage(port, outage::PASSWORD);
     place.record_to(&server, to(down)).await?;

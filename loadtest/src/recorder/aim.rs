@@ -8,8 +8,8 @@ use std::{
 
 use rand::{RngExt as _, rngs::StdRng};
 
-/// Longest wait for a state.
-const WAIT: Duration = Duration::from_secs(30);
+/// Longest wait for a state: a journal waits for up to half a minute for what a killed server may still have said.
+const WAIT: Duration = Duration::from_secs(90);
 /// Between looks at the disk.
 const LOOK: Duration = Duration::from_micros(50);
 

@@ -6,19 +6,10 @@
 //! record all three ─▶ kill -9 ─▶ end C ─▶ start ─▶ end A ─▶ SIGSTOP, SIGCONT ─▶ end B ─▶ all purged, checked
 //! ```
 
-use std::{
-    fs,
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use anyhow::{Result, bail};
+use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::sleep;
@@ -26,14 +17,12 @@ use tokio::time::sleep;
 use super::{
     Options, Table,
     film::Film,
-    publisher::Publisher,
+    process::Process,
     server::{Place, Server},
     take::{LOSS, Outcome, Take},
 };
 use crate::load::report::Bound;
 
-/// Until the link is up, so that recordings are let in.
-const UP: Duration = Duration::from_secs(60);
 /// Until all are delivered and purged.
 const SETTLE: Duration = Duration::from_secs(120);
 /// How long the recorder is stopped: the link is dead by then, and connects again.
@@ -44,20 +33,16 @@ const STOPPED: Duration = Duration::from_secs(7);
 /// # Errors
 /// The harness itself. What is not as promised is a failure in the table.
 pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) -> Result<()> {
-    let place = Place::make(&options.spawn, options.folder("apart"), 0)?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let file = place.folder.join("conclave.toml");
-    let link = format!("[link]\nlisten = \"127.0.0.1:{port}\"\nconnect = \"localhost:{port}\"\n");
-    fs::write(&file, fs::read_to_string(&file)? + &link)?;
-    let mut recorder = Recorder::start(&place)?;
+    let mut place = Place::make(&options.spawn, options.folder("apart"), 0)?;
+    place.link_within()?;
+    let mut recorder = place.record()?;
     let server = place.serve().await?;
     let target = place.record_to(&server, json!({ "kind": "local" })).await?;
     let (mut publishers, mut takes) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        let room = server.room().await?;
-        publishers.push(Publisher::start(&server.target, &room, film).await?);
-        let sent = Arc::clone(&publishers.last().context("just pushed")?.sent);
-        takes.push(begin(&server, room, sent).await?);
+        let (publisher, take) = Take::begin(&server, film).await?;
+        publishers.push(publisher);
+        takes.push(take);
     }
     let (mut outcomes, mut failures) = (Vec::new(), asked(&server, &target).await?);
     recorder = trouble(&place, recorder, &server, &mut takes).await?;
@@ -70,7 +55,7 @@ pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) 
             Err(error) => failures.push(format!("{}: {error:#}", take.id)),
         }
     }
-    failures.extend(recorder.ended().map(|status| format!("the recorder ended: {status}")));
+    failures.extend(recorder.ended()?.map(|status| format!("the recorder ended: {status}")));
     server.stop().await?;
     tell(&outcomes, table);
     table.fail("recorder apart", failures);
@@ -80,25 +65,24 @@ pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) 
 /// As drawn above; gives the second recorder.
 async fn trouble(
     place: &Place,
-    mut first: Recorder,
+    mut first: Process,
     server: &Server,
     takes: &mut [Take],
-) -> Result<Recorder> {
+) -> Result<Process> {
     let [a, b, c] = takes else { bail!("three recordings are needed") };
     sleep(Duration::from_secs(2)).await;
-    first.child.kill()?;
-    first.child.wait()?;
+    first.kill()?;
     sleep(Duration::from_millis(700)).await;
-    end(server, c).await?;
+    c.end(server).await?;
     sleep(Duration::from_millis(700)).await;
-    let recorder = Recorder::start(place)?;
+    let recorder = place.record()?;
     sleep(Duration::from_secs(3)).await;
-    end(server, a).await?;
+    a.end(server).await?;
     recorder.signal(Signal::SIGSTOP)?;
     sleep(STOPPED).await;
     recorder.signal(Signal::SIGCONT)?;
     sleep(Duration::from_secs(2)).await;
-    end(server, b).await?;
+    b.end(server).await?;
     Ok(recorder)
 }
 
@@ -133,72 +117,7 @@ fn tell(outcomes: &[Outcome], table: &mut Table) {
     report.add("recorder apart: recordings", outcomes.len() as f64, "recordings");
 }
 
-/// Begins a recording, once the link is up.
-async fn begin(server: &Server, room: String, sent: Arc<super::publisher::Sent>) -> Result<Take> {
-    let until = Instant::now() + UP;
-    let id = loop {
-        match server.record(&room).await {
-            Ok(id) => break id,
-            Err(error) if Instant::now() > until => return Err(error.context("no link")),
-            Err(_) => sleep(Duration::from_millis(100)).await,
-        }
-    };
-    let now = Instant::now();
-    Ok(Take {
-        id,
-        room,
-        started: now,
-        ended: now,
-        was_killed: false,
-        killed_in_purge_ms: None,
-        sent,
-        wraps: None,
-    })
-}
-
-async fn end(server: &Server, take: &mut Take) -> Result<()> {
-    take.ended = Instant::now();
-    server.end_recording(&take.id).await
-}
-
 async fn settled(server: &Server, place: &Place, film: &Film, take: &Take) -> Result<Outcome> {
     server.until(&take.id, SETTLE, |now| now["state"] == "purged").await?;
     take.check(server, place, film).await
-}
-
-/// A `conclave recorder`; ends with this value.
-struct Recorder {
-    child: Child,
-}
-
-impl Recorder {
-    /// Of the same data directory and configuration as the server. Its log is appended to `recorder.txt`.
-    fn start(place: &Place) -> Result<Self> {
-        let mut log = fs::OpenOptions::new();
-        let log = log.create(true).append(true).open(place.folder.join("recorder.txt"))?;
-        let mut command = Command::new(place.binary());
-        command.arg("recorder").arg("--config").arg(place.folder.join("conclave.toml"));
-        command.arg("--data-dir").arg(&place.data).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.stderr(log).spawn()?;
-        if let Some(status) = child.try_wait()? {
-            bail!("the recorder ended: {status}");
-        }
-        Ok(Self { child })
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal).context("signal")
-    }
-
-    /// How it ended by itself, if it did.
-    fn ended(&mut self) -> Option<String> {
-        self.child.try_wait().ok().flatten().map(|status| status.to_string())
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -4,10 +4,14 @@
 //! ```text
 //! image ─mount─▶ data folder: record ─ the image has the wraps ─▶ purged ─▶ two hours later: the hour's key is
 //!                destroyed ─▶ unmount ─▶ the image has neither media, nor keys, nor wraps
+//!       ─mount─▶ a file of ours with media and the data key ─▶ removed ─▶ unmount ─▶ the image has both
 //! ```
+//! The last line shows that the line before could have failed. It comes last because only then it can have the
+//! very key that was looked for, and leaves nothing behind that would have to be forgiven.
 
 use std::{
     fs::{self, File, Permissions},
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -23,15 +27,16 @@ use super::{
     Options, Table, age,
     film::Film,
     needles::Needles,
-    publisher::Publisher,
-    server::{Place, Server},
-    take::Take,
+    server::Place,
+    take::{DATA_KEY, MEDIA, Take},
 };
 
 /// Room for the recorder's reserve and some recordings.
 const IMAGE_BYTES: u64 = 384 << 20;
 /// How long a recording is made.
 const SECONDS: Duration = Duration::from_secs(4);
+/// Pictures that are planted.
+const PLANTED: usize = 10;
 /// Until it is purged, or a key destroyed.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -41,17 +46,28 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// The harness itself: no root, no loop devices. What is found is a failure in the table.
 pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) -> Result<()> {
     let folder = options.folder("blocks");
-    let disk = Disk::mount(&folder)?;
+    let mut disk = Disk::make(&folder)?;
+    disk.mount()?;
+    disk.hand_over()?;
     let place = Place::make(&options.spawn, folder, 0)?;
     let image = disk.image.clone();
     let scene = Scene { place: &place, film, image: &image };
     let result = scene.run().await;
     disk.unmount()?;
-    let result = result.and_then(|gone| scene.search(&gone));
+    let result = result.and_then(|gone| {
+        scene.search(&gone)?;
+        scene.check_search(&gone, &mut disk)
+    });
     table.report.add("image searched", IMAGE_BYTES as f64 / 1e6, "MB");
     let failure = result.err().map(|error| format!("{error:#}"));
     table.fail("freed blocks", failure.into_iter().collect());
     Ok(())
+}
+
+/// What must be gone.
+struct Gone {
+    needles: Needles,
+    data_key: Vec<u8>,
 }
 
 struct Scene<'a> {
@@ -62,17 +78,19 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     /// Records, delivers, purges, lets the hour's key be destroyed; gives what must be gone.
-    async fn run(&self) -> Result<Needles> {
+    async fn run(&self) -> Result<Gone> {
         let server = self.place.serve().await?;
         self.place.record_to(&server, json!({ "kind": "local" })).await?;
-        let mut take = self.record(&server).await?;
+        let (publisher, mut take) = Take::begin(&server, self.film).await?;
+        sleep(SECONDS).await;
         take.note_wraps(self.place);
         let mut wraps = Needles::new();
         take.add_wraps(&mut wraps);
         let hours = self.add_hours(&mut wraps)?;
         let seen = self.found(&wraps)?;
         ensure!(seen.len() >= 3, "the search finds only {seen:?} of what is there");
-        server.end_recording(&take.id).await?;
+        take.end(&server).await?;
+        publisher.leave().await?;
         let purged = server.until(&take.id, SETTLE, |now| now["state"] == "purged").await?;
         ensure!(purged["purge_reason"] == "delivered", "purged: {}", purged["purge_reason"]);
         server.stop().await?;
@@ -89,27 +107,9 @@ impl Scene<'_> {
         }
         server.stop().await?;
         take.add_key(self.place, &mut wraps)?;
-        self.film.samples().for_each(|sample| wraps.add("media", sample));
-        Ok(wraps)
-    }
-
-    async fn record(&self, server: &Server) -> Result<Take> {
-        let room = server.room().await?;
-        let publisher = Publisher::start(&server.target, &room, self.film).await?;
-        let id = server.record(&room).await?;
-        sleep(SECONDS).await;
-        let (now, sent) = (Instant::now(), Arc::clone(&publisher.sent));
-        publisher.leave().await?;
-        Ok(Take {
-            id,
-            room,
-            started: now,
-            ended: now,
-            was_killed: false,
-            killed_in_purge_ms: None,
-            sent,
-            wraps: None,
-        })
+        self.film.samples().for_each(|sample| wraps.add(MEDIA, sample));
+        let data_key = take.data_key(self.place)?.context("no data key was seen")?;
+        Ok(Gone { needles: wraps, data_key })
     }
 
     /// The operator's keys that there are.
@@ -132,10 +132,29 @@ impl Scene<'_> {
         Ok(needles.within(&bytes).into_iter().map(str::to_owned).collect())
     }
 
-    fn search(&self, gone: &Needles) -> Result<()> {
-        let found = self.found(gone)?;
+    fn search(&self, gone: &Gone) -> Result<()> {
+        let found = self.found(&gone.needles)?;
         ensure!(found.is_empty(), "on the image: {}", found.join(", "));
         Ok(())
+    }
+
+    /// A file in the clear that was removed is found by the same search in the same image.
+    fn check_search(&self, gone: &Gone, disk: &mut Disk) -> Result<()> {
+        disk.mount()?;
+        self.plant(&gone.data_key, &disk.at.join("planted"))?;
+        disk.unmount()?;
+        let found = self.found(&gone.needles)?;
+        ensure!(found == [DATA_KEY, MEDIA], "planted in freed blocks, and found: {found:?}");
+        Ok(())
+    }
+
+    /// Leaves it in blocks that are free again.
+    fn plant(&self, data_key: &[u8], path: &Path) -> Result<()> {
+        let mut file = File::create_new(path)?;
+        self.film.pictures.iter().take(PLANTED).try_for_each(|picture| file.write_all(picture))?;
+        file.write_all(data_key)?;
+        file.sync_all()?; // Else it would be removed before it had blocks.
+        Ok(fs::remove_file(path)?)
     }
 }
 
@@ -147,21 +166,30 @@ struct Disk {
 }
 
 impl Disk {
-    fn mount(folder: &Path) -> Result<Self> {
+    fn make(folder: &Path) -> Result<Self> {
         let at = folder.join("data");
         fs::create_dir_all(&at)?;
         let image = folder.join("image");
         File::create(&image)?.set_len(IMAGE_BYTES)?;
         let mut make = Command::new("mkfs.ext4");
         call(make.args(["-q", "-F", "-E", "nodiscard"]).arg(&image))?;
-        call(Command::new("mount").args(["-o", "loop,nodiscard"]).args([&image, &at]))?;
-        let disk = Self { image, at, is_mounted: true };
-        fs::remove_dir(disk.at.join("lost+found"))?;
-        fs::set_permissions(&disk.at, Permissions::from_mode(0o700))?;
-        Ok(disk)
+        Ok(Self { image, at, is_mounted: false })
     }
 
-    fn unmount(mut self) -> Result<()> {
+    fn mount(&mut self) -> Result<()> {
+        let mut mount = Command::new("mount");
+        call(mount.args(["-o", "loop,nodiscard"]).args([&self.image, &self.at]))?;
+        self.is_mounted = true;
+        Ok(())
+    }
+
+    /// An empty folder for its owner only, as the server wants it.
+    fn hand_over(&self) -> Result<()> {
+        fs::remove_dir(self.at.join("lost+found"))?;
+        Ok(fs::set_permissions(&self.at, Permissions::from_mode(0o700))?)
+    }
+
+    fn unmount(&mut self) -> Result<()> {
         call(Command::new("umount").arg(&self.at))?;
         self.is_mounted = false;
         Ok(())

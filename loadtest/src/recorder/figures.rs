@@ -96,10 +96,10 @@ impl Stage {
     }
 
     fn now(&self) -> Result<Moment> {
-        let (by_calls, to_disk) = self.server.written()?;
+        let (by_calls, to_disk) = self.server.process.written()?;
         Ok(Moment {
             at: Instant::now(),
-            processor: self.server.processor_seconds()?,
+            processor: self.server.process.processor_seconds()?.0,
             by_calls,
             to_disk,
             media: self.publishers.iter().map(|publisher| publisher.sent.bytes()).sum(),
@@ -199,7 +199,7 @@ impl Stage {
             while !spool.join(name).exists() && spool.exists() {
                 sleep(Duration::from_millis(1)).await;
             }
-            anyhow::Ok((Instant::now(), self.server.processor_seconds()?))
+            anyhow::Ok((Instant::now(), self.server.process.processor_seconds()?.0))
         };
         let (began, processor) = until("out").await?;
         let (ended, processor_then) = until("export.json").await?;

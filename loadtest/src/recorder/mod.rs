@@ -5,21 +5,26 @@
 //! film (ffmpeg) ─▶ publishers ─WHIP─▶ conclave serve ─▶ partner's folder ─▶ age, ffprobe, numbers
 //!                                       ▲ kill -9          data folder ─▶ search for media and keys
 //! ```
-//! One process is media node, rooms and recorder (but for `apart`): a kill is one of all of them. Publishers here repeat
-//! nothing after a kill, so what counts as lost is what the server had taken and did not keep.
+//! One process is media node, rooms and recorder, so a kill is one of all of them; `apart` and `two` have the recorder in
+//! a process of its own, and there either is killed. Publishers here repeat nothing after a kill, so what counts as lost
+//! is what the server had taken and did not keep.
 
+mod aftermath;
 mod age;
 mod aim;
 mod apart;
 mod blocks;
 mod crash;
+mod events;
 mod figures;
 mod film;
 mod needles;
 mod outage;
+mod process;
 mod publisher;
 mod server;
 mod take;
+mod two;
 
 use std::{fmt, fs, path::PathBuf, sync::Arc};
 
@@ -28,13 +33,13 @@ use clap::{Args, ValueEnum};
 pub use film::Size;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-use self::film::Film;
+use self::{crash::Victim, film::Film};
 use crate::load::Report;
 
 /// A part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// kill -9.
+    /// kill -9 of the process that is everything.
     Crash,
     /// Storages that fail.
     Outage,
@@ -42,8 +47,14 @@ pub enum Part {
     Age,
     /// What a file system of its own holds after everything is purged, freed blocks included. Needs root.
     Blocks,
-    /// A recorder in a process of its own.
+    /// A recorder in a process of its own: killed and stopped in an order that is known.
     Apart,
+    /// kill -9 of a server whose recorder is a process of its own.
+    KillServer,
+    /// kill -9 of a recorder that is a process of its own.
+    KillRecorder,
+    /// Two servers on one recorder. Needs PostgreSQL.
+    Two,
     /// Cost and durations.
     Figures,
 }
@@ -55,9 +66,9 @@ pub struct Options {
     #[arg(long, value_name = "BINARY")]
     pub spawn: PathBuf,
     /// Only these parts, separated by commas.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["crash", "outage", "age", "blocks", "apart", "figures"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["crash", "outage", "age", "blocks", "apart", "kill-server", "kill-recorder", "two", "figures"])]
     pub only: Vec<Part>,
-    /// How often the server is killed; each state in turn.
+    /// How often the server, and how often the recorder, is killed; each state in turn.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub kills: u64,
     /// Rooms with a recording each, per kill.
@@ -133,9 +144,15 @@ pub async fn run(options: &Options, say: impl Fn(&str)) -> Result<Table> {
     let film = Film::make(&folder, options.lines);
     fs::remove_dir_all(&folder)?;
     let (film, mut table) = (Arc::new(film?), Table::default());
-    if options.has(Part::Crash) {
-        let mut random = StdRng::seed_from_u64(seed);
-        crash::run(options, &film, &mut random, &mut table, &say).await?;
+    for (part, victim) in [
+        (Part::Crash, Victim::Whole),
+        (Part::KillServer, Victim::Server),
+        (Part::KillRecorder, Victim::Recorder),
+    ] {
+        if options.has(part) {
+            let mut random = StdRng::seed_from_u64(seed);
+            crash::run((options, victim), &film, &mut random, &mut table, &say).await?;
+        }
     }
     if options.has(Part::Outage) {
         say("storages that fail …");
@@ -152,6 +169,10 @@ pub async fn run(options: &Options, say: impl Fn(&str)) -> Result<Table> {
     if options.has(Part::Apart) {
         say("a recorder in a process of its own …");
         apart::run(options, &film, &mut table).await?;
+    }
+    if options.has(Part::Two) {
+        say("two servers on one recorder …");
+        two::run(options, &film, &mut table).await?;
     }
     if options.has(Part::Figures) {
         figures::run(options, &film, &mut table, &say).await?;

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -15,7 +15,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Options, Table, film::Film, publisher::Publisher, server::Place, server::Server};
+use super::{
+    Options, Table,
+    film::Film,
+    server::{Place, Server, free_port},
+    take::Take,
+};
 
 /// How long a storage stays down after the recording is over: the push has failed by then.
 const DOWN: Duration = Duration::from_secs(4);
@@ -105,17 +110,11 @@ impl Scene<'_> {
 
 /// Some seconds of a room; the recording is over then.
 pub(super) async fn record(server: &Server, film: &Arc<Film>) -> Result<String> {
-    let room = server.room().await?;
-    let publisher = Publisher::start(&server.target, &room, film).await?;
-    let id = server.record(&room).await?;
+    let (publisher, mut take) = Take::begin(server, film).await?;
     sleep(Duration::from_secs(3)).await;
-    server.end_recording(&id).await?;
+    take.end(server).await?;
     publisher.leave().await?;
-    Ok(id)
-}
-
-pub(super) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    Ok(take.id)
 }
 
 pub(super) fn storage(port: u16, password: &str) -> Value {

@@ -3,8 +3,9 @@
 use std::{
     fs,
     net::TcpListener,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -12,16 +13,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::process::Process;
 use crate::load::server::Target;
 
 /// Longest start of a server; an unoptimised one on a busy machine.
 const START: Duration = Duration::from_secs(60);
-/// Longest orderly end.
-const STOP: Duration = Duration::from_secs(60);
+/// Longest time until a recorder that was just started has its link, so that recordings are let in.
+const LINKED: Duration = Duration::from_secs(60);
+/// The configuration in a place's folder.
+const CONFIG: &str = "conclave.toml";
 const SCOPES: &str =
     "rooms:read,rooms:write,tokens:mint,recordings:read,recordings:write,events:read";
-/// Ticks of processor time in /proc, a second.
-const TICKS: f64 = 100.0;
 
 /// Folders, keys and settings that outlive the server's process.
 pub(super) struct Place {
@@ -36,11 +38,25 @@ pub(super) struct Place {
     pub(super) recipient: String,
     pub(super) project: String,
     key: String,
+    /// URL of the PostgreSQL that is used; none: SQLite in the data folder.
+    database: Option<String>,
+    /// How long a recording may be refused because the recorder is not linked yet.
+    patience: Duration,
 }
 
 impl Place {
     /// Makes a project with a key, and an identity. `push_bytes_per_second`: 0 is no limit.
     pub(super) fn make(binary: &Path, folder: PathBuf, push_bytes_per_second: u64) -> Result<Self> {
+        Self::make_in(binary, folder, push_bytes_per_second, None)
+    }
+
+    /// The same with the database of this URL.
+    pub(super) fn make_in(
+        binary: &Path,
+        folder: PathBuf,
+        push_bytes_per_second: u64,
+        database: Option<String>,
+    ) -> Result<Self> {
         fs::create_dir_all(&folder)?;
         let (data, delivered) = (folder.join("data"), folder.join("delivered"));
         let local = delivered.display();
@@ -51,7 +67,7 @@ impl Place {
              [recorder]\nlocal_folder = \"{local}\"\n\
              push_bytes_per_second = {push_bytes_per_second}\n"
         );
-        fs::write(folder.join("conclave.toml"), config)?;
+        fs::write(folder.join(CONFIG), config)?;
         let identity = folder.join("identity.txt");
         let made = Command::new("age-keygen").arg("-o").arg(&identity).output();
         ensure!(made.context("age is missing: run .ci/setup")?.status.success(), "age-keygen");
@@ -67,6 +83,8 @@ impl Place {
             recipient,
             project: String::new(),
             key: String::new(),
+            database,
+            patience: Duration::ZERO,
         };
         place.project = place.conclave(&["project", "create", "recorder"])?;
         let create = ["key", "create", "--project", &place.project, "--scope", SCOPES];
@@ -74,22 +92,59 @@ impl Place {
         Ok(place)
     }
 
+    /// Another machine of the same operator, named `name`: a data folder of its own with the same data key, the same
+    /// settings, project and partner.
+    pub(super) fn another(&self, name: &str) -> Result<Self> {
+        let folder = self.folder.join(name);
+        let data = folder.join("data");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
+        fs::copy(self.data.join("data.key"), data.join("data.key"))?;
+        fs::copy(self.folder.join(CONFIG), folder.join(CONFIG))?;
+        Ok(Self {
+            binary: self.binary.clone(),
+            folder,
+            data,
+            delivered: self.delivered.clone(),
+            identity: self.identity.clone(),
+            recipient: self.recipient.clone(),
+            project: self.project.clone(),
+            key: self.key.clone(),
+            database: self.database.clone(),
+            patience: self.patience,
+        })
+    }
+
+    /// Adds the section `[link]` with these lines to the configuration.
+    pub(super) fn link(&mut self, lines: &str) -> Result<()> {
+        self.patience = LINKED;
+        let file = self.folder.join(CONFIG);
+        let text = fs::read_to_string(&file)?;
+        Ok(fs::write(&file, format!("{text}[link]\n{lines}\n"))?)
+    }
+
+    /// From now on the server of this folder uses a recorder of the same folder.
+    pub(super) fn link_within(&mut self) -> Result<()> {
+        let port = free_port()?;
+        self.link(&format!("listen = \"127.0.0.1:{port}\"\nconnect = \"localhost:{port}\""))
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(words).arg("--config").arg(self.folder.join(CONFIG));
+        command.arg("--data-dir").arg(&self.data);
+        command.envs(self.database.iter().map(|url| ("CONCLAVE_DATABASE_URL", url)));
+        command
+    }
+
     /// What a `conclave` command prints.
     pub(super) fn conclave(&self, words: &[&str]) -> Result<String> {
-        let mut command = Command::new(&self.binary);
-        command.args(words).arg("--config").arg(self.folder.join("conclave.toml"));
-        let output = command.arg("--data-dir").arg(&self.data).output();
+        let output = self.command(words).output();
         let output = output.with_context(|| self.binary.display().to_string())?;
         let [out, told] = [output.stdout, output.stderr]
             .map(|text| String::from_utf8_lossy(&text).trim().to_owned());
         // What is wrong with a file is told as the result, not as an error.
         ensure!(output.status.success(), "conclave {}: {out} {told}", words.join(" "));
         Ok(out)
-    }
-
-    /// What is tested.
-    pub(super) fn binary(&self) -> &Path {
-        &self.binary
     }
 
     /// The folder of a recording while it is not purged.
@@ -104,28 +159,38 @@ impl Place {
 
     /// The same with more in its environment.
     pub(super) async fn serve_with(&self, environment: &[(&str, String)]) -> Result<Server> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut log = fs::OpenOptions::new();
-        let log = log.create(true).append(true).open(self.folder.join("log.txt"))?;
-        let mut command = Command::new(&self.binary);
-        command.arg("serve").arg("--config").arg(self.folder.join("conclave.toml"));
-        command.arg("--data-dir").arg(&self.data);
+        let port = free_port()?;
+        let mut command = self.command(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        command.args(["--listen", &format!("127.0.0.1:{port}")]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        let process = Process::start(&mut command, &self.folder.join("log.txt"))?;
         let url = format!("http://127.0.0.1:{port}");
-        let target = Target::new(&url, vec![self.key.clone()], Some(child.id()))?;
-        let mut server = Server { child, target };
+        let target = Target::new(&url, vec![self.key.clone()], Some(process.id()))?;
+        let mut server = Server { process, target, patience: self.patience };
         server.await_ready().await?;
         Ok(server)
     }
 
-    /// Makes a storage target and a policy that records to it; the target's id.
+    /// Starts a `conclave recorder`. Its log is appended to `recorder.txt`.
+    pub(super) fn record(&self) -> Result<Process> {
+        Process::start(&mut self.command(&["recorder"]), &self.folder.join("recorder.txt"))
+    }
+
+    /// Makes a storage target and a policy that records to it, each track; the target's id.
     pub(super) async fn record_to(&self, server: &Server, storage: Value) -> Result<String> {
+        self.record_as(server, storage, json!({})).await
+    }
+
+    /// The same with more in the policy's rule.
+    pub(super) async fn record_as(
+        &self,
+        server: &Server,
+        storage: Value,
+        mut rule: Value,
+    ) -> Result<String> {
         let body = json!({ "name": "storage-1", "storage": storage });
         let made = server.target.post("/v1/storage-targets", &body, 0).await?;
         let id = made["id"].as_str().context("id")?.to_owned();
-        let rule = json!({ "untold": true }); // WHIP publishers cannot be told.
+        rule["untold"] = true.into(); // WHIP publishers cannot be told.
         let policy = json!({ "recipients": [self.recipient], "target": id, "rule": rule });
         let put = server.target.call(Method::PUT, "/v1/recording-policy", Some(&policy), 0);
         put.await?;
@@ -141,17 +206,23 @@ impl Drop for Place {
     }
 }
 
+/// A port that nobody has at the moment.
+pub(super) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// A server that runs; ends with this value.
 pub(super) struct Server {
-    child: Child,
+    pub(super) process: Process,
     pub(super) target: Target,
+    patience: Duration,
 }
 
 impl Server {
     async fn await_ready(&mut self) -> Result<()> {
         let end = Instant::now() + START;
         while Instant::now() < end {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.process.ended()? {
                 bail!("the server ended: {status}");
             }
             let asked = self.target.client.get(format!("{}/readyz", self.target.url)).send().await;
@@ -163,27 +234,9 @@ impl Server {
         bail!("the server was not ready in {} s", START.as_secs())
     }
 
-    /// kill -9. Media node and recorder live in this process: both are killed.
-    pub(super) fn kill(&mut self) -> Result<Instant> {
-        self.child.kill()?;
-        let at = Instant::now();
-        self.child.wait()?;
-        Ok(at)
-    }
-
     /// SIGTERM, and waits for the end.
-    pub(super) async fn stop(mut self) -> Result<()> {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
-        let end = Instant::now() + STOP;
-        while Instant::now() < end {
-            if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "the server ended: {status}");
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        bail!("the server did not end in {} s", STOP.as_secs())
+    pub(super) async fn stop(self) -> Result<()> {
+        self.process.stop().await
     }
 
     /// A new room.
@@ -192,9 +245,17 @@ impl Server {
         Ok(room["id"].as_str().context("id")?.to_owned())
     }
 
-    /// Starts a recording of a room; its id.
+    /// Starts a recording of a room, once the recorder is linked; its id.
     pub(super) async fn record(&self, room: &str) -> Result<String> {
-        let made = self.target.post(&format!("/v1/rooms/{room}/recordings"), &json!({}), 0).await?;
+        let (path, until) =
+            (format!("/v1/rooms/{room}/recordings"), Instant::now() + self.patience);
+        let made = loop {
+            match self.target.post(&path, &json!({}), 0).await {
+                Err(_) if Instant::now() < until => {}
+                done => break done?,
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
         Ok(made["id"].as_str().context("id")?.to_owned())
     }
 
@@ -224,31 +285,5 @@ impl Server {
             ensure!(Instant::now() < end, "{id} is {state}, blocked {blocked}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-
-    /// Seconds of processor time so far, of all threads.
-    pub(super) fn processor_seconds(&self) -> Result<f64> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, rest) = text.rsplit_once(')').context("stat")?;
-        let mut fields = rest.split_whitespace().skip(11);
-        let mut next = || -> Result<f64> { Ok(fields.next().context("stat")?.parse()?) };
-        Ok((next()? + next()?) / TICKS)
-    }
-
-    /// Bytes written so far: by calls, and to the disk.
-    pub(super) fn written(&self) -> Result<(u64, u64)> {
-        let text = fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
-        let of = |name: &str| -> Result<u64> {
-            let value = text.lines().find_map(|line| line.strip_prefix(name));
-            Ok(value.context("io")?.trim().parse()?)
-        };
-        Ok((of("wchar:")?, of("write_bytes:")?))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

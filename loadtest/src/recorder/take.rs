@@ -1,6 +1,7 @@
 //! A recording that was made under load, and whether what the partner got of it is whole.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::{
     film::Film,
     needles::Needles,
-    publisher::Sent,
+    publisher::{Publisher, Sent},
     server::{Place, Server},
 };
 
@@ -23,6 +24,12 @@ use super::{
 const SLACK: Duration = Duration::from_millis(300);
 /// What a crash may cost.
 pub(super) const LOSS: Duration = Duration::from_secs(2);
+/// What is found where pictures or sounds lie in the clear.
+pub(super) const MEDIA: &str = "media";
+/// What is found where a data key is.
+pub(super) const DATA_KEY: &str = "a data key";
+/// Files of a recording at the partner's that `SHA256SUMS` does not name.
+const NOT_SUMMED: [&str; 3] = ["SHA256SUMS", "manifest.json", "manifest.json.sig"];
 
 /// A recording as its maker saw it.
 pub(super) struct Take {
@@ -58,7 +65,48 @@ pub(super) struct Outcome {
     pub(super) was_purge_resumed: bool,
 }
 
+/// What arrived at the partner's.
+struct Delivery {
+    /// None: nothing was safe before the kill.
+    folder: Option<PathBuf>,
+    /// Of the receipt, milliseconds since 1970.
+    signed_at_ms: u64,
+}
+
 impl Take {
+    /// A room with a publisher, and its recording.
+    ///
+    /// # Errors
+    /// The publisher does not connect, or nothing is recorded.
+    pub(super) async fn begin(server: &Server, film: &Arc<Film>) -> Result<(Publisher, Self)> {
+        let room = server.room().await?;
+        let publisher = Publisher::start(&server.target, &room, film).await?;
+        let id = server.record(&room).await?;
+        let now = Instant::now();
+        let take = Self {
+            id,
+            room,
+            started: now,
+            ended: now,
+            was_killed: false,
+            killed_in_purge_ms: None,
+            sent: Arc::clone(&publisher.sent),
+            wraps: None,
+        };
+        Ok((publisher, take))
+    }
+
+    /// Asks the server to stop it.
+    pub(super) async fn end(&mut self, server: &Server) -> Result<()> {
+        self.ended = Instant::now();
+        server.end_recording(&self.id).await
+    }
+
+    /// Its folder at the partner's.
+    pub(super) fn delivered(&self, place: &Place) -> PathBuf {
+        place.delivered.join(&place.project).join(&self.room).join(&self.id)
+    }
+
     /// Reads the wraps of the data key, while the recording is there.
     pub(super) fn note_wraps(&mut self, place: &Place) {
         let text = fs::read(place.spool(&self.id).join("keys.json"));
@@ -66,13 +114,13 @@ impl Take {
         self.wraps = read.or(self.wraps.take());
     }
 
-    /// Needles of its data key, in the forms in which one might be written.
+    /// Its data key, if its wraps were seen.
     ///
     /// # Errors
     /// `age` does not open the partner's wrap.
-    pub(super) fn add_key(&self, place: &Place, needles: &mut Needles) -> Result<bool> {
+    pub(super) fn data_key(&self, place: &Place) -> Result<Option<Vec<u8>>> {
         let Some(partner) = self.wraps.as_ref().and_then(|wraps| wraps["partner"].as_str()) else {
-            return Ok(false);
+            return Ok(None);
         };
         let (sealed, key) = (place.folder.join("wrap.age"), place.folder.join("wrap.key"));
         fs::write(&sealed, partner)?;
@@ -80,8 +128,17 @@ impl Take {
         let bytes = fs::read(&key)?;
         fs::remove_file(&key)?;
         ensure!(bytes.len() == 32, "a data key of {} bytes", bytes.len());
+        Ok(Some(bytes))
+    }
+
+    /// Needles of its data key, in the forms in which one might be written; whether it is known.
+    ///
+    /// # Errors
+    /// `age` does not open the partner's wrap.
+    pub(super) fn add_key(&self, place: &Place, needles: &mut Needles) -> Result<bool> {
+        let Some(bytes) = self.data_key(place)? else { return Ok(false) };
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        needles.add("a data key", &bytes);
+        needles.add(DATA_KEY, &bytes);
         needles.add("a data key, hexadecimal", hex.as_bytes());
         needles.add("a data key, base64", &STANDARD.encode(&bytes).as_bytes()[..40]);
         Ok(true)
@@ -111,32 +168,60 @@ impl Take {
         place: &Place,
         film: &Film,
     ) -> Result<Outcome> {
+        let delivery = self.check_delivery(server, place).await?;
+        let Some(folder) = delivery.folder else {
+            let lost = self.lived();
+            return Ok(Outcome { lost, is_empty: true, ..Outcome::default() });
+        };
+        let mut outcome = self.check_files(place, film, &folder)?;
+        let signed_at_ms = delivery.signed_at_ms;
+        outcome.was_purge_resumed = self.killed_in_purge_ms.is_some_and(|at| at < signed_at_ms);
+        Ok(outcome)
+    }
+
+    /// The same, but of the media only that the programs take them: for those that came all at once after a
+    /// while, and have no times to be judged by. How many files with media there are.
+    ///
+    /// # Errors
+    /// What is not as promised.
+    pub(super) async fn check_playable(&self, server: &Server, place: &Place) -> Result<usize> {
+        let folder = self.check_delivery(server, place).await?.folder.context("it is empty")?;
+        let mut files = 0;
+        open_each(place, &folder, |extension, plain| {
+            if matches!(extension, "webm" | "ogg") {
+                probe(plain)?;
+                files += 1;
+            }
+            Ok(())
+        })?;
+        Ok(files)
+    }
+
+    /// What the API says, what was signed, and which files there are.
+    async fn check_delivery(&self, server: &Server, place: &Place) -> Result<Delivery> {
         let told = server.get(&format!("/v1/recordings/{}", self.id)).await?;
         ensure!(told["state"] == "purged", "is {}", told["state"]);
         let reason = told["purge_reason"].as_str().unwrap_or_default();
-        let lived = self.ended.saturating_duration_since(self.started);
         if reason == "empty" {
+            let lived = self.lived();
             ensure!(self.was_killed && lived < LOSS, "purged as empty after {lived:?}");
-            self.check_receipt(server, place, None).await?;
-            return Ok(Outcome { lost: lived, is_empty: true, ..Outcome::default() });
+            let signed_at_ms = self.check_receipt(server, place, None).await?;
+            return Ok(Delivery { folder: None, signed_at_ms });
         }
         ensure!(reason == "delivered", "purged because: {reason}");
-        let folder = place.delivered.join(&place.project).join(&self.room).join(&self.id);
+        let folder = self.delivered(place);
         let signed_at_ms = self.check_receipt(server, place, Some(&folder)).await?;
         let keys = keys(place);
-        let (shown, identity) = (text(&folder)?, text(&place.identity)?);
-        place.conclave(&[
-            "recording",
-            "verify",
-            shown,
-            "--key",
-            text(&keys)?,
-            "--identity",
-            identity,
-        ])?;
-        let mut outcome = self.check_files(place, film, &folder)?;
-        outcome.was_purge_resumed = self.killed_in_purge_ms.is_some_and(|at| at < signed_at_ms);
-        Ok(outcome)
+        let (shown, keys, identity) = (text(&folder)?, text(&keys)?, text(&place.identity)?);
+        let words = ["recording", "verify", shown, "--key", keys, "--identity", identity];
+        place.conclave(&words)?;
+        check_names(&folder)?;
+        Ok(Delivery { folder: Some(folder), signed_at_ms })
+    }
+
+    /// How long it was recorded.
+    fn lived(&self) -> Duration {
+        self.ended.saturating_duration_since(self.started)
     }
 
     /// When it was signed, milliseconds since 1970.
@@ -163,32 +248,27 @@ impl Take {
     fn check_files(&self, place: &Place, film: &Film, folder: &Path) -> Result<Outcome> {
         let mut outcome = None;
         let (mut sounds, mut needles) = (0, Needles::new());
-        film.samples().for_each(|sample| needles.add("media", sample));
-        for entry in fs::read_dir(folder)? {
-            let sealed = entry?.path();
-            let name = sealed.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            ensure!(!name.ends_with(".part"), "{name} is left behind");
-            let Some(plain_name) = name.strip_suffix(".age") else { continue };
-            let plain = place.folder.join(format!("plain-{plain_name}"));
-            age(place, &sealed, &plain)?;
-            match plain_name.rsplit_once('.').map(|(_, extension)| extension) {
-                Some("webm") => {
-                    ensure!(probe(&plain)? == "vp8", "{plain_name} is not VP8");
-                    let there = !needles.within(&fs::read(&plain)?).is_empty();
-                    ensure!(there, "no needle is in {plain_name}: the search would find nothing");
+        film.samples().for_each(|sample| needles.add(MEDIA, sample));
+        open_each(place, folder, |extension, plain| {
+            let shown = plain.display();
+            match extension {
+                "webm" => {
+                    ensure!(probe(plain)? == "vp8", "{shown} is not VP8");
+                    let there = !needles.within(&fs::read(plain)?).is_empty();
+                    ensure!(there, "no needle is in {shown}: the search would find nothing");
                     ensure!(outcome.is_none(), "pictures in more than one file");
-                    outcome = Some(self.read(film, &plain)?);
+                    outcome = Some(self.read(film, plain)?);
                 }
-                Some("ogg") => {
-                    ensure!(probe(&plain)? == "opus", "{plain_name} is not Opus");
+                "ogg" => {
+                    ensure!(probe(plain)? == "opus", "{shown} is not Opus");
                     sounds += 1;
                 }
                 _ => {}
             }
-            fs::remove_file(&plain)?;
-        }
+            Ok(())
+        })?;
         ensure!(sounds == 1, "{sounds} files with sound");
-        let lived = self.ended.saturating_duration_since(self.started);
+        let lived = self.lived();
         let is_short = lived < Film::KEY_INTERVAL + SLACK;
         let none = is_short.then(|| Outcome { late: lived, ..Outcome::default() });
         outcome.or(none).with_context(|| format!("no file with pictures, of {lived:?}"))
@@ -216,6 +296,18 @@ impl Take {
     }
 }
 
+/// The folder has the files that its evidence names and no others: nothing half done is left behind.
+fn check_names(folder: &Path) -> Result<()> {
+    let sums = fs::read_to_string(folder.join(NOT_SUMMED[0]))?;
+    let named = sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name);
+    let wanted: BTreeSet<String> = named.chain(NOT_SUMMED).map(str::to_owned).collect();
+    let entries = fs::read_dir(folder)?;
+    let there = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let there = there.collect::<Result<BTreeSet<_>>>()?;
+    ensure!(there == wanted, "the partner has {there:?} instead of {wanted:?}");
+    Ok(())
+}
+
 /// Public keys of the recorder.
 fn keys(place: &Place) -> PathBuf {
     place.data.join("recorder/evidence/keys.json")
@@ -223,6 +315,24 @@ fn keys(place: &Place) -> PathBuf {
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is no text")
+}
+
+/// Opens each artifact of a folder for a moment: `look` gets the extension of its name, and the file.
+fn open_each(
+    place: &Place,
+    folder: &Path,
+    mut look: impl FnMut(&str, &Path) -> Result<()>,
+) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let sealed = entry?.path();
+        let name = sealed.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(name) = name.strip_suffix(".age") else { continue };
+        let plain = place.folder.join(format!("plain-{name}"));
+        age(place, &sealed, &plain)?;
+        look(name.rsplit_once('.').map_or("", |(_, extension)| extension), &plain)?;
+        fs::remove_file(&plain)?;
+    }
+    Ok(())
 }
 
 /// Opens a file with the stock program.
