@@ -112,6 +112,8 @@ pub struct Control<'a> {
 pub struct Done {
     /// Tracks that could not be decoded to their end: their tiles are plain or their voices silent.
     pub flawed: u32,
+    /// Of them, those whose decoders gave nothing in time: on a machine that has more of it they may.
+    pub late: u32,
 }
 
 /// Why there is no composite. Tried again from the beginning, another one may come of it.
@@ -120,7 +122,7 @@ pub enum CompositeError {
     /// Environment: the journal.
     #[error(transparent)]
     Source(FinalizeError),
-    /// Environment: the work file; it is not what was written, or the disk fails.
+    /// Environment: the work file; it is not what was written, or the disk fails. Another one may be whole.
     #[error("the work file cannot be read: {0}")]
     Work(io::Error),
     /// Environment: a program or a thread cannot be started.
@@ -143,9 +145,10 @@ pub enum CompositeError {
     /// Environment: where the file goes.
     #[error("the file cannot be written: {0}")]
     Output(io::Error),
-    /// Room: more speak at once than are mixed.
-    #[error("too many sounds at once")]
-    TooManyVoices,
+    /// Environment, or media made to do so: so many tracks were not decoded in time, and the rest is worth
+    /// another try. Said by whoever wanted it.
+    #[error("{0} tracks were not decoded in time")]
+    Late(u32),
     /// Environment, or media made to do so: nothing happened for too long.
     #[error("ffmpeg stands still")]
     Stalled,
@@ -168,7 +171,7 @@ impl CompositeError {
             Self::Output(error) => {
                 matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
-            Self::TooManyVoices | Self::NoTools | Self::Empty => true,
+            Self::NoTools | Self::Empty => true,
             _ => false,
         }
     }
@@ -235,7 +238,7 @@ fn watched(
         return Err(CompositeError::Empty);
     }
     let films = if films { draw::decoded(order, work) } else { Vec::new() };
-    let patience = burden::patience(burden::decoders(order, films)?);
+    let patience = burden::patience(burden::decoders(order, films));
     let watch = Watch::new(cancelled, patience + COMPOSITE_STALL);
     thread::scope(|scope| {
         let kitchen = Kitchen { tools, work, events, watch: &watch, patience };
@@ -245,5 +248,5 @@ fn watched(
             Err(error) => watch.fail(error),
         }
     });
-    watch.into_result().map(|flawed| Done { flawed })
+    watch.into_result()
 }

@@ -115,6 +115,8 @@ pub(crate) const OGG_PAGE_TICKS_MAX: i64 = 48_000;
 pub(crate) const FRAGMENT_BYTES_MAX: usize = 1024 * 1024;
 /// A fragment this long ends, 90 kHz.
 pub(crate) const FRAGMENT_TICKS_MAX: u64 = 180_000;
+/// Ticks of a millisecond in an MP4, 90 kHz.
+pub(crate) const FRAGMENT_TICKS_PER_MS: u64 = 90;
 /// A key frame begins a fragment when the last one is at least this long, 90 kHz.
 pub(crate) const FRAGMENT_KEY_TICKS_MIN: u64 = 90_000;
 /// Most samples of a fragment: two seconds at 120/s, and room.
@@ -301,6 +303,11 @@ pub const PURGES_MAX: usize = 256;
 /// Time that a push which is to stop has for the part that is under way: a local folder needs less, and
 /// with other storages nothing is left behind that the purge does not take back.
 pub const PUSH_END: Duration = Duration::from_secs(2);
+/// How long the receipt of a recording that arrived in part waits to be put beside these files: everything
+/// is destroyed by then, and one of [`PURGES_MAX`] places is taken.
+pub const RECEIPT_WAIT: Duration = Duration::from_secs(10);
+/// Pause between two attempts at it.
+pub const RECEIPT_AGAIN: Duration = Duration::from_secs(2);
 /// How long a purge waits for a storage to take back what did not become whole there.
 pub const TAKE_BACK_WAIT: Duration = Duration::from_secs(30);
 /// Least time between two looks at all rows: news come with every event of the server.
@@ -363,7 +370,7 @@ pub const KEY_FRAMES_EVERY: u64 = 60;
 /// tiles.
 pub const FILMS_MAX: usize = 49;
 /// Sounds that are decoded at once: a program each, with 10 MB of its own; 40 MB of libraries they all share.
-/// With more there is no composite: one would miss a voice.
+/// Of more, those who began later are not heard, and are counted.
 pub const VOICES_MAX: usize = 100;
 /// Frames by which decoders are started before they are needed: time for their programs to begin.
 pub const DECODERS_AHEAD_FRAMES: u64 = 300;

@@ -5,25 +5,19 @@ use std::{io, thread::available_parallelism, time::Duration};
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-use super::{CompositeError, Order, layout::FRAMES_PER_SECOND, mix};
+use super::{Order, layout::FRAMES_PER_SECOND, mix};
 use crate::limits::{
     COMPOSITE_NICE, DECODER_STALL, DECODER_STALL_EACH, DECODERS_AHEAD_FRAMES, FILMS_MAX, VOICES_MAX,
 };
 
 /// The tracks that are decoded at once, at most; `films`: when pictures are, milliseconds.
-///
-/// # Errors
-/// [`CompositeError::TooManyVoices`].
-pub(super) fn decoders(order: &Order<'_>, films: Vec<(u64, u64)>) -> Result<usize, CompositeError> {
+pub(super) fn decoders(order: &Order<'_>, films: Vec<(u64, u64)>) -> usize {
     let ahead_ms = DECODERS_AHEAD_FRAMES * 1000 / FRAMES_PER_SECOND;
     let tracks = order.events.tracks.iter();
     let voices = tracks.filter(|track| mix::is_heard(track, order.masks));
-    let voices: Vec<_> = voices.flat_map(mix::stretches).collect();
-    if at_once(voices.iter().copied()) > VOICES_MAX {
-        return Err(CompositeError::TooManyVoices);
-    }
-    let ahead = voices.into_iter().map(|(from, to)| (from.saturating_sub(ahead_ms), to));
-    Ok(at_once(ahead).min(VOICES_MAX) + at_once(films.into_iter()).min(FILMS_MAX))
+    let voices = voices.flat_map(mix::stretches);
+    let ahead = voices.map(|(from, to)| (from.saturating_sub(ahead_ms), to));
+    at_once(ahead).min(VOICES_MAX) + at_once(films.into_iter()).min(FILMS_MAX)
 }
 
 /// The most of some stretches, milliseconds, that there are at once.

@@ -112,8 +112,8 @@ impl Decoder {
         }
         while filled < piece.len() && self.running.is_some() {
             if !self.has_output(self.patience.saturating_sub(self.heard_at.elapsed())) {
-                self.running = None;
-                self.fail(watch);
+                (self.running, self.has_failed) = (None, true);
+                watch.flaw_late(&self.name);
                 break;
             }
             match self.output.read(&mut piece[filled..]) {
@@ -321,7 +321,8 @@ mod tests {
             assert!(decoder.read(&mut [0; 100_000], &watch, begun) < 100_000, "{script}");
             assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
             assert_eq!(decoder.read(&mut [0; 100_000], &watch, begun), 0, "it is over");
-            assert_eq!(watch.into_result().unwrap(), 1, "told once");
+            let done = watch.into_result().unwrap();
+            assert_eq!((done.flawed, done.late), (1, 1), "told once");
         }
     }
 
@@ -338,7 +339,8 @@ mod tests {
             film.advance(&watch, Instant::now()) && film.picture().data()[..16] == [PLAIN[0]; 16]
         );
         assert!(!film.advance(&watch, Instant::now()), "nothing more");
-        assert_eq!(watch.into_result().unwrap(), 1);
+        let done = watch.into_result().unwrap();
+        assert_eq!((done.flawed, done.late), (1, 0), "more time would not help");
     }
 
     #[test]
@@ -349,7 +351,7 @@ mod tests {
         decoder.heard_at = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         assert!(decoder.has_output(Duration::from_secs(20)), "the pipe is full");
         assert_eq!(decoder.read(&mut [0; 299_999], &watch, Instant::now()), 299_999);
-        assert_eq!(watch.into_result().unwrap(), 0);
+        assert_eq!(watch.into_result().unwrap().flawed, 0);
     }
 
     #[test]
@@ -359,6 +361,6 @@ mod tests {
         let mut decoder = decoder(script, &watch, Duration::from_secs(30));
         decoder.heard_at = Instant::now().checked_sub(Duration::from_secs(90)).unwrap();
         assert_eq!(decoder.read(&mut [0; 9], &watch, Instant::now()), 9);
-        assert_eq!(watch.into_result().unwrap(), 0);
+        assert_eq!(watch.into_result().unwrap().flawed, 0);
     }
 }

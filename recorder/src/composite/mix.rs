@@ -1,6 +1,6 @@
 //! Mixes all voices and hands the sound to the encoder.
 
-use std::{io::Write, thread::Scope, time::Instant};
+use std::{cmp::Reverse, collections::BinaryHeap, io::Write, thread::Scope, time::Instant};
 
 use sfu_proto::control;
 
@@ -30,8 +30,8 @@ pub(super) fn mix<'scope>(
 ) -> Result<(), CompositeError> {
     let heard = kitchen.events.tracks.iter().filter(|track| is_heard(track, masks));
     let parts = heard.flat_map(|track| stretches(track).into_iter().map(move |part| (part, track)));
-    let mut waiting: Vec<_> = parts.collect();
-    waiting.sort_by_key(|(part, _)| *part);
+    let (waiting, left_out) = placed(parts.collect());
+    left_out.into_iter().for_each(|(_, track)| kitchen.watch.flaw(&track.file.name));
     let mut waiting = waiting.into_iter().peekable();
     let mut voices: Vec<((u64, u64), Voice)> = Vec::new();
     let mut sum = vec![0f32; SAMPLES as usize * CHANNELS];
@@ -39,7 +39,7 @@ pub(super) fn mix<'scope>(
     for frame in 0..frames(kitchen.events) {
         let (from, to) = (frame * SAMPLES, (frame + 1) * SAMPLES);
         voices.retain(|((_, last), _)| *last > from);
-        // Ahead while there are places; how many sound at once was counted before.
+        // Ahead while there are places.
         let soon = |voices: usize| {
             if voices < VOICES_MAX { to + DECODERS_AHEAD_FRAMES * SAMPLES } else { to }
         };
@@ -70,6 +70,26 @@ const fn sample(ms: u64) -> u64 {
     ms * (RATE / 1000)
 }
 
+/// A stretch, milliseconds, of something.
+type Part<T> = ((u64, u64), T);
+
+/// Those that have a place among [`VOICES_MAX`], in order of time, and those that have none: who sounds
+/// keeps his place until he is silent for long.
+fn placed<T>(mut parts: Vec<Part<T>>) -> (Vec<Part<T>>, Vec<Part<T>>) {
+    parts.sort_by_key(|(part, _)| *part);
+    let mut ends = BinaryHeap::new();
+    parts.into_iter().partition(|((from, to), _)| {
+        while ends.peek().is_some_and(|Reverse(end)| end <= from) {
+            ends.pop();
+        }
+        let has_place = ends.len() < VOICES_MAX;
+        if has_place {
+            ends.push(Reverse(*to));
+        }
+        has_place
+    })
+}
+
 /// When a track sounds, milliseconds: a long silence needs no decoder.
 pub(super) fn stretches(track: &TrackResult) -> Vec<(u64, u64)> {
     let (mut stretches, mut from_ms) = (Vec::new(), track.offset_ms);
@@ -87,4 +107,21 @@ pub(super) fn is_heard(track: &TrackResult, masks: &[Mask]) -> bool {
     let is_sound =
         matches!(track.file.source, control::Source::Microphone | control::Source::ScreenAudio);
     is_sound && !masks.iter().any(|mask| mask.source == track.file.source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_than_can_be_mixed_those_who_sound_already_are_heard_and_the_rest_is_told() {
+        let early = (0..VOICES_MAX as u64).map(|n| ((n, 60_000 + n), n));
+        let late = [((1_000, 2_000), 1_000), ((60_000, 61_000), 1_001), ((60_000, 62_000), 1_002)];
+        let (kept, left_out) = placed(early.chain(late).collect());
+        assert_eq!(left_out.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [1_000, 1_002]);
+        assert_eq!(kept.len(), VOICES_MAX + 1);
+        assert!(kept.is_sorted_by_key(|(part, _)| *part), "in order of time");
+        let (kept, left_out) = placed(vec![((5, 6), ()), ((0, 5), ())]);
+        assert!(kept.len() == 2 && left_out.is_empty());
+    }
 }

@@ -170,7 +170,7 @@ mod tests {
         let sights = |n: u64| (n * 2000, n * 2000 + 30);
         let needs = || (0..100).map(|n| need(0, &[sights(n)])).collect::<Vec<_>>();
         let is_in_sight = |_, frame: u64| frame % 2000 < 30;
-        assert_eq!(played(joined(needs(), |_| 0), 200_000, is_in_sight), [1, 1], "MP4");
+        assert_eq!(played(joined(needs(), |_| 0), 200_000, is_in_sight), [1, 1], "one key frame");
         let key_frames = |need: &Need| need.first() - 15;
         let all = joined(needs().split_off(1), key_frames);
         assert_eq!(all.len(), 99, "key frames between");

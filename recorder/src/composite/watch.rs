@@ -2,7 +2,7 @@
 //! a standstill.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     process::{Child, ExitStatus},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::CompositeError;
+use super::{CompositeError, Done};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -28,8 +28,9 @@ pub(super) struct Watch<'a> {
     ended: Condvar,
     /// Counts frames; what does not count stands still.
     steps: AtomicU64,
-    /// Tracks whose decoders failed: their tiles are plain, or their voices silent.
-    flawed: Mutex<BTreeSet<String>>,
+    /// Tracks whose decoders failed: their tiles are plain, or their voices silent. And whether it was for
+    /// want of time alone.
+    flawed: Mutex<BTreeMap<String, bool>>,
 }
 
 #[derive(Default)]
@@ -77,7 +78,12 @@ impl<'a> Watch<'a> {
 
     /// A track, by the name of its file, is not decoded to its end.
     pub(super) fn flaw(&self, name: &str) {
-        lock(&self.flawed).insert(name.to_owned());
+        lock(&self.flawed).insert(name.to_owned(), false);
+    }
+
+    /// As [`Self::flaw`], because its decoder gave nothing in time.
+    pub(super) fn flaw_late(&self, name: &str) {
+        lock(&self.flawed).entry(name.to_owned()).or_insert(true);
     }
 
     /// Ends everything. The first reason is the one that is told.
@@ -125,10 +131,14 @@ impl<'a> Watch<'a> {
     }
 
     /// How many tracks are not decoded to their ends.
-    pub(super) fn into_result(self) -> Result<u32, CompositeError> {
-        let flawed = lock(&self.flawed).len();
+    pub(super) fn into_result(self) -> Result<Done, CompositeError> {
+        let flawed = lock(&self.flawed);
+        let late = flawed.values().filter(|is_late| **is_late).count();
+        let count = |tracks| u32::try_from(tracks).unwrap_or(u32::MAX);
+        let done = Done { flawed: count(flawed.len()), late: count(late) };
+        drop(flawed);
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        state.failure.map_or(Ok(u32::try_from(flawed).unwrap_or(u32::MAX)), Err)
+        state.failure.map_or(Ok(done), Err)
     }
 }
 

@@ -19,15 +19,16 @@ use std::{
 };
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
+use shiguredo_mp4::{Decode as _, boxes::MoofBox};
 
-use super::{CompositeError, Control, Order, burden, draw, mix};
+use super::{CompositeError, Control, Order, draw, mix};
 use crate::{
     finalize::{
         Container, Events, FileInfo, FinalizeError, MuxError, Request, Sinks, Source, TrackResult,
         finalize,
     },
     key::{DataKey, Purpose},
-    limits::WORK_PIECE_BYTES,
+    limits::{FRAGMENT_TICKS_PER_MS, WORK_PIECE_BYTES},
 };
 
 /// The tracks that a composite, its sound or both are made of.
@@ -45,11 +46,11 @@ struct Stored {
     pieces: Vec<Piece>,
     /// Of them, how many are what stands in front of a file.
     front: usize,
-    /// Where decoding can begin, ascending; none in MP4.
+    /// Where decoding can begin, ascending.
     entries: Vec<Entry>,
 }
 
-/// A cluster that begins with a key frame; a piece begins with it.
+/// A cluster (WebM) or fragment (MP4) that begins with a key frame; a piece begins with it.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     /// Of its first picture or sound, milliseconds in the file.
@@ -71,8 +72,7 @@ impl Work {
     /// read and written, and has no name any more. Without `pictures` only what sounds.
     ///
     /// # Errors
-    /// [`CompositeError::Source`], [`CompositeError::Output`], [`CompositeError::Cancelled`],
-    /// [`CompositeError::TooManyVoices`].
+    /// [`CompositeError::Source`], [`CompositeError::Output`], [`CompositeError::Cancelled`].
     pub fn make<S: Source>(
         source: &S,
         order: &Order<'_>,
@@ -80,7 +80,6 @@ impl Work {
         file: File,
         control: &mut Control<'_>,
     ) -> Result<Self, CompositeError> {
-        burden::decoders(order, Vec::new())?; // Not after all was written.
         let key = new_key();
         let out = Rc::new(RefCell::new(Out { file, key, end: 0 }));
         let wanted = wanted(order, pictures);
@@ -220,8 +219,8 @@ impl Sinks for Sorting {
 
     fn open(&mut self, file: &FileInfo) -> io::Result<Track> {
         let out = self.wanted.contains(stem(file)).then(|| Rc::clone(&self.out));
-        let is_webm = file.container == Container::Webm;
-        Ok(Track { plain: Vec::new(), stored: Stored::default(), is_webm, cluster: None, out })
+        let (plain, stored, place) = (Vec::new(), Stored::default(), Place::Else);
+        Ok(Track { plain, stored, container: file.container, place, out })
     }
 
     fn close(&mut self, mut track: Track, result: &TrackResult) -> io::Result<()> {
@@ -235,28 +234,72 @@ impl Sinks for Sorting {
 struct Track {
     plain: Vec<u8>,
     stored: Stored,
-    is_webm: bool,
-    /// When the cluster begins whose head was the last that was written, ms.
-    cluster: Option<u64>,
+    container: Container,
+    place: Place,
     /// None: nobody wants it.
     out: Option<Rc<RefCell<Out>>>,
 }
 
+/// What was written last.
+enum Place {
+    /// The head of a cluster that begins at these milliseconds: its blocks follow.
+    Cluster(u64),
+    /// The head of a fragment: its media follow, whatever they look like.
+    Fragment,
+    Else,
+}
+
 impl Track {
-    /// Notes where a cluster begins, and whether with a key frame: its head comes at once, its blocks do next.
+    /// Notes where a cluster or fragment begins, and whether with a key frame: its head comes at once, what
+    /// is in it does next.
     fn look(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(at_ms) = cluster_ms(bytes) {
-            self.flush()?;
-            if self.stored.entries.is_empty() && self.stored.front == 0 {
-                self.stored.front = self.stored.pieces.len();
+        match (&self.container, std::mem::replace(&mut self.place, Place::Else)) {
+            (Container::Webm, place) => match (cluster_ms(bytes), place) {
+                (Some(at_ms), _) => {
+                    self.begin()?;
+                    self.place = Place::Cluster(at_ms);
+                }
+                (None, Place::Cluster(at_ms)) if is_key(bytes) => self.enter(at_ms),
+                (None, _) => {}
+            },
+            (Container::Mp4, Place::Else) => {
+                let Some((at_ms, is_key)) = fragment(bytes) else { return Ok(()) };
+                self.begin()?;
+                if is_key {
+                    self.enter(at_ms);
+                }
+                self.place = Place::Fragment;
             }
-            self.cluster = Some(at_ms);
-        } else if let Some(at_ms) = self.cluster.take().filter(|_| is_key(bytes)) {
-            let piece = self.stored.pieces.len();
-            self.stored.entries.push(Entry { at_ms, piece });
+            (Container::Mp4 | Container::Ogg, _) => {}
         }
         Ok(())
     }
+
+    /// What comes is in pieces of its own; what was before the first is the front.
+    fn begin(&mut self) -> io::Result<()> {
+        self.flush()?;
+        if self.stored.front == 0 {
+            self.stored.front = self.stored.pieces.len();
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, at_ms: u64) {
+        let piece = self.stored.pieces.len();
+        self.stored.entries.push(Entry { at_ms, piece });
+    }
+}
+
+/// When the fragment of such a head begins, ms, and whether with a key frame.
+fn fragment(bytes: &[u8]) -> Option<(u64, bool)> {
+    if bytes.get(4..8)? != MoofBox::TYPE.as_bytes() {
+        return None;
+    }
+    let (moof, _) = MoofBox::decode(bytes).ok()?;
+    let track = moof.traf_boxes.first()?;
+    let ticks = track.tfdt_box.as_ref()?.base_media_decode_time;
+    let flags = track.trun_boxes.first()?.samples.first()?.flags?;
+    Some((ticks / FRAGMENT_TICKS_PER_MS, !flags.sample_is_non_sync_sample()))
 }
 
 /// The time in the head of a cluster as [`crate::mux`] writes it: id, size, and a time of eight bytes.
@@ -278,9 +321,7 @@ impl Write for Track {
         if self.out.is_none() {
             return Ok(bytes.len());
         }
-        if self.is_webm {
-            self.look(bytes)?;
-        }
+        self.look(bytes)?;
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = WORK_PIECE_BYTES - self.plain.len();
@@ -316,6 +357,11 @@ mod tests {
         id::{ParticipantId, TrackId},
     };
 
+    use shiguredo_mp4::{
+        Encode as _, SampleFlags,
+        boxes::{MfhdBox, TfdtBox, TfhdBox, TrafBox, TrunBox, TrunSample},
+    };
+
     use super::*;
     use crate::finalize::CodecName;
 
@@ -342,6 +388,10 @@ mod tests {
 
     /// Clusters at 0, 2, 4 … s of which the third has no key frame, behind a front.
     fn stored(pieces: &[Vec<u8>]) -> Work {
+        written(Container::Webm, pieces)
+    }
+
+    fn written(container: Container, pieces: &[Vec<u8>]) -> Work {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let (process, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(format!("conclave-sorted-{process}-{n}"));
@@ -351,7 +401,7 @@ mod tests {
         let out = Rc::new(RefCell::new(Out { file, key: new_key(), end: 0 }));
         let (plain, stored) = (Vec::new(), Stored::default());
         let mut track =
-            Track { plain, stored, is_webm: true, cluster: None, out: Some(Rc::clone(&out)) };
+            Track { plain, stored, container, place: Place::Else, out: Some(Rc::clone(&out)) };
         pieces.iter().for_each(|piece| track.write_all(piece).unwrap());
         track.flush().unwrap();
         let Track { stored, out: mine, .. } = track;
@@ -374,6 +424,55 @@ mod tests {
             work.feed(&file(), entry, &mut read).unwrap();
             let rest = clusters[first..].iter().flatten().cloned().collect::<Vec<_>>();
             assert!(read == [vec![front.clone()], rest].concat().concat(), "{at_ms}");
+        }
+    }
+
+    /// Head and media of a fragment; the media look like a head.
+    fn fragment_at(at_ms: u64, is_key: bool) -> [Vec<u8>; 2] {
+        let sample = TrunSample {
+            duration: Some(90_000),
+            size: Some(1),
+            flags: Some(SampleFlags::new(if is_key { 0 } else { 1 << 16 })),
+            composition_time_offset: None,
+        };
+        let track = TrafBox {
+            tfhd_box: TfhdBox {
+                track_id: 1,
+                base_data_offset: None,
+                sample_description_index: None,
+                default_sample_duration: None,
+                default_sample_size: None,
+                default_sample_flags: None,
+                duration_is_empty: false,
+                default_base_is_moof: true,
+            },
+            tfdt_box: Some(TfdtBox { version: 1, base_media_decode_time: at_ms * 90 }),
+            trun_boxes: vec![TrunBox {
+                data_offset: None,
+                first_sample_flags: None,
+                samples: vec![sample],
+            }],
+            unknown_boxes: Vec::new(),
+        };
+        let (mfhd_box, unknown_boxes) = (MfhdBox { sequence_number: 1 }, Vec::new());
+        let head = MoofBox { mfhd_box, traf_boxes: vec![track], unknown_boxes };
+        let head = head.encode_to_vec().unwrap();
+        let media = [&head[..], &[5; 3 * WORK_PIECE_BYTES]].concat();
+        [head, media]
+    }
+
+    #[test]
+    fn an_mp4_is_read_from_the_fragment_with_the_key_frame_before_a_time() {
+        let fragments = (0..5).flat_map(|n| fragment_at(n * 1000, n != 2));
+        let all: Vec<_> = [vec![7; 100]].into_iter().chain(fragments).collect();
+        let mp4 = written(Container::Mp4, &all);
+        for (at_ms, first) in [(0, 0), (999, 0), (1000, 1), (2999, 1), (3000, 3), (1 << 40, 4)] {
+            let entry = mp4.entry(&file(), at_ms);
+            assert_eq!(entry.at_ms, first as u64 * 1000, "{at_ms}");
+            let mut read = Vec::new();
+            mp4.feed(&file(), entry, &mut read).unwrap();
+            let rest = [&all[..1], &all[1 + 2 * first..]].concat().concat();
+            assert!(read == rest, "{at_ms}");
         }
     }
 

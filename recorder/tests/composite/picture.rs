@@ -144,12 +144,21 @@ fn after_a_long_mute_everything_is_where_it_would_have_been() {
     assert!(beeps.iter().any(|at| near(&at)), "{beeps:?}");
 }
 
-/// Sight begins between two key frames, far behind the beginning.
 #[test]
 fn a_picture_that_comes_into_sight_again_is_the_one_of_that_time() {
-    let frames = media::video_of(Codec::Vp8, "160x90", 40, 90, &["-vf", &coloured("red")]);
+    comes_into_sight_again(Codec::Vp8);
+}
+
+#[test]
+fn so_does_one_of_h264_which_lies_in_another_container() {
+    comes_into_sight_again(H264);
+}
+
+/// Sight begins between two key frames, far behind the beginning.
+fn comes_into_sight_again(codec: Codec) {
+    let frames = media::video_of(codec, "160x90", 40, 90, &["-vf", &coloured("red")]);
     let sent = [
-        camera(0, Codec::Vp8).play(0, FRAME, &frames),
+        camera(0, codec).play(0, FRAME, &frames),
         microphone(1, 1).play(0, 20_000, &media::audio(40)),
     ];
     let tape = Tape::of(&sent, vec![]);

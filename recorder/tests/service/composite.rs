@@ -1,6 +1,17 @@
 //! Composites of the whole recorder: sealed and delivered beside the tracks, and missed by nobody else.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, OpenOptions},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use recorder::{
     composite::{Canvas, Layout, Mask, Region, Sandbox, Tools},
@@ -15,12 +26,12 @@ use sfu_proto::{
     unit::{RtpTimestamp, SeqNo},
 };
 
-use crate::world::{World, records, track, until};
+use crate::world::{Sound, World, records, track, until};
 
 /// Names at the partner's, without folders.
 fn names(world: &World) -> Vec<String> {
     let files = World::files(&world.partner()).into_iter();
-    let name = |path: &std::path::Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
     files.map(|path| name(&path)).collect()
 }
 
@@ -135,6 +146,51 @@ async fn a_masked_source_goes_to_the_second_key_alone() {
     assert!(names.iter().any(|name| name == "composite.mp4.age"), "{names:?}");
 }
 
+/// Overwrites the beginning of the first work file below a folder; gives how many there were until it is `over`.
+fn damage_first(spool: PathBuf, over: Arc<AtomicBool>) -> thread::JoinHandle<usize> {
+    let is_work = move |link: &Path| {
+        link.starts_with(&spool) && link.to_string_lossy().ends_with(".work (deleted)")
+    };
+    thread::spawn(move || {
+        let mut seen = BTreeSet::new();
+        while !over.load(Ordering::Relaxed) {
+            for open in fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok) {
+                if !fs::read_link(open.path()).is_ok_and(|link| is_work(&link)) {
+                    continue;
+                }
+                let Ok(file) = OpenOptions::new().write(true).open(open.path()) else { continue };
+                let told = file.metadata().unwrap();
+                // Its first piece is there, and much is to come before anything is read.
+                if told.len() > 40_000 && seen.insert(told.ino()) && seen.len() == 1 {
+                    file.write_all_at(&[0; 64], 0).unwrap();
+                }
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+        seen.len()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_work_file_that_is_damaged_is_made_anew() {
+    let mut world = World::new("damaged-work");
+    world.composites = Some(Tools::look(Sandbox::Bwrap).expect("run .ci/setup (bubblewrap)"));
+    let id = RecordingId::from_bits(309);
+    let mut row = world.row(id);
+    row.0.outputs = Outputs { audio_mix: true, ..Outputs::default() };
+    let (recorder, tap) = world.start();
+    let sound = Sound { index: 0, seconds: 200, padding: 1000 };
+    world.record(&tap, row, sound.records(id)).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let damaged = damage_first(world.spool(), Arc::clone(&over));
+    world.ledger.stop_now(id);
+    world.until_delivered(&recorder, id, "audio-mix.ogg.age").await;
+    over.store(true, Ordering::Relaxed);
+    assert_eq!(damaged.join().unwrap(), 2, "work files");
+    assert_eq!(finalized(&world, id), []);
+    recorder.shut_down().await;
+}
+
 /// The sound of a screen beside a microphone.
 fn screen(id: RecordingId) -> Vec<Batch> {
     track(id, 1, Source::ScreenAudio, Codec::Opus, 100, &|n| Packet {
@@ -213,7 +269,7 @@ async fn a_masked_recording_without_composite_waits() {
     until("the journal is written", || World::files(&world.spool()).len() > 1).await;
     world.ledger.stop_now(id);
     until("it was tried", || world.ledger.state(id) == State::Finalizing).await;
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(names(&world), Vec::<String>::new());
     assert_ne!(world.ledger.state(id), State::Purged);
     assert!(

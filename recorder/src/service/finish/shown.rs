@@ -167,7 +167,7 @@ impl Finish<'_> {
             time,
             disk: Mutex::new((Instant::now(), false)),
         };
-        let work = showing
+        let mut work = showing
             .work(key, &mut within(TRACKS_PERCENT, TRACKS_PERCENT + WORK_PERCENT, progress))?;
         let (mut artifacts, mut missing) = (Vec::new(), Vec::new());
         let mut from = TRACKS_PERCENT + WORK_PERCENT;
@@ -177,8 +177,8 @@ impl Finish<'_> {
             let to = if is_last { 100 } else { from + MIX_PERCENT };
             let mut rest = within(from, to, progress);
             from = to;
-            let made = match &work {
-                Some(work) => showing.made(work, recipients, kind, &mut rest)?,
+            let made = match &mut work {
+                Some(work) => showing.made((work, key), recipients, kind, &mut rest)?,
                 None => None,
             };
             match made {
@@ -202,6 +202,11 @@ fn within(from: u8, to: u8, progress: &mut dyn FnMut(u8)) -> impl FnMut(u8) {
     }
 }
 
+/// Whether what took so long can be done again, with as much to spare: what is there is lost by it.
+fn has_time_for(taken: Duration, left: Duration) -> bool {
+    left >= taken.saturating_mul(2)
+}
+
 /// Composite and mix of a recording being made.
 struct Showing<'a> {
     finish: &'a Finish<'a>,
@@ -222,22 +227,27 @@ impl Showing<'_> {
         key: &DataKey,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Option<Work>, FinishError> {
-        let pictures = self.finish.entry.outputs.composite.is_some();
         self.tried("work file", || {
             if self.finish.composites.is_none() {
                 return Err(CompositeError::NoTools);
             }
-            let file = self.spool.nameless().map_err(CompositeError::Output)?;
-            let source = self.finish.source(key);
-            let mut control = Control { cancelled: &|| self.is_over(), progress };
-            Work::make(&source, &self.order, pictures, file, &mut control)
+            self.sorted(key, progress)
         })
     }
 
-    /// None: it cannot be made.
+    fn sorted(&self, key: &DataKey, progress: &mut dyn FnMut(u8)) -> Result<Work, CompositeError> {
+        let pictures = self.finish.entry.outputs.composite.is_some();
+        let file = self.spool.nameless().map_err(CompositeError::Output)?;
+        let source = self.finish.source(key);
+        let mut control = Control { cancelled: &|| self.is_over(), progress };
+        Work::make(&source, &self.order, pictures, file, &mut control)
+    }
+
+    /// None: it cannot be made. A work file that turns out to be damaged is made anew. What lacks tracks for
+    /// want of time alone is made once more, if there is time.
     fn made(
         &self,
-        work: &Work,
+        (work, key): (&mut Work, &DataKey),
         recipients: &Recipients,
         kind: ArtifactKind,
         progress: &mut dyn FnMut(u8),
@@ -246,16 +256,31 @@ impl Showing<'_> {
         let mut sealing = Sealing { spool: self.spool, recipients, opened, artifacts };
         let (name, order) =
             (if kind == ArtifactKind::AudioMix { "audio mix" } else { "composite" }, &self.order);
+        let (mut is_damaged, mut was_late) = (false, false);
         let done = self.tried(name, || {
+            let begun = Instant::now();
             sealing.clear().map_err(CompositeError::Output)?;
+            if std::mem::take(&mut is_damaged) {
+                *work = self.sorted(key, &mut |_| {})?;
+            }
             let tools = self.finish.composites.ok_or(CompositeError::NoTools)?;
             let mut control = Control { cancelled: &|| self.is_over(), progress };
-            match kind {
+            let done = match kind {
                 ArtifactKind::AudioMix => audio_mix(tools, work, order, &mut sealing, &mut control),
                 _ => composite(tools, work, order, &mut sealing, &mut control),
+            };
+            is_damaged = matches!(done, Err(CompositeError::Work(_)));
+            match done {
+                Ok(Done { late, .. })
+                    if late > 0 && !was_late && has_time_for(begun.elapsed(), self.left()) =>
+                {
+                    was_late = true;
+                    Err(CompositeError::Late(late))
+                }
+                other => other,
             }
         })?;
-        let Some(Done { flawed }) = done else {
+        let Some(Done { flawed, .. }) = done else {
             sealing.clear()?;
             return Ok(None);
         };
@@ -310,8 +335,14 @@ impl Showing<'_> {
 
     /// It took too long, or what else there is would miss its age.
     fn is_late(&self) -> bool {
-        let is_old = self.finish.patience.shown_until_ms.is_some_and(|at| now_ms() >= at);
-        is_old || self.begun.elapsed() >= self.time
+        self.left().is_zero()
+    }
+
+    /// Until it takes too long, or what else there is would miss its age.
+    fn left(&self) -> Duration {
+        let of_age = self.finish.patience.shown_until_ms.map(|at| at.saturating_sub(now_ms()));
+        let left = self.time.saturating_sub(self.begun.elapsed());
+        left.min(of_age.map_or(left, Duration::from_millis))
     }
 
     fn is_over(&self) -> bool {
