@@ -29,7 +29,8 @@ pub use keys::{Jwk, Jwks, KeyId, KeySet, KeySetError, PublishedKey, Role};
 pub use manifest::{Artifact, ArtifactKind, MANIFEST_FILE, MANIFEST_SIGNATURE_FILE, Manifest};
 pub use name::{ArtifactName, ArtifactNameError};
 pub use receipt::{
-    Delivery, KeyFate, PurgeReason, Receipt, ReceiptArtifact, ReceiptError, SignedReceipt, Verified,
+    Delivery, KeyFate, PurgeReason, RECEIPT_FILE, Receipt, ReceiptArtifact, ReceiptError,
+    SignedReceipt, Verified,
 };
 pub use signer::{SignerError, Signers, SigningKey};
 pub use software::Software;

@@ -178,6 +178,26 @@ fn on_disk(folder: &Path, upload: &Upload) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn whether_a_file_is_there_still_costs_no_reading_of_it() {
+    let data = bytes(17 * MIB);
+    for json in all() {
+        let kind = target(&json).kind();
+        let upload = sent(&open(&json), "l/large.age", &data).await;
+        // So slow that it would take minutes to read.
+        let dialer = Dialer::new(Arc::new(Guard::new(&loopback()).unwrap()), None).unwrap();
+        let cap = Cap::new(NonZeroU64::new(64 * 1024));
+        let slow = Storages::new(dialer, cap, vec![std::env::temp_dir()]);
+        let store = slow.open(&target(&json), "pj_1").unwrap_or_else(|error| panic!("{error}"));
+        let looked = async {
+            assert_eq!(store.is_there(&upload, expected(&data)).await, Ok(true), "{kind}");
+            let other = Expected { bytes: 5, ..expected(&data) };
+            assert_eq!(store.is_there(&upload, other).await, Ok(false), "{kind}");
+        };
+        tokio::time::timeout(Duration::from_secs(60), looked).await.expect(kind);
+    }
+}
+
+#[tokio::test]
 async fn what_was_pushed_is_there() {
     let (large, small) = (bytes(17 * MIB), bytes(1000));
     for json in all() {

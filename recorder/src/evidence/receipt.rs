@@ -13,6 +13,8 @@ use sfu_proto::id::{RecordingId, RoomId};
 use super::{Artifact, ArtifactName, KeyId, KeySet, Manifest, Role, SigningKey, Software, to_json};
 use crate::{digest::Digest, limits::RECEIPT_BYTES_MAX};
 
+/// Its name beside files of a recording that will not become whole there.
+pub const RECEIPT_FILE: &str = "receipt.json";
 /// What a signed text says it is.
 const TYPE: &str = "conclave.recording.receipt";
 const VERSION: u32 = 1;

@@ -8,6 +8,7 @@
 
 mod folder;
 mod opened;
+mod unfinished;
 
 use std::{fmt, path::Path};
 
@@ -87,7 +88,10 @@ impl Report {
 /// which nothing is kept.
 pub fn verify(folder: &Path, keys: &KeySet, identities: Option<&Identities>) -> Report {
     let (mut report, folder) = (Report::default(), Folder::new(folder));
-    let Some(manifest) = verify_manifest(&folder, keys, &mut report) else { return report };
+    let Some(manifest) = verify_manifest(&folder, keys, &mut report) else {
+        unfinished::verify(&folder, keys, &mut report);
+        return report;
+    };
     verify_capture(&folder, &manifest, keys, &mut report);
     verify_sums(&folder, &manifest, &mut report);
     for artifact in &manifest.artifacts {

@@ -93,12 +93,11 @@ impl Pusher<'_> {
         told: &mut (dyn FnMut(Vec<ArtifactRow>) + Send),
     ) -> Result<Verified, PushError> {
         let mut push = self.begin().await?;
-        let template = Template::parse(&self.entry.path)?;
         let mut weakest = Verified::ReadBack;
         let files = self.files().await?;
         self.look_again(&files, &mut push).await?;
         for file in files {
-            let verified = self.file(&template, &file, &mut push, told).await?;
+            let verified = self.file(&file, &mut push, told).await?;
             weakest = weakest.min(verified);
         }
         Ok(weakest)
@@ -169,7 +168,6 @@ impl Pusher<'_> {
 
     async fn file(
         &self,
-        template: &Template,
         file: &File,
         push: &mut Push,
         told: &mut (dyn FnMut(Vec<ArtifactRow>) + Send),
@@ -178,7 +176,7 @@ impl Pusher<'_> {
         if let Some(verified) = done {
             return Ok(verified);
         }
-        let key = self.key(template, &file.name)?;
+        let key = key_of(self.entry, &file.name)?;
         loop {
             match self.send(&key, file, push, told).await {
                 Err(PushError::Store(error)) if error.is_restart() => {
@@ -187,17 +185,6 @@ impl Pusher<'_> {
                 other => return other,
             }
         }
-    }
-
-    fn key(&self, template: &Template, artifact: &str) -> Result<Key, PushError> {
-        let (room, recording) = (self.entry.room.to_string(), self.entry.id.to_string());
-        Ok(template.key(&Values {
-            project: &self.entry.project,
-            room: &room,
-            recording: &recording,
-            artifact,
-            began_ms: self.entry.started_at_ms,
-        })?)
     }
 
     /// Sends what is missing of a file, then verifies it.
@@ -277,6 +264,18 @@ impl Pusher<'_> {
         let kept = tokio::task::spawn_blocking(move || spool.write_push(&push)).await;
         Ok(kept.map_err(io::Error::other)??)
     }
+}
+
+/// Where a file of a recording goes.
+pub(super) fn key_of(entry: &Entry, artifact: &str) -> Result<Key, PushError> {
+    let (room, recording) = (entry.room.to_string(), entry.id.to_string());
+    Ok(Template::parse(&entry.path)?.key(&Values {
+        project: &entry.project,
+        room: &room,
+        recording: &recording,
+        artifact,
+        began_ms: entry.started_at_ms,
+    })?)
 }
 
 /// Verified so long ago that much may have happened since.

@@ -9,6 +9,7 @@
 //! Between its steps a job looks whether others changed the row: it goes on with what they wrote, or
 //! stops when that asks for something else.
 
+mod left;
 mod live;
 mod make;
 mod purge;

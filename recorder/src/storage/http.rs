@@ -13,7 +13,7 @@ use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::{Body, Frame, Incoming},
     client::conn::http1,
-    header,
+    header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
@@ -97,7 +97,7 @@ impl Http {
         }
         // hyper leaves it out of a PUT without bytes, which S3 does not like.
         if body.is_empty() && (head.method == Method::PUT || head.method == Method::POST) {
-            head.headers.insert(header::CONTENT_LENGTH, header::HeaderValue::from_static("0"));
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let progress = Progress::new();
         let body = Paced::new(body, self.cap.clone(), Arc::clone(&progress));
@@ -111,6 +111,23 @@ impl Http {
             return Ok(received.headers);
         }
         Err(received.into_error().await)
+    }
+
+    /// Length of an object, by a GET that asks for its first byte and reads nothing (RFC 9110 section 14).
+    ///
+    /// # Errors
+    /// [`StoreError::Protocol`] when the answer does not tell.
+    pub(super) async fn length(&self, mut request: Request<Bytes>) -> Result<u64, StoreError> {
+        request.headers_mut().insert(header::RANGE, HeaderValue::from_static("bytes=0-0"));
+        let received = self.send(request).await?;
+        let told = match received.status {
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                whole_length(&received.headers)
+            }
+            status if status.is_success() => length(&received.headers), // Ranges are optional.
+            _ => return Err(received.into_error().await),
+        };
+        told.ok_or(StoreError::Protocol)
     }
 
     /// Reads an object as it comes; its length and digest.
@@ -259,6 +276,12 @@ pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// What a part of an object says about the length of all of it: `bytes 0-0/1234`, `bytes */0`.
+fn whole_length(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split_once('/')?.1.parse().ok()
+}
+
 /// An answer that was read, as the library of object stores wants it.
 pub(super) fn rebuilt<T>(status: StatusCode, headers: HeaderMap, body: T) -> Response<T> {
     let mut response = Response::new(body);
@@ -270,6 +293,21 @@ pub(super) fn rebuilt<T>(status: StatusCode, headers: HeaderMap, body: T) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_tells_the_length_of_all() {
+        let told = |range: &'static str| {
+            whole_length(&HeaderMap::from_iter([(
+                header::CONTENT_RANGE,
+                HeaderValue::from_static(range),
+            )]))
+        };
+        assert_eq!((told("bytes 0-0/1234"), told("bytes */0")), (Some(1234), Some(0)));
+        for none in ["bytes 0-0/*", "bytes 0-0", "bytes 0-0/-1", "items 0-0/5", ""] {
+            assert_eq!(told(none), None, "{none}");
+        }
+        assert_eq!(whole_length(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn codes_are_found_in_answers() {

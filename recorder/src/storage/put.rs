@@ -90,10 +90,10 @@ impl Backend for Put {
         Ok(())
     }
 
-    /// Only reading tells: a presigned GET allows no HEAD.
+    /// A presigned GET allows no HEAD.
     async fn size(&self, key: &Key) -> Result<Option<u64>, StoreError> {
-        let mut unused = Hasher::new();
-        match self.read(key, &mut unused).await {
+        let request = self.request(Method::GET, &filled(&self.read_url, key))?;
+        match self.http.length(request).await.map_err(unread) {
             Ok(length) => Ok(Some(length)),
             Err(StoreError::Missing) => Ok(None),
             Err(error) => Err(error),

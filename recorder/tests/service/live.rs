@@ -12,7 +12,7 @@ use std::{
 use bus::tap::TapSender;
 use recorder::{
     composite::{Mask, Region},
-    evidence::{PurgeReason, verify},
+    evidence::{Finding, KeySet, PurgeReason, SignedReceipt, Verdict, verify},
     finalize::{FileInfo, Request, Sinks, TrackResult, finalize},
     journal::{Folder, Rotation},
     key::DataKey,
@@ -371,9 +371,42 @@ async fn what_is_deleted_after_some_arrived_has_a_receipt_that_names_it() {
         receipt.delivered.iter().flat_map(|one| &one.only).map(|name| name.as_str().to_owned());
     let mut named: Vec<String> = named.collect();
     named.sort();
-    assert_eq!(named, arrived(&world, id).into_keys().collect::<Vec<_>>());
+    let mut there = arrived(&world, id);
+    assert!(there.remove("receipt.json").is_some(), "the last word");
+    assert_eq!(named, there.into_keys().collect::<Vec<_>>());
     assert_eq!(named.len(), receipt.artifacts.len(), "each with its digest");
+    let folder = at(&world.partner(), id);
+    let left = SignedReceipt::parse(&fs::read(folder.join("receipt.json")).unwrap()).unwrap();
+    assert_eq!(left.verify(&recorder.keys()), Ok(receipt), "the one that was told");
+    let wrong = |keys: &KeySet| {
+        let report = verify(&folder, keys, None);
+        let is_wrong = |finding: &&Finding| matches!(finding.verdict, Verdict::Wrong(_));
+        report.findings.iter().filter(is_wrong).map(|it| it.subject.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(wrong(&recorder.keys()), ["manifest.json"], "all that is here is vouched for");
+    fs::write(folder.join("data-key.age"), b"another").unwrap();
+    assert_eq!(wrong(&recorder.keys()), ["manifest.json", "data-key.age"]);
     assert!(!world.folder(id).exists());
+    recorder.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_is_away_keeps_nothing_from_being_destroyed_and_told() {
+    let world = world("live-deleted-away");
+    let id = RecordingId::from_bits(519);
+    let (recorder, tap) = world.start();
+    let mut feed = Feed::begin(&world, &tap, row(&world, id)).await;
+    feed.fill(&world, &tap, 2).await;
+    until("closed files arrive", || has(&at(&world.partner(), id), 2)).await;
+    let away = world.root.join("away");
+    fs::rename(world.partner(), &away).unwrap();
+    world.ledger.change(id, |row| {
+        (row.state, row.is_deleted) = (State::Recorded, true);
+        row.stopped_at_ms = Some(row.started_at_ms);
+    });
+    until("it is destroyed", || !world.folder(id).exists()).await;
+    world.until_state(id, State::Purged).await;
+    assert_eq!(world.receipt(&recorder, id).reason, PurgeReason::Deleted);
     recorder.shut_down().await;
 }
 

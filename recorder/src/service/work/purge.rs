@@ -148,6 +148,7 @@ impl Job {
         let reason = self.entry.work.purge.unwrap_or(Purge::Expired);
         let at_ms = now_ms();
         let signed = self.receipt(reason, at_ms)?;
+        self.leave_receipt(reason, &signed).await?;
         let news = News::Purged {
             reason,
             at_ms,
