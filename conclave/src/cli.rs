@@ -85,7 +85,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RecorderCommand {
     /// Print the fingerprint of this data directory's key for the link, made if missing: what the other side
-    /// has in link.peers.
+    /// has in link.servers or link.recorders.
     Fingerprint,
 }
 

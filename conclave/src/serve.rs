@@ -83,21 +83,26 @@ async fn until_the_end(
     let stop = stop_requested();
     tokio::pin!(stop);
     loop {
-        let failed = async {
-            match &mut recorder {
-                Some(recorder) => recorder.failed.recv().await,
-                None => std::future::pending().await,
+        let trouble = async {
+            let Some(recorder) = &mut recorder else { return std::future::pending().await };
+            tokio::select! {
+                Some(failed) = recorder.news.failed.recv() => Some(failed),
+                () = recorder.news.away.notified() => None,
             }
         };
-        let failed = tokio::select! {
+        let trouble = tokio::select! {
             stop = &mut stop => return stop,
             end = server.wait() => {
                 return end.and(Err(io::Error::other("the server ended by itself")));
             }
-            Some(failed) = failed => failed,
+            trouble = trouble => trouble,
         };
-        let (room, recording, reason) = failed;
-        server.recording_failed(room, recording, reason).await;
+        match trouble {
+            Some((room, recording, reason)) => {
+                server.recording_failed(room, recording, reason).await;
+            }
+            None => server.recorder_lost().await,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -18,12 +18,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
+
 /// Longest wait; the machine may be busy.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A machine: a data directory and a configuration.
 struct Machine {
     dir: PathBuf,
+    /// Of a database that others use too; empty: it has one of its own.
     url: String,
 }
 
@@ -37,7 +40,10 @@ impl Machine {
     fn conclave(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
         command.args(words).arg("--data-dir").arg(&self.dir);
-        command.env("CONCLAVE_DATABASE_URL", &self.url).stdin(Stdio::null());
+        if !self.url.is_empty() {
+            command.env("CONCLAVE_DATABASE_URL", &self.url);
+        }
+        command.stdin(Stdio::null());
         command
     }
 
@@ -64,7 +70,7 @@ impl Machine {
                 count.fetch_add(1, Relaxed);
             });
         });
-        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+        let ready: Value = serde_json::from_str(&ready).unwrap();
         let port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
         Process { child, port, refusals }
     }
@@ -128,11 +134,11 @@ fn a_server_uses_a_recorder_elsewhere_and_each_lets_in_whom_it_knows() {
     }
     let [link, metrics] = [free_port(), free_port()];
     let recorder = |peer: &str| {
-        let listen = format!("[link]\nlisten = \"127.0.0.1:{link}\"\npeers = [\"{peer}\"]\n");
+        let listen = format!("[link]\nlisten = \"127.0.0.1:{link}\"\nservers = [\"{peer}\"]\n");
         away.start(&["recorder"], &format!("{listen}metrics = \"127.0.0.1:{metrics}\"\n"))
     };
     let connect = format!(
-        "[media]\nbind = \"127.0.0.1\"\n[link]\nconnect = \"localhost:{link}\"\npeers = [\"{}\"]\n",
+        "[media]\nbind = \"127.0.0.1\"\n[link]\nconnect = \"localhost:{link}\"\nrecorders = [\"{}\"]\n",
         away.fingerprint()
     );
     let words = ["serve", "--listen", "127.0.0.1:0", "--media-port", "0", "--workers", "1"];
@@ -154,4 +160,85 @@ fn a_server_uses_a_recorder_elsewhere_and_each_lets_in_whom_it_knows() {
     assert!(!server.dir.join("recorder").exists(), "the server records nothing itself");
     drop(recording);
     until("the link is down", || up() == Some(0));
+}
+
+/// A partner's server on the REST API of a server.
+struct Partner {
+    port: u16,
+    key: String,
+}
+
+impl Partner {
+    /// Status and body.
+    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = body.to_string();
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.key,
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_default())
+    }
+
+    fn record(&self, room: &str) -> (u16, Value) {
+        self.ask("POST", &format!("/v1/rooms/{room}/recordings"), &json!({}))
+    }
+
+    fn recording(&self, id: &str) -> Value {
+        self.ask("GET", &format!("/v1/recordings/{id}"), &Value::Null).1
+    }
+}
+
+/// The first word of an output that begins so.
+fn word(output: &Output, begin: &str) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stdout);
+    told.split_whitespace().find(|word| word.starts_with(begin)).unwrap().to_owned()
+}
+
+#[test]
+fn recordings_end_as_failed_when_the_recorder_is_away_for_too_long() {
+    let machine = Machine::new("apart-away", "");
+    let link = free_port();
+    let project = word(&machine.conclave(&["project", "create", "test"]).output().unwrap(), "pj_");
+    let scopes = "rooms:write,recordings:read,recordings:write";
+    let words = ["key", "create", "--project", &project, "--scope", scopes];
+    let key = word(&machine.conclave(&words).output().unwrap(), "ck_");
+    let config = format!(
+        "[media]\nbind = \"127.0.0.1\"\n[recorder]\nlocal_folder = \"{}\"\n\
+         [link]\nlisten = \"127.0.0.1:{link}\"\nconnect = \"localhost:{link}\"\naway_seconds = 5\n",
+        machine.dir.join("delivered").display()
+    );
+    let recording = machine.start(&["recorder"], &config);
+    let words = ["serve", "--listen", "127.0.0.1:0", "--media-port", "0", "--workers", "1"];
+    let serving = machine.start(&words, &config);
+    let partner = Partner { port: serving.port, key };
+    let target = json!({ "name": "here", "storage": { "kind": "local" } });
+    let (status, target) = partner.ask("POST", "/v1/storage-targets", &target);
+    assert_eq!(status, 201, "{target}");
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let policy = json!({ "recipients": [recipient], "target": target["id"], "rule": {} });
+    assert_eq!(partner.ask("PUT", "/v1/recording-policy", &policy).0, 200);
+    let room = partner.ask("POST", "/v1/rooms", &json!({})).1["id"].as_str().unwrap().to_owned();
+    until("the link is up", || metric(serving.port, "conclave_link_up") == Some(1));
+    let (status, begun) = partner.record(&room);
+    assert_eq!(status, 201, "{begun}");
+    let id = begun["id"].as_str().unwrap();
+    drop(recording);
+    let gone = Instant::now();
+    until("it ends", || partner.recording(id)["stop_reason"] == "recorder_failed");
+    assert!(gone.elapsed() >= Duration::from_secs(4), "not at once: a restart costs nothing");
+    assert_eq!(partner.recording(id)["state"], "recorded");
+    assert_eq!(partner.record(&room).0, 503, "nobody would record it");
+    let _recording = machine.start(&["recorder"], &config);
+    until("the link is up again", || metric(serving.port, "conclave_link_up") == Some(1));
+    assert_eq!(partner.recording(id)["stop_reason"], "recorder_failed", "it does not go on");
+    assert_eq!(partner.record(&room).0, 201, "the next one does");
 }

@@ -274,7 +274,8 @@ pub enum StopReason {
     DiskFull,
     /// The recorder has no room for one more.
     NoCapacity,
-    /// The recorder's disk refuses, or the recorder has a defect; what was written before is safe.
+    /// The recorder's disk refuses, the recorder has a defect, or it was away for too long; what was
+    /// written before is safe.
     RecorderFailed,
     /// The media node or the recorder was lost; what was written before is safe.
     NodeLost,

@@ -96,6 +96,8 @@ pub(crate) enum Input {
     Policy(Policy),
     /// The recorder cannot go on with a recording.
     RecordingFailed { recording: RecordingId, reason: StopReason },
+    /// Nobody records any more.
+    RecorderLost,
 }
 
 /// First message of a WebSocket.

@@ -314,6 +314,11 @@ impl Server {
         self.app.rooms.send(room, rooms::Input::RecordingFailed { recording, reason }).await;
     }
 
+    /// Nobody records any more: all rooms stop what they record and tell everybody.
+    pub async fn recorder_lost(&self) {
+        self.app.rooms.send_all(|| rooms::Input::RecorderLost).await;
+    }
+
     /// Waits until the server ends by itself, which is an error.
     pub async fn wait(&mut self) -> io::Result<()> {
         match (&mut self.serving).await {

@@ -42,16 +42,21 @@ fn check_link(link: &file::Link, storage: &file::Storage, mistakes: &mut Mistake
     if link.connect.as_ref().is_some_and(|to| !is_address(to)) {
         mistakes.add("link.connect", "must be a host and a port such as recorder.example:7890");
     }
-    if let Some(Err(error)) =
-        link.peers.iter().map(|peer| peer.parse::<Fingerprint>()).find(Result::is_err)
-    {
-        mistakes.add("link.peers", error.to_string());
+    for (name, keys) in [("link.recorders", &link.recorders), ("link.servers", &link.servers)] {
+        if let Some(Err(error)) =
+            keys.iter().map(|key| key.parse::<Fingerprint>()).find(Result::is_err)
+        {
+            mistakes.add(name, error.to_string());
+        }
+        // Others have a data directory, so a database file, of their own.
+        if !keys.is_empty() && storage.database_url.is_none() {
+            let problem = "others with another data directory need the same PostgreSQL \
+                           (storage.database_url); with the same one leave this out";
+            mistakes.add(name, problem);
+        }
     }
-    // Others have a data directory, so a database file, of their own.
-    if !link.peers.is_empty() && storage.database_url.is_none() {
-        let problem = "a recorder with another data directory needs the same PostgreSQL as the \
-                       servers (storage.database_url); with the same one leave link.peers out";
-        mistakes.add("link.peers", problem);
+    if !(5..=3600).contains(&link.away_seconds) {
+        mistakes.add("link.away_seconds", "must be 5 to 3600: a cut of a few seconds is nothing");
     }
     if link.metrics.is_some_and(|address| !address.ip().is_loopback()) {
         mistakes.add("link.metrics", "must be a loopback address such as 127.0.0.1:7891");

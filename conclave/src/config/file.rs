@@ -224,9 +224,15 @@ section! {
         listen: Option<SocketAddr> = None, example "\"192.0.2.7:7890\"";
         /// Host and TCP port of the recorder that `conclave serve` uses. Left out: it records itself.
         connect: Option<String> = None, example "\"recorder.example:7890\"";
-        /// Fingerprints of the other side's keys, as `conclave recorder fingerprint` prints them there. Empty:
-        /// the key of data_dir, for two processes that share it.
-        peers: Vec<String> = Vec::new();
+        /// Fingerprints of keys that may be the recorder of this server, as `conclave recorder fingerprint` prints
+        /// them there. Empty: the key of data_dir, for two processes that share it.
+        recorders: Vec<String> = Vec::new();
+        /// Fingerprints of servers that this recorder serves. Empty: the key of data_dir. No key of a server may
+        /// be a recorder for others unless they name it in recorders.
+        servers: Vec<String> = Vec::new();
+        /// Seconds without the recorder, 5 to 3600, after which `conclave serve` ends recordings as failed, so that
+        /// nobody reads for long that a call is recorded which is not.
+        away_seconds: u32 = 60;
         /// Address and TCP port of `conclave recorder`'s metrics, a loopback one. Left out: they are not served.
         metrics: Option<SocketAddr> = None, example "\"127.0.0.1:7891\"";
     }

@@ -96,15 +96,24 @@ fn flags_win_over_the_file() {
 fn a_link_needs_a_port_and_other_keys_a_database_that_is_shared() {
     let key = "ab".repeat(32);
     let shared = "[storage]\ndatabase_url = \"postgres://db.example/conclave\"\n";
-    let good = format!("{shared}[link]\nconnect = \"recorder.example:7890\"\npeers = [\"{key}\"]");
-    assert_eq!(read(&good).unwrap().link.peers, [key.as_str()]);
+    let good =
+        format!("{shared}[link]\nconnect = \"recorder.example:7890\"\nrecorders = [\"{key}\"]");
+    assert_eq!(read(&good).unwrap().link.recorders, [key.as_str()]);
     assert!(read("[link]\nconnect = \"[::1]:7890\"\nlisten = \"[::1]:7890\"").is_ok());
     let bad = format!(
-        "[link]\nconnect = \"recorder.example\"\npeers = [\"{}\"]\nmetrics = \"192.0.2.1:1\"",
+        "[link]\nconnect = \"recorder.example\"\nrecorders = [\"{key}\"]\nservers = [\"{}\"]\n\
+         metrics = \"192.0.2.1:1\"\naway_seconds = 4",
         &key[1..]
     );
     let told = read(&bad).unwrap_err();
-    for place in ["link.connect", "64 hexadecimal digits", "same PostgreSQL", "link.metrics"] {
+    for place in [
+        "link.connect",
+        "link.recorders: others with",
+        "link.servers: a fingerprint has 64 hexadecimal digits",
+        "same PostgreSQL",
+        "link.away_seconds",
+        "link.metrics",
+    ] {
         assert!(told.contains(place), "{place}: {told}");
     }
 }

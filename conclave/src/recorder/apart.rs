@@ -11,7 +11,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bus::{link::MediaEnd, tap::TapReceiver};
@@ -19,10 +19,14 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use sdk_spec::rest::recordings::{EvidenceKey, Storage, StorageTested};
 use sfu_proto::id::RecordingId;
 use signaling::{Answer, RecordedText, RecorderPort};
-use tokio::{sync::mpsc, task::JoinHandle, time::interval};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::interval,
+};
 
 use super::{
-    FAILED_MAX, Failed, key,
+    FAILED_MAX, Failed, News, key,
     said::{Said, Test},
     texts::Texts,
 };
@@ -32,7 +36,7 @@ use crate::config::Config;
 const KEYS: &str = "recorder-keys.json";
 /// Failures that were passed on are remembered up to this number: the recorder repeats each for a minute.
 const TOLD_MAX: usize = 10 * FAILED_MAX;
-/// Time between two looks at the link for metrics.
+/// Time between two looks at the link.
 const MEASURE: Duration = Duration::from_secs(1);
 
 /// The link to the recorder.
@@ -51,8 +55,8 @@ pub(super) fn start(
     to: String,
     tap: TapReceiver,
     registry: &Registry,
-) -> anyhow::Result<(Apart, mpsc::Receiver<Failed>)> {
-    let trust = key::trust(config)?;
+) -> anyhow::Result<(Apart, News)> {
+    let trust = key::trust(config, key::Peer::Recorder)?;
     tracing::info!(fingerprint = %trust.identity.fingerprint(), "recordings are made by another process");
     let link = Arc::new(MediaEnd::start(tap, to, &trust)?);
     let (tell, failed) = mpsc::channel(FAILED_MAX);
@@ -64,10 +68,13 @@ pub(super) fn start(
         keys,
         tell,
         told: HashSet::new(),
+        absence: Absence::new(config.link.away_seconds),
+        away: Arc::default(),
         metrics: Metrics::new(registry)?,
     };
+    let news = News { failed, away: Arc::clone(&follower.away) };
     let follower = tokio::spawn(follower.run());
-    Ok((Apart { link, said, follower }, failed))
+    Ok((Apart { link, said, follower }, news))
 }
 
 impl Apart {
@@ -91,6 +98,9 @@ struct Follower {
     keys: PathBuf,
     tell: mpsc::Sender<Failed>,
     told: HashSet<RecordingId>,
+    absence: Absence,
+    /// Told when recordings must end.
+    away: Arc<Notify>,
     metrics: Metrics,
 }
 
@@ -100,7 +110,7 @@ impl Follower {
         loop {
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return },
-                _ = ticks.tick() => self.metrics.measure(&self.link),
+                _ = ticks.tick() => self.look(),
             }
             let body = status.borrow_and_update().clone();
             match body.map(|body| serde_json::from_slice::<Said>(&body)) {
@@ -108,6 +118,14 @@ impl Follower {
                 Some(Ok(said)) => self.on_said(said).await,
                 Some(Err(_)) => tracing::error!("the recorder's state cannot be read"),
             }
+        }
+    }
+
+    fn look(&mut self) {
+        self.metrics.measure(&self.link);
+        if self.absence.is_too_long(self.link.is_up(), Instant::now()) {
+            tracing::error!("the recorder is away for too long: recordings end");
+            self.away.notify_one();
         }
     }
 
@@ -157,6 +175,32 @@ fn kept(path: &Path) -> Vec<EvidenceKey> {
 /// Held for a moment; no code of others runs under it.
 fn lock(said: &Mutex<Said>) -> MutexGuard<'_, Said> {
     said.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For how long the recorder is away: people must not read "recording" for hours when nothing is recorded.
+struct Absence {
+    longest: Duration,
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Absence {
+    fn new(longest_seconds: u32) -> Self {
+        let longest = Duration::from_secs(longest_seconds.into());
+        Self { longest, since: None, is_told: false }
+    }
+
+    /// Whether recordings must end now; said once each time that it is away.
+    fn is_too_long(&mut self, is_up: bool, now: Instant) -> bool {
+        if is_up {
+            (self.since, self.is_told) = (None, false);
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        let is_news = !self.is_told && now.saturating_duration_since(since) >= self.longest;
+        self.is_told |= is_news;
+        is_news
+    }
 }
 
 /// How the link is. No label names anybody.
@@ -229,5 +273,20 @@ impl RecorderPort for Remote {
     fn evidence_keys(&self) -> Answer<'_, Vec<EvidenceKey>> {
         let keys = lock(&self.said).keys.clone();
         Box::pin(async move { keys })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorder_that_is_away_for_too_long_is_told_once_each_time() {
+        let (mut absence, began) = (Absence::new(60), Instant::now());
+        let mut told =
+            |is_up, second| absence.is_too_long(is_up, began + Duration::from_secs(second));
+        assert!(!told(false, 0) && !told(false, 59) && told(false, 60) && !told(false, 300));
+        assert!(!told(true, 301) && !told(false, 302) && !told(true, 360) && !told(false, 361));
+        assert!(!told(false, 420) && told(false, 421));
     }
 }

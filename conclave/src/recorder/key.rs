@@ -18,16 +18,33 @@ const KEY: &str = "link.key";
 /// Longer than any such key.
 const KEY_BYTES_MAX: u64 = 1024;
 
+/// What the other side of a link is. Whom we believe as the one we do not believe as the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Recorder,
+    Server,
+}
+
+impl Peer {
+    /// Their keys as configured, and what that setting is called.
+    fn named(self, config: &Config) -> (&[String], &'static str) {
+        match self {
+            Self::Recorder => (&config.link.recorders, "link.recorders"),
+            Self::Server => (&config.link.servers, "link.servers"),
+        }
+    }
+}
+
 /// Our key, made if missing, and those of the other side: as configured, or else our own, for processes that
 /// share a data directory.
 ///
 /// # Errors
 /// The key cannot be read or made, or a fingerprint is none.
-pub(crate) fn trust(config: &Config) -> anyhow::Result<Trust> {
+pub(crate) fn trust(config: &Config, peer: Peer) -> anyhow::Result<Trust> {
     let identity = identity(&config.storage.data_dir)?;
-    let peers: Result<Vec<Fingerprint>, _> =
-        config.link.peers.iter().map(|peer| peer.parse()).collect();
-    let mut peers = peers.context("link.peers")?;
+    let (named, setting) = peer.named(config);
+    let peers: Result<Vec<Fingerprint>, _> = named.iter().map(|key| key.parse()).collect();
+    let mut peers = peers.context(setting)?;
     if peers.is_empty() {
         peers.push(identity.fingerprint());
     }
@@ -98,9 +115,14 @@ mod tests {
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing half made is left");
         let mut config = Config::default();
         config.storage.data_dir.clone_from(&dir);
-        assert_eq!(trust(&config).unwrap().peers, [first]);
-        config.link.peers = vec!["ab".repeat(32)];
-        assert_ne!(trust(&config).unwrap().peers, [first], "only those that are named");
+        let peers = |config: &Config| {
+            [Peer::Recorder, Peer::Server].map(|peer| trust(config, peer).unwrap().peers)
+        };
+        assert_eq!(peers(&config), [[first], [first]]);
+        let other = "ab".repeat(32);
+        config.link.servers = vec![other.clone()];
+        let other = other.parse().unwrap();
+        assert_eq!(peers(&config), [[first], [other]], "nobody is both by being one");
         fs::write(dir.join(KEY), b"no key").unwrap();
         assert!(identity(&dir).is_err(), "never replaced");
         fs::remove_dir_all(&dir).unwrap();

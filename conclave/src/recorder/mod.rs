@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! media workers ┬─ ring ─▶ recorder ── steps ─▶ store ◀── REST, rooms
-//! rooms, texts ─┘            └─ failed ─▶ room: stops, tells everybody
+//! rooms, texts ─┘            └─ failed, away ─▶ room: stops, tells everybody
 //! ```
 
 mod apart;
@@ -37,7 +37,7 @@ use recorder::{
 use sdk_spec::recording::StopReason;
 use sfu_proto::id::{RecordingId, RoomId};
 use signaling::{RecorderPort, Store};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::texts::Texts;
 use self::{ledger::StoreLedger, port::Port};
@@ -54,8 +54,15 @@ pub(crate) type Failed = (RoomId, RecordingId, StopReason);
 /// The recorder of this process, or the way to it.
 pub(crate) struct Running {
     place: Place,
-    /// What rooms must be told.
+    pub(crate) news: News,
+}
+
+/// What rooms must be told.
+pub(crate) struct News {
+    /// These recordings.
     pub(crate) failed: mpsc::Receiver<Failed>,
+    /// All of them: the recorder is away for too long. Never told of one in this process.
+    pub(crate) away: Arc<Notify>,
 }
 
 /// Where the recorder is.
@@ -74,8 +81,8 @@ pub(crate) fn connect(
     tap: TapReceiver,
     registry: &Registry,
 ) -> anyhow::Result<Running> {
-    let (apart, failed) = apart::start(config, to, tap, registry)?;
-    Ok(Running { place: Place::Apart(apart), failed })
+    let (apart, news) = apart::start(config, to, tap, registry)?;
+    Ok(Running { place: Place::Apart(apart), news })
 }
 
 /// Starts the recorder with its files under `<data>/recorder`; `local` is where targets of the kind
@@ -118,7 +125,8 @@ pub(crate) async fn start(
     let recorder = Arc::new(Recorder::start(parts).context("the recorder cannot start")?);
     // For the rest of the process: a writer that hangs may outlive the recorder.
     std::mem::forget(lock);
-    Ok(Running { place: Place::Here { recorder, local }, failed })
+    let news = News { failed, away: Arc::default() };
+    Ok(Running { place: Place::Here { recorder, local }, news })
 }
 
 impl Running {

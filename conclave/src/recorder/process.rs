@@ -42,7 +42,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
          127.0.0.1:7890",
     )?;
     let store = data::open(&config.storage).await?;
-    let trust = key::trust(&config)?;
+    let trust = key::trust(&config, key::Peer::Server)?;
     let registry = Registry::new();
     let (ring, receiver) = tap(RING_BYTES);
     let sessions = Arc::<Sessions>::default();
@@ -93,7 +93,7 @@ async fn until_the_end(
     loop {
         tokio::select! {
             stop = &mut stop => return Ok(stop?),
-            Some(failed) = running.failed.recv() => now.on_failed(failed),
+            Some(failed) = running.news.failed.recv() => now.on_failed(failed),
             _ = ticks.tick() => {
                 servers.set(sessions.count() as i64);
                 dropped.inc_by(sessions.dropped().saturating_sub(dropped.get()));

@@ -79,6 +79,7 @@ pub(super) struct Supervisor {
     makes_max: usize,
     sweeping: Option<JoinHandle<()>>,
     sweep_at: Instant,
+    began: Instant,
 }
 
 impl Supervisor {
@@ -94,6 +95,7 @@ impl Supervisor {
             makes_max: std::thread::available_parallelism().map_or(1, usize::from),
             sweeping: None,
             sweep_at: Instant::now(),
+            began: Instant::now(),
         }
     }
 
@@ -267,7 +269,8 @@ impl Supervisor {
 
     /// Orders the end of journals that are over, all at once, and takes the answers that come soon.
     async fn close(&mut self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|entry| is_quiet(entry, &self.shared.progress)) {
+        let up = self.began.elapsed();
+        for entry in entries.iter().filter(|entry| is_quiet(entry, &self.shared.progress, up)) {
             if !self.closed.contains(&entry.id) && !self.closing.contains_key(&entry.id) {
                 let (done, answer) = oneshot::channel();
                 if self.orders.send(Order::Close(entry.id, done)).is_ok() {
@@ -411,11 +414,12 @@ fn done(recording: RecordingId, is_known: bool, result: Result<(), WorkError>) -
 }
 
 /// Media workers have handed over what came before the end, and it is here; or it does not come any more.
-fn is_quiet(entry: &Entry, progress: &Progress) -> bool {
+/// `up`: for how long this process has been there to take it.
+fn is_quiet(entry: &Entry, progress: &Progress, up: Duration) -> bool {
     let Some(stopped_at_ms) = entry.stopped_at_ms else { return false };
     let since = Duration::from_millis(now_ms().saturating_sub(stopped_at_ms));
     let all_ms = stopped_at_ms.saturating_add(CLOSE_AFTER.as_millis() as u64);
-    since >= CLOSE_AFTER && (progress.has_all_until(all_ms) || since >= CLOSE_AFTER_MAX)
+    since >= CLOSE_AFTER && (progress.has_all_until(all_ms) || since.min(up) >= CLOSE_AFTER_MAX)
 }
 
 /// The percents of its age that are to be told now.

@@ -197,6 +197,8 @@ pub(crate) enum Command {
     Policy(Policy),
     /// The recorder cannot go on with a recording.
     RecordingFailed { recording: RecordingId, reason: StopReason },
+    /// Nobody records any more.
+    RecorderLost,
     /// The room is deleted.
     Close,
     /// A deadline passed.

@@ -252,6 +252,7 @@ impl Room {
             Command::RecordingFailed { recording, reason } => {
                 self.on_recording_failed(recording, reason);
             }
+            Command::RecorderLost => self.on_recorder_lost(),
             Command::Tick => self.on_tick(now),
         }
     }

@@ -325,6 +325,12 @@ impl Room {
         }
     }
 
+    /// Nobody records any more, and nobody is to believe otherwise. What was recorded is delivered when the
+    /// recorder is back.
+    pub(super) fn on_recorder_lost(&mut self) {
+        self.stop_recording(&Actor::System, StopReason::RecorderFailed);
+    }
+
     /// The store did not begin recordings: the policy was emptied meanwhile, or others took the last
     /// place. There is neither row nor event of them.
     pub(super) fn on_recordings_refused(&mut self, refused: &[(RecordingId, ActionRefusal)]) {

@@ -271,6 +271,7 @@ impl Task {
             Input::RecordingFailed { recording, reason } => {
                 self.apply(Command::RecordingFailed { recording, reason });
             }
+            Input::RecorderLost => self.apply(Command::RecorderLost),
         }
     }
 

@@ -499,8 +499,14 @@ fn it_ends_with_the_room_its_node_its_time_and_when_the_recorder_fails() {
     scene.live(u64::from(sdk_spec::limits::RECORDING_SECONDS_MAX) + 5);
     assert_eq!(scene.stops()[2], StopReason::Duration);
     assert!(scene.tap.is_some(), "by rule the next one follows");
+    scene.apply(Command::RecorderLost);
+    assert_eq!(scene.stops()[3..], [StopReason::RecorderFailed]);
+    assert!(scene.tap.is_none());
+    scene.apply(Command::RecorderLost);
+    assert_eq!(scene.stops().len(), 4, "there is none");
+    scene.order(start()).ok().unwrap();
     scene.apply(Command::Close);
-    assert_eq!(scene.stops()[3..], [StopReason::RoomEnded]);
+    assert_eq!(scene.stops()[4..], [StopReason::RoomEnded]);
     assert!(!scene.room_open);
 }
 
