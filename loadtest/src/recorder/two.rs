@@ -73,8 +73,8 @@ impl Scene<'_> {
         let key = |place: &Place| place.conclave(&["recorder", "fingerprint"]);
         let [a, b] = &self.servers;
         let (a, b, recorder) = (key(a)?, key(b)?, key(&self.away)?);
-        self.away.link(&format!("listen = \"127.0.0.1:{port}\"\npeers = [\"{a}\", \"{b}\"]"))?;
-        let connect = format!("connect = \"localhost:{port}\"\npeers = [\"{recorder}\"]");
+        self.away.link(&format!("listen = \"127.0.0.1:{port}\"\nservers = [\"{a}\", \"{b}\"]"))?;
+        let connect = format!("connect = \"localhost:{port}\"\nrecorders = [\"{recorder}\"]");
         self.servers.iter_mut().try_for_each(|server| server.link(&connect))
     }
 
