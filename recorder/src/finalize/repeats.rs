@@ -1,6 +1,7 @@
 //! Records that stand in a journal twice: after a crash of the recorder's process the next one is given
 //! again what may not have reached the disk (`bus::link`). Packets are known by their numbers and reports
-//! change nothing when they come twice; all others are known here by their bytes, time included.
+//! change nothing when they come twice, unless another SSRC took over meanwhile: then both are known by their
+//! times (`walk`). All others are known here by their bytes, time included.
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -109,6 +109,8 @@ pub(crate) struct Walk {
 struct Live {
     key: FileKey,
     epoch: u32,
+    /// When the epoch began, µs since 1970.
+    since_us: u64,
     track: Track,
     unwrap: Unwrap,
     stream: Stream,
@@ -123,7 +125,7 @@ impl Walk {
     ) -> Result<(), WalkError> {
         for record in tap::records(batch) {
             match record {
-                Ok(record) if self.repeats.has(&record) => {}
+                Ok(record) if self.repeats.has(&record) || self.is_of_before(&record) => {}
                 // Texts come by another thread, some milliseconds sooner or later than packets of the
                 // same time: they move no clock.
                 Ok(Record { time_us, body: Body::Data(_) }) => {
@@ -131,12 +133,23 @@ impl Walk {
                 }
                 Ok(record) => {
                     self.tell(record.time_us)?;
-                    self.record(&record.body, visitor)?;
+                    self.record(&record, visitor)?;
                 }
                 Err(_) => self.lost(1, visitor)?,
             }
         }
         Ok(())
+    }
+
+    /// Whether it belongs to an epoch before the present one of its track: records of a track are written in
+    /// order, so it was given again, after a crash of the recorder's process. In this epoch its numbers would
+    /// be wrong.
+    fn is_of_before(&self, record: &Record<'_>) -> bool {
+        let (Body::Packet(tap::Packet { index, .. }) | Body::Report { index, .. }) = &record.body
+        else {
+            return false;
+        };
+        self.tracks.get(index).is_some_and(|live| record.time_us < live.since_us)
     }
 
     /// The recording ends.
@@ -157,8 +170,8 @@ impl Walk {
         if self.now_us - start_us > RECORDING_US_MAX { Err(WalkError::TooLong) } else { Ok(()) }
     }
 
-    fn record(&mut self, body: &Body<'_>, visitor: &mut impl Visitor) -> Result<(), WalkError> {
-        match body {
+    fn record(&mut self, record: &Record<'_>, visitor: &mut impl Visitor) -> Result<(), WalkError> {
+        match &record.body {
             Body::Packet(packet) => self.packet(packet, visitor),
             Body::Report { index, ntp, timestamp } => {
                 if let Some(live) = self.tracks.get_mut(index) {
@@ -170,7 +183,8 @@ impl Walk {
             }
             Body::Track { index, track, participant, source, codec } => {
                 let (track, participant, source, codec) = (*track, *participant, *source, *codec);
-                self.begin(*index, Track { track, participant, source, codec }, visitor)
+                let track = Track { track, participant, source, codec };
+                self.begin(*index, track, record.time_us, visitor)
             }
             Body::Muted { index, muted } => {
                 self.interrupt(*index, Breaks::MUTED, visitor)?;
@@ -208,6 +222,7 @@ impl Walk {
         &mut self,
         index: u16,
         track: Track,
+        since_us: u64,
         visitor: &mut impl Visitor,
     ) -> Result<(), WalkError> {
         let unwrap = Unwrap::new(track.hz());
@@ -216,7 +231,7 @@ impl Walk {
                 live.stream.restart(&mut self.units);
                 self.deliver(live.key, visitor)?;
                 if live.track == track {
-                    Live { epoch: live.epoch + 1, unwrap, ..live }
+                    Live { epoch: live.epoch + 1, since_us, unwrap, ..live }
                 } else {
                     visitor.left_out(live.key, live.stream.left_out());
                     let key = FileKey { part: live.key.part + 1, ..live.key };
@@ -224,6 +239,7 @@ impl Walk {
                     Live {
                         key,
                         epoch: live.epoch + 1,
+                        since_us,
                         track,
                         unwrap,
                         stream: Stream::new(track.codec),
@@ -233,7 +249,7 @@ impl Walk {
             None => {
                 let (key, stream) = (FileKey { index, part: 0 }, Stream::new(track.codec));
                 self.files += 1;
-                Live { key, epoch: 0, track, unwrap, stream }
+                Live { key, epoch: 0, since_us, track, unwrap, stream }
             }
         };
         if self.files > FILES_MAX {
