@@ -3,6 +3,7 @@
 
 mod certificate;
 mod host;
+mod link;
 mod network;
 mod report;
 
@@ -15,7 +16,7 @@ use report::{Finding, Report};
 pub(crate) fn run(config: &Config) -> bool {
     let mut report = Report::default();
     report.add("data directory", host::data_dir(&config.storage.data_dir));
-    report.add("http port", network::http(config.http.listen));
+    report.add("http port", network::listener(config.http.listen, "http.listen"));
     report.add("certificate", certificate::check(&config.http));
     report.add("udp ports", network::udp_ports(&config.media));
     report.add("tcp ports", network::tcp_ports(&config.media));
@@ -26,6 +27,12 @@ pub(crate) fn run(config: &Config) -> bool {
     report.add("clock", host::clock());
     if config.recorder.enabled {
         report.add("composites", host::composites(crate::recorder::tools(config.recorder.sandbox)));
+    }
+    if let Some(listen) = config.link.listen {
+        report.add("link port", link::port(listen));
+    }
+    if let Some(to) = &config.link.connect {
+        report.add("link to recorder", link::to_recorder(config, to));
     }
     report.print();
     report.sound()

@@ -13,13 +13,13 @@ use crate::config::file::Media;
 /// A common size of one media packet; any works to ask the kernel whether it can cut batches.
 const SEGMENT_BYTES: i32 = 1200;
 
-/// REST and WebSocket.
-pub(super) fn http(listen: SocketAddr) -> Finding {
+/// The port of a listener; `setting`: which one.
+pub(super) fn listener(listen: SocketAddr, setting: &str) -> Finding {
     match TcpListener::bind(listen) {
         Ok(_) => Finding::ok(format!("{listen} is free")),
         Err(error) => Finding::fail(
             format!("{listen}: {error}"),
-            "end the program that has it (is Conclave running already?) or set http.listen",
+            format!("end the program that has it (is Conclave running already?) or set {setting}"),
         ),
     }
 }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_taken_port_fails() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        assert!(matches!(http(taken.local_addr().unwrap()), Finding::Fail(..)));
+        assert!(matches!(listener(taken.local_addr().unwrap(), "http.listen"), Finding::Fail(..)));
         let taken = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let media = Media { port, workers: 1, ..Media::default() };
