@@ -259,6 +259,11 @@ pub const WAITING_MAX: usize = 256;
 pub const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of all recordings that wait for their journals: as many as the ring holds.
 pub const WAITING_TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of all recordings beyond which those keep no more that wait for the disk: new ones need the rest.
+pub const STUCK_TOTAL_BYTES_MAX: usize = WAITING_TOTAL_BYTES_MAX / 2;
+/// How long a journal is waited for that the disk does not give: it is mounted late, or too many files
+/// are open. Then the recording ends, so that its room knows.
+pub const STUCK_WAIT: Duration = Duration::from_secs(30);
 /// Longest time that the ledger may take to answer a task.
 pub const LEDGER_WAIT: Duration = Duration::from_secs(10);
 /// Time after which the ledger is asked or told again when the store stood still.

@@ -116,11 +116,6 @@ impl Folder {
         self.path.join(format!("{number:0DIGITS$}{SUFFIX}"))
     }
 
-    /// Whether the opening of the first file was written: only then may anything be in the journal.
-    pub(crate) fn has_begun(&self) -> bool {
-        fs::metadata(self.file(1)).is_ok_and(|file| file.len() >= Self::OPENING_BYTES)
-    }
-
     /// Keeps the wraps of the data key, safe on disk at return. Done once, before the journal begins.
     ///
     /// # Errors

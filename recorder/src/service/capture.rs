@@ -52,7 +52,7 @@ use crate::{
     evidence::SigningKey,
     journal::{Rotation, Space, Watermark},
     key::{DataKey, EpochKeys},
-    limits::{WAITING_TOTAL_BYTES_MAX, WRITERS, WRITERS_END},
+    limits::{WRITERS, WRITERS_END},
 };
 
 /// Time between two looks whether a thread ended.
@@ -105,9 +105,9 @@ struct Common {
 }
 
 impl Common {
-    /// Whether so many more bytes may wait; they are counted then.
-    fn may_wait(&self, bytes: usize) -> bool {
-        let more = |all: usize| Some(all + bytes).filter(|all| *all <= WAITING_TOTAL_BYTES_MAX);
+    /// Whether so many more bytes may wait, besides those of all others; they are counted then.
+    fn may_wait(&self, bytes: usize, total_max: usize) -> bool {
+        let more = |all: usize| Some(all + bytes).filter(|all| *all <= total_max);
         self.waiting.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 

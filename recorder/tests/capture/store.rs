@@ -131,15 +131,20 @@ async fn what_another_recorder_writes_is_left_to_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_process_before_wrote_and_did_not_claim_is_claimed() {
     let world = World::new("adopt");
-    let (begun, empty, torn) = (world.row(1), world.row(2), world.row(3));
+    let (begun, empty, torn, behind) = (world.row(1), world.row(2), world.row(3), world.row(4));
     let spool = world.root.join("data/spool");
     fs::create_dir_all(&spool).unwrap();
-    let [folder, _, half] = [begun, empty, torn].map(|id| Folder::create(&spool, id).unwrap());
+    let folders = [begun, empty, torn, behind].map(|id| Folder::create(&spool, id).unwrap());
+    let [folder, _, half, two] = folders;
     let capture = Arc::new(SigningKey::generate().unwrap());
     Writer::create(&folder, Arc::new(DataKey::generate()), capture, Moment::now()).unwrap();
     fs::write(half.path().join("00000001.journal"), [0; 200]).unwrap();
+    fs::write(two.path().join("00000001.journal"), [0; 10]).unwrap();
+    fs::write(two.path().join("00000002.journal"), [0; 1000]).unwrap();
     let (recorder, _tap, _) = world.start();
-    until("it is claimed", || world.ledger.is_claimed(begun)).await;
+    for id in [begun, behind] {
+        until("it is claimed", || world.ledger.is_claimed(id)).await;
+    }
     sleep(Duration::from_millis(300)).await;
     assert!(!world.ledger.is_claimed(empty), "nothing was written");
     assert!(!world.ledger.is_claimed(torn), "its opening was not");

@@ -20,9 +20,13 @@ async fn a_journal_that_is_not_where_it_was_written_is_waited_for() {
     first.shut_down().await;
     let away = world.root.join("away");
     fs::rename(world.folder(id), &away).unwrap();
+    let (second, tap) = world.start();
+    // The call goes on, and ends before the disk is back.
+    records(id, 1).into_iter().for_each(|batch| assert!(tap.send(batch).is_ok()));
+    tokio::time::sleep(Duration::from_millis(500)).await;
     world.ledger.stop_now(id);
-    let (second, _tap) = world.start();
     world.until_state(id, State::PushBlocked).await;
+    assert!(!world.folder(id).exists(), "nothing is begun in its place");
     let is_told = |news: &News| matches!(news, News::Blocked { block: Block::SpoolMissing, .. });
     assert!(world.ledger.told(id).iter().any(is_told));
     // Not even when somebody wants it gone.

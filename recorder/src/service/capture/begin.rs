@@ -3,6 +3,7 @@
 //! before this one wrote goes on in the next file, when its media come from a process that lives.
 
 use std::{
+    io,
     path::Path,
     sync::{Arc, mpsc},
     time::SystemTime,
@@ -47,6 +48,8 @@ impl Live {
 pub(super) enum Refusal {
     /// The ledger does not answer: ask again.
     Later,
+    /// The disk does not give or take its journal now: ask again, but not for ever.
+    Stuck(JournalError),
     /// It is over, or there is none.
     Over,
     /// It must end.
@@ -76,16 +79,36 @@ pub(super) enum JournalError {
 
 impl JournalError {
     /// Why the recording ends.
-    fn stop(&self) -> Stop {
-        let error = match self {
-            Self::Sealed | Self::Key(_) | Self::Folder(FolderError::Keys) => return Stop::Lost,
-            Self::Write(WriteError::DiskFull) => return Stop::DiskFull,
-            Self::Folder(FolderError::File(error)) | Self::Write(WriteError::Disk(error)) => error,
-            _ => return Stop::Failed,
-        };
-        match is_full(error) {
-            true => Stop::DiskFull,
-            false => Stop::Failed,
+    pub(super) fn stop(&self) -> Stop {
+        match self {
+            _ if self.disk().is_some_and(is_full) => Stop::DiskFull,
+            Self::Write(WriteError::DiskFull) => Stop::DiskFull,
+            Self::Missing
+            | Self::Sealed
+            | Self::Key(EpochError::Destroyed(_) | EpochError::Wrap)
+            | Self::Folder(FolderError::Keys) => Stop::Lost,
+            _ => Stop::Failed,
+        }
+    }
+
+    /// Whether time may mend it: a disk that is mounted late, too many open files, a key's file mode.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Missing
+            | Self::Key(EpochError::Open(_) | EpochError::Length(_))
+            | Self::Wrap(WrapError::Epoch(EpochError::Open(_) | EpochError::Length(_))) => true,
+            other => other.disk().is_some_and(|error| !is_full(error)),
+        }
+    }
+
+    /// What the disk said.
+    fn disk(&self) -> Option<&io::Error> {
+        match self {
+            Self::Folder(FolderError::File(error))
+            | Self::Write(WriteError::Disk(error))
+            | Self::Key(EpochError::File(error))
+            | Self::Wrap(WrapError::Epoch(EpochError::File(error))) => Some(error),
+            _ => None,
         }
     }
 }
@@ -120,11 +143,14 @@ async fn open(common: Arc<Common>, recording: RecordingId) -> Result<Live, Refus
         return Err(Refusal::Stop(Stop::DiskFull));
     }
     let place = common.load.place(recording).ok_or(Refusal::Stop(Stop::NoCapacity))?;
+    let is_over = entry.state == State::Recorded;
     let shared = Arc::clone(&common);
     let made = tokio::task::spawn_blocking(move || journal(&shared, &entry, place)).await;
     match made {
         Ok(Ok(live)) => Ok(live),
-        Ok(Err(JournalError::Missing)) => Err(Refusal::Later),
+        // Whoever makes its files says that it is missing, and waits for it as long as it is kept.
+        Ok(Err(JournalError::Missing)) if is_over => Err(Refusal::Over),
+        Ok(Err(error)) if error.is_passing() => Err(Refusal::Stuck(error)),
         Ok(Err(error)) => {
             tracing::error!(%recording, %error, "a journal cannot begin");
             Err(Refusal::Stop(error.stop()))
@@ -231,11 +257,12 @@ pub(super) async fn adopt(common: Arc<Common>) {
     }
 }
 
-/// Recordings whose journals have begun.
+/// Recordings whose journals have begun; also those of which the disk does not say so now.
 fn begun_in(spool: &Path) -> Vec<RecordingId> {
     let paths = std::fs::read_dir(spool).into_iter().flatten().filter_map(Result::ok);
     let folders = paths.filter_map(|entry| Folder::open(&entry.path()).ok());
-    folders.filter(Folder::has_begun).map(|folder| folder.recording()).collect()
+    let begun = folders.filter(|folder| !is_blank(folder).unwrap_or(false));
+    begun.map(|folder| folder.recording()).collect()
 }
 
 /// The row, unless there is none or it is purged.

@@ -13,14 +13,14 @@ use tokio::sync::oneshot;
 
 use super::{
     Common, Message, Order,
-    begin::{self, Live, Refusal},
+    begin::{self, JournalError, Live, Refusal},
     over::Over,
     waiting::Waiting,
 };
 use crate::{
     journal::{Moment, WriteError},
     key::DataKey,
-    limits::{END_WAIT, LEDGER_AGAIN, SPACE_LOOK, TAP_WAIT, WAITING_MAX},
+    limits::{END_WAIT, LEDGER_AGAIN, SPACE_LOOK, STUCK_WAIT, TAP_WAIT, WAITING_MAX},
     service::ledger::Stop,
 };
 
@@ -204,15 +204,29 @@ impl Lane {
         due.collect::<Vec<_>>().into_iter().for_each(|recording| self.ask(recording));
     }
 
+    fn ask_later(&mut self, recording: RecordingId) {
+        if let Some(waiting) = self.waiting.get_mut(&recording) {
+            waiting.again = Some(Instant::now() + LEDGER_AGAIN);
+        }
+    }
+
+    /// Whether a journal that the disk does not give is waited for still. Told when that begins.
+    fn may_be_stuck(&mut self, recording: RecordingId, error: &JournalError) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&recording) else { return false };
+        if waiting.stuck_since.is_none() {
+            tracing::error!(%recording, %error, "a journal cannot begin now");
+        }
+        waiting.stuck_since.get_or_insert_with(Instant::now).elapsed() < STUCK_WAIT
+    }
+
     fn on_begun(&mut self, recording: RecordingId, begun: Result<Live, Refusal>) {
         let why = match begun {
             Ok(live) => return self.on_live(recording, live),
-            Err(Refusal::Later) => {
-                if let Some(waiting) = self.waiting.get_mut(&recording) {
-                    waiting.again = Some(Instant::now() + LEDGER_AGAIN);
-                }
-                return;
-            }
+            Err(Refusal::Later) => return self.ask_later(recording),
+            Err(Refusal::Stuck(error)) => match self.may_be_stuck(recording, &error) {
+                true => return self.ask_later(recording),
+                false => Some(error.stop()),
+            },
             Err(Refusal::Over) => None,
             Err(Refusal::Stop(why)) => Some(why),
         };

@@ -7,7 +7,7 @@ use bus::tap::{Hold, Lost};
 use tokio::sync::oneshot;
 
 use super::Common;
-use crate::{key::DataKey, limits::WAITING_BYTES_MAX};
+use crate::{key::DataKey, limits::{STUCK_TOTAL_BYTES_MAX, WAITING_BYTES_MAX, WAITING_TOTAL_BYTES_MAX}};
 
 type Closed = oneshot::Sender<Option<Arc<DataKey>>>;
 
@@ -20,6 +20,8 @@ pub(super) struct Waiting {
     lost: Lost,
     /// When the ledger is asked again; none while it is being asked.
     pub(super) again: Option<Instant>,
+    /// Since when the disk does not give its journal.
+    pub(super) stuck_since: Option<Instant>,
     /// Whoever waits for the end of the journal.
     pub(super) close: Option<Closed>,
 }
@@ -32,15 +34,26 @@ impl Drop for Waiting {
 
 impl Waiting {
     pub(super) fn new(common: Arc<Common>) -> Self {
-        let lost = Lost::default();
-        Self { common, batches: Vec::new(), bytes: 0, lost, again: None, close: None }
+        Self {
+            common,
+            batches: Vec::new(),
+            bytes: 0,
+            lost: Lost::default(),
+            again: None,
+            stuck_since: None,
+            close: None,
+        }
     }
 
     /// Keeps a batch, or drops it. Once one was dropped the rest is: what comes after a hole without
     /// what the hole had is worth less than the room.
     pub(super) fn push(&mut self, batch: Vec<u8>, hold: Hold) {
         let fits = self.bytes + batch.len() <= WAITING_BYTES_MAX;
-        if self.lost.is_nothing() && fits && self.common.may_wait(batch.len()) {
+        let total_max = match self.stuck_since {
+            Some(_) => STUCK_TOTAL_BYTES_MAX,
+            None => WAITING_TOTAL_BYTES_MAX,
+        };
+        if self.lost.is_nothing() && fits && self.common.may_wait(batch.len(), total_max) {
             self.bytes += batch.len();
             self.batches.push((batch, hold));
         } else {

@@ -18,6 +18,7 @@ use super::*;
 use crate::{
     evidence::SigningKey,
     key::EpochKeys,
+    limits::{STUCK_TOTAL_BYTES_MAX, WAITING_TOTAL_BYTES_MAX},
     service::{
         Metrics,
         capture::{load::Load, reserve::Reserve},
@@ -139,5 +140,41 @@ async fn a_defect_ends_the_recording_that_it_happens_at_and_no_other() {
     assert!(lane.live.is_empty(), "the other was closed");
     tokio::task::yield_now().await;
     assert_eq!(*ledger.0.lock().unwrap(), [broken]);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_journal_that_the_disk_does_not_give_is_waited_for_but_not_for_ever() {
+    let dir = std::env::temp_dir().join(format!("conclave-stuck-{}", std::process::id()));
+    let ledger = Arc::new(Stopped::default());
+    let common = common(&dir, Arc::clone(&ledger));
+    let (_sender, receiver) = tap(1000);
+    let mut lane = Lane::new(0, receiver, mpsc::channel(), Arc::clone(&common));
+    let id = RecordingId::from_bits(1);
+    lane.on_batch(Batch { recording: id, bytes: vec![1; 10] }, Hold::default());
+    lane.on_begun(id, Err(Refusal::Stuck(JournalError::Missing)));
+    assert_eq!(lane.waiting[&id].len(), 1, "the disk may be mounted late");
+    let long_ago = Instant::now().checked_sub(STUCK_WAIT).unwrap();
+    lane.waiting.get_mut(&id).unwrap().stuck_since = Some(long_ago);
+    lane.on_begun(id, Err(Refusal::Stuck(JournalError::Missing)));
+    assert!(lane.waiting.is_empty() && lane.over.has(id));
+    tokio::task::yield_now().await;
+    assert_eq!(*ledger.0.lock().unwrap(), [id], "its room is told");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_for_the_disk_leaves_room_for_what_begins() {
+    let dir = std::env::temp_dir().join(format!("conclave-share-{}", std::process::id()));
+    let common = common(&dir, Arc::default());
+    let all = common.may_wait(STUCK_TOTAL_BYTES_MAX, WAITING_TOTAL_BYTES_MAX);
+    assert!(all, "as much as those may keep that are stuck");
+    let mut stuck = Waiting::new(Arc::clone(&common));
+    stuck.stuck_since = Some(Instant::now());
+    let mut new = Waiting::new(Arc::clone(&common));
+    for waiting in [&mut stuck, &mut new] {
+        waiting.push(vec![1; 10], Hold::default());
+    }
+    assert_eq!((stuck.len(), new.len()), (0, 1));
     std::fs::remove_dir_all(dir).unwrap();
 }
