@@ -356,8 +356,17 @@ pub const PUSH_RESTARTS_MAX: u32 = 3;
 /// What arrived this long before its recording is delivered is looked at once more: the journal is purged
 /// then.
 pub const ARRIVED_LOOK_AFTER: Duration = Duration::from_secs(300);
-/// Such looks at once of one recording: 3,700 files, 50 ms each, are done within half a minute.
-pub const ARRIVED_LOOKS: usize = 8;
+/// Such looks at once: half of the name lookups that a project may have. 3,700 files, 50 ms each, are seen
+/// within a minute.
+pub const ARRIVED_LOOKS: usize = 4;
+/// Files that are looked at before what was seen is written down; an SFTP session is opened for as many.
+pub const ARRIVED_LOOK_FILES: usize = 32;
+/// How often a file is looked at when the storage fails: at one failure in 500, all of 3,700 are seen.
+pub const ARRIVED_LOOK_TRIES: u32 = 3;
+/// Time between two of them.
+pub const ARRIVED_LOOK_PAUSE: Duration = Duration::from_secs(2);
+/// Times that what is gone is pushed anew in one attempt before somebody must look at the storage.
+pub const ARRIVED_ROUNDS: u32 = 4;
 
 // composite
 

@@ -10,6 +10,8 @@ mod composite;
 mod damage;
 #[path = "service/defect.rs"]
 mod defect;
+#[path = "service/gone.rs"]
+mod gone;
 #[path = "service/hold.rs"]
 mod hold;
 #[path = "service/ledger.rs"]

@@ -171,6 +171,13 @@ fn restored(upload: &Upload) -> Upload {
     serde_json::from_str(&serde_json::to_string(upload).unwrap()).unwrap()
 }
 
+/// An upload as if it had gone to another name.
+fn named(upload: &Upload, name: &str) -> Upload {
+    let mut kept = serde_json::to_value(upload).unwrap();
+    kept["key"] = name.into();
+    serde_json::from_value(kept).unwrap()
+}
+
 /// A file that servers keep, its pieces put together.
 fn on_disk(folder: &Path, upload: &Upload) -> Vec<u8> {
     let names = upload.names();
@@ -189,9 +196,13 @@ async fn whether_a_file_is_there_still_costs_no_reading_of_it() {
         let slow = Storages::new(dialer, cap, vec![std::env::temp_dir()]);
         let store = slow.open(&target(&json), "pj_1").unwrap_or_else(|error| panic!("{error}"));
         let looked = async {
-            assert_eq!(store.is_there(&upload, expected(&data)).await, Ok(true), "{kind}");
-            let other = Expected { bytes: 5, ..expected(&data) };
-            assert_eq!(store.is_there(&upload, other).await, Ok(false), "{kind}");
+            let never = named(&upload, "l/never.age");
+            let is = expected(&data);
+            let other = Expected { bytes: 5, ..is };
+            let files = [(&upload, other), (&never, is), (&upload, is)];
+            let seen = store.are_there(&files).await;
+            assert_eq!(seen, [Ok(false), Ok(false), Ok(true)], "{kind}");
+            assert_eq!(store.may_look().await, Ok(true), "{kind}");
         };
         tokio::time::timeout(Duration::from_secs(60), looked).await.expect(kind);
     }

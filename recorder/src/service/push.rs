@@ -1,10 +1,11 @@
 //! Pushes the files of a recording and proves that they arrived. Goes on where a process before it
 //! stopped; nothing is purged by it.
 
+mod arrived;
+
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     digest::Digest,
     evidence::Artifact,
-    limits::{ARRIVED_LOOK_AFTER, ARRIVED_LOOKS, PUSH_RESTARTS_MAX},
+    limits::{ARRIVED_ROUNDS, PUSH_RESTARTS_MAX},
     storage::{Expected, Key, Store, StoreError, Template, Values, Verified},
 };
 
@@ -82,6 +83,12 @@ struct File {
     sha256: Digest,
 }
 
+impl File {
+    fn expected(&self) -> Expected {
+        Expected { bytes: self.bytes, sha256: self.sha256 }
+    }
+}
+
 impl Pusher<'_> {
     /// Pushes and verifies everything; gives the weakest way in which a file was verified. `told` hears
     /// of the sealed files after each part.
@@ -93,12 +100,28 @@ impl Pusher<'_> {
         told: &mut (dyn FnMut(Vec<ArtifactRow>) + Send),
     ) -> Result<Verified, PushError> {
         let mut push = self.begin().await?;
-        let mut weakest = Verified::ReadBack;
         let files = self.files().await?;
-        self.look_again(&files, &mut push).await?;
+        let (artifacts, evidence) = files.split_at(self.export.artifacts.len());
+        for _ in 0..ARRIVED_ROUNDS {
+            let weakest = self.all(artifacts, &mut push, told).await?;
+            // What says that all is there is sent when all is there.
+            if self.is_all_there(&files, &mut push).await? {
+                return Ok(weakest.min(self.all(evidence, &mut push, told).await?));
+            }
+        }
+        Err(PushError::Again)
+    }
+
+    /// Pushes and verifies what is not yet; the weakest way in which one was.
+    async fn all(
+        &self,
+        files: &[File],
+        push: &mut Push,
+        told: &mut (dyn FnMut(Vec<ArtifactRow>) + Send),
+    ) -> Result<Verified, PushError> {
+        let mut weakest = Verified::ReadBack;
         for file in files {
-            let verified = self.file(&file, &mut push, told).await?;
-            weakest = weakest.min(verified);
+            weakest = weakest.min(self.file(file, push, told).await?);
         }
         Ok(weakest)
     }
@@ -125,45 +148,6 @@ impl Pusher<'_> {
             files.push(File { name, bytes: bytes.len() as u64, sha256 });
         }
         Ok(files)
-    }
-
-    /// Looks at what arrived a while ago: rules and people remove things from storages, and once all of it
-    /// is delivered there is no other copy. What is gone is due again.
-    async fn look_again(&self, files: &[File], push: &mut Push) -> Result<(), PushError> {
-        let now = super::now_ms();
-        let arrived = files.iter().filter_map(|file| {
-            let sending = push.files.get(&file.name)?;
-            is_old(sending, now).then(|| self.unless_there(file, sending))
-        });
-        let looks: Vec<_> = arrived.collect();
-        let found: Vec<_> =
-            stream::iter(looks).buffer_unordered(ARRIVED_LOOKS).try_collect().await?;
-        let gone: Vec<String> = found.into_iter().flatten().collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        tracing::error!(recording = %self.entry.id, files = gone.len(), "gone from the storage");
-        gone.iter().for_each(|name| drop(push.files.remove(name)));
-        self.keep(push).await?;
-        for name in &gone {
-            // What was sealed while the recording went on is here no more, and is made anew.
-            tokio::fs::metadata(self.spool.file(name)).await?;
-        }
-        Ok(())
-    }
-
-    /// The name of a file that is not there as it arrived.
-    async fn unless_there(
-        &self,
-        file: &File,
-        sending: &Sending,
-    ) -> Result<Option<String>, PushError> {
-        if self.cancel.is_set() {
-            return Err(PushError::Stopped);
-        }
-        let is = Expected { bytes: file.bytes, sha256: file.sha256 };
-        let is_there = self.store.is_there(&sending.upload, is).await?;
-        Ok((!is_there).then(|| file.name.clone()))
     }
 
     async fn file(
@@ -211,8 +195,7 @@ impl Pusher<'_> {
         }
         let Some(sending) = push.files.get_mut(&file.name) else { return Err(PushError::Again) };
         self.store.finish(&mut sending.upload).await?;
-        let is = Expected { bytes: file.bytes, sha256: file.sha256 };
-        let verified = self.store.verify(&sending.upload, is).await?;
+        let verified = self.store.verify(&sending.upload, file.expected()).await?;
         (sending.verified, sending.verified_at_ms) = (Some(verified), Some(super::now_ms()));
         self.keep(push).await?;
         told(rows(&self.export.artifacts, push));
@@ -276,12 +259,6 @@ pub(super) fn key_of(entry: &Entry, artifact: &str) -> Result<Key, PushError> {
         artifact,
         began_ms: entry.started_at_ms,
     })?)
-}
-
-/// Verified so long ago that much may have happened since.
-fn is_old(sending: &Sending, now_ms: u64) -> bool {
-    let age = now_ms.saturating_sub(sending.verified_at_ms.unwrap_or(0));
-    sending.verified.is_some() && u128::from(age) >= ARRIVED_LOOK_AFTER.as_millis()
 }
 
 /// Takes back what is there of uploads that will not be finished.

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 
 use self::http::Http;
 pub use self::{
@@ -40,7 +41,7 @@ pub use self::{
 };
 
 pub use crate::evidence::Verified;
-use crate::{Digest, digest::Hasher};
+use crate::{Digest, digest::Hasher, limits::ARRIVED_LOOKS};
 
 /// One kind of storage. Each call may be repeated.
 #[async_trait]
@@ -57,6 +58,11 @@ trait Backend: Send + Sync {
     async fn abort(&self, upload: &Upload) -> Result<(), StoreError>;
     /// Bytes of an object; `None` without it.
     async fn size(&self, key: &Key) -> Result<Option<u64>, StoreError>;
+    /// Bytes of objects, as [`Self::size`]; each look may fail by itself.
+    async fn sizes(&self, keys: &[Key]) -> Vec<Result<Option<u64>, StoreError>> {
+        let looks: Vec<_> = keys.iter().map(|key| self.size(key)).collect();
+        stream::iter(looks).buffered(ARRIVED_LOOKS).collect().await
+    }
     /// Whether the storage tells a checksum of its own, and it is that of what was sent.
     async fn is_proven(&self, _upload: &Upload) -> Result<bool, StoreError> {
         Ok(false)
@@ -211,21 +217,42 @@ impl Store {
         Ok(Verified::ReadBack)
     }
 
-    /// Whether what was verified before is there still, by its size; read back where a storage tells none.
+    /// Whether files that were verified before are there still, by their sizes; what the storage tells no
+    /// size of is read back. Each look may fail by itself.
+    pub async fn are_there(&self, files: &[(&Upload, Expected)]) -> Vec<Result<bool, StoreError>> {
+        let names: Vec<Vec<Key>> = files.iter().map(|(upload, _)| upload.names()).collect();
+        let mut sizes = self.backend.sizes(&names.concat()).await.into_iter();
+        let mut found = Vec::with_capacity(files.len());
+        for ((upload, is), names) in files.iter().zip(names) {
+            let sizes: Vec<_> = sizes.by_ref().take(names.len()).collect();
+            let sizes: Result<Option<Vec<u64>>, _> = sizes.into_iter().collect();
+            found.push(match sizes {
+                Ok(sizes) => Ok(sizes.is_some_and(|sizes| sizes.iter().sum::<u64>() == is.bytes)),
+                Err(StoreError::Protocol) => self.is_read_back(upload, *is).await,
+                Err(error) => Err(error),
+            });
+        }
+        found
+    }
+
+    /// Whether we may look at what is there: some storages say of what is missing that we may not, to those
+    /// that may not list. Puts the file of the test push there, and looks at it.
     ///
     /// # Errors
-    /// [`StoreError`]; not for what is gone or has another size.
-    pub async fn is_there(&self, upload: &Upload, is: Expected) -> Result<bool, StoreError> {
-        let mut length = 0;
-        for name in upload.names() {
-            length += match self.backend.size(&name).await {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => return Ok(false),
-                Err(StoreError::Protocol) => return self.is_read_back(upload, is).await,
-                Err(error) => return Err(error),
-            };
+    /// [`StoreError`], also when not even that can be put there.
+    pub async fn may_look(&self) -> Result<bool, StoreError> {
+        let key = Key::parse(probe::NAME).map_err(|_| StoreError::Protocol)?;
+        self.put(&key, Bytes::from_static(probe::TEXT)).await?;
+        let seen = self.backend.size(&key).await;
+        let _ = self.backend.delete(&key).await; // Few may; its name says what it is.
+        match seen {
+            Ok(Some(_)) => Ok(true),
+            // Another recording's look may have been faster to delete it.
+            Ok(None) => Err(StoreError::Missing),
+            Err(StoreError::Protocol) => Ok(true),
+            Err(error) if error.is_blocking() => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(length == is.bytes)
     }
 
     async fn is_read_back(&self, upload: &Upload, is: Expected) -> Result<bool, StoreError> {

@@ -7,6 +7,11 @@ use super::{Blame, Expected, Store, error::StoreError, template::Key};
 
 use crate::Digest;
 
+/// What the file of a test is called in the storage.
+pub(super) const NAME: &str = "conclave-test";
+/// What is in it.
+pub(super) const TEXT: &[u8] = b"conclave: a test, to be deleted\n";
+
 /// How one of the steps went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "result")]
@@ -59,9 +64,9 @@ impl<T> From<Result<T, StoreError>> for Step {
 }
 
 pub(super) async fn test_push(store: &Store) -> Probe {
-    let (text, skipped) = (Bytes::from_static(b"conclave: a test, to be deleted\n"), Step::Skipped);
+    let (text, skipped) = (Bytes::from_static(TEXT), Step::Skipped);
     let is = Expected { bytes: text.len() as u64, sha256: Digest::of(&text) };
-    let key = match Key::parse("conclave-test") {
+    let key = match Key::parse(NAME) {
         Ok(key) => key,
         Err(_) => return Probe { write: skipped.clone(), read: skipped.clone(), delete: skipped },
     };

@@ -4,6 +4,7 @@ mod session;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use russh::keys::PrivateKey;
 
 use self::session::Session;
@@ -103,6 +104,16 @@ impl Backend for Sftp {
 
     async fn size(&self, key: &Key) -> Result<Option<u64>, StoreError> {
         self.open().await?.size(&self.path(key)).await
+    }
+
+    /// In one session: a server lets few be opened at once.
+    async fn sizes(&self, keys: &[Key]) -> Vec<Result<Option<u64>, StoreError>> {
+        let session = match self.open().await {
+            Ok(session) => session,
+            Err(error) => return vec![Err(error); keys.len()],
+        };
+        let paths: Vec<String> = keys.iter().map(|key| self.path(key)).collect();
+        join_all(paths.iter().map(|path| session.size(path))).await
     }
 
     async fn read(&self, key: &Key, into: &mut Hasher) -> Result<u64, StoreError> {

@@ -7,7 +7,10 @@ use bus::tap::{Hold, Lost};
 use tokio::sync::oneshot;
 
 use super::Common;
-use crate::{key::DataKey, limits::{STUCK_TOTAL_BYTES_MAX, WAITING_BYTES_MAX, WAITING_TOTAL_BYTES_MAX}};
+use crate::{
+    key::DataKey,
+    limits::{STUCK_TOTAL_BYTES_MAX, WAITING_BYTES_MAX, WAITING_TOTAL_BYTES_MAX},
+};
 
 type Closed = oneshot::Sender<Option<Arc<DataKey>>>;
 
