@@ -2,6 +2,8 @@
 // silences in its sound. Times are milliseconds on the file's own clock.
 
 import { spawn } from 'node:child_process';
+import path from 'node:path';
+import { HERE } from './base.mjs';
 import '../page/code.js';
 
 /** Pictures are read at this size, whatever they were sent with. */
@@ -45,15 +47,18 @@ export async function complaints(file) {
 }
 
 /** Every picture: `{ at, code, flash }`, where `code` is `{ clock, frame }` or null. */
-export async function pictures(file) {
-  return (await mosaic(file, 1, 1)).map(({ at, tiles: [tile] }) => ({ at, ...tile }));
+export async function pictures(file, decoder) {
+  return (await mosaic(file, 1, 1, decoder)).map(({ at, tiles: [tile] }) => ({ at, ...tile }));
 }
 
-/** Every picture of a file that shows `columns` x `rows` coded ones: `{ at, tiles }`, row by row. */
-export async function mosaic(file, columns, rows) {
+/**
+ * Every picture of a file that shows `columns` x `rows` coded ones: `{ at, tiles }`, row by row; `decoder` are
+ * ffmpeg's options before its input.
+ */
+export async function mosaic(file, columns, rows, decoder = []) {
   const [width, height] = [WIDTH * columns, HEIGHT * rows];
   const { out, told } = await run('ffmpeg', [
-    '-hide_banner', '-nostats', '-copyts', '-i', file, '-map', '0:v:0', '-vf', `scale=${width}:${height},format=gray,showinfo`,
+    '-hide_banner', '-nostats', '-copyts', ...decoder, '-i', file, '-map', '0:v:0', '-vf', `scale=${width}:${height},format=gray,showinfo`,
     '-fps_mode', 'passthrough', '-f', 'rawvideo', '-',
   ]);
   const times = [...told.matchAll(/ pts_time:([-\d.]+)/g)].map(([, seconds]) => Number(seconds) * 1000);
@@ -69,8 +74,22 @@ export async function mosaic(file, columns, rows) {
   }));
 }
 
-/** When the flash comes on. */
-export const flashes = (seen) => seen.filter(({ flash }, i) => flash && i > 0 && !seen[i - 1].flash).map(({ at }) => at);
+/** Sizes of the pictures that a decoder shows, `1280x720`, in order. */
+export async function sizes(file, decoder = []) {
+  const { told } = await run('ffmpeg', [
+    '-hide_banner', '-nostats', ...decoder, '-i', file, '-vf', 'showinfo', '-fps_mode', 'passthrough', '-f', 'null', '-',
+  ]);
+  return [...told.matchAll(/ pts_time:.* s:(\d+x\d+)/g)].map(([, size]) => size);
+}
+
+/**
+ * When the flash comes on. Where the picture before is not the one that was painted before (lost, left out by the
+ * encoder, or somebody else's) nobody can tell: such a flash does not count.
+ */
+export const flashes = (seen) => seen.filter(({ flash, code }, i) => {
+  const before = seen[i - 1];
+  return flash && before && !before.flash && code && before.code && code.frame - before.code.frame === 1;
+}).map(({ at }) => at);
 
 /**
  * When beeps begin, the stretches of 100 ms in which nothing sounds, and the length. `voices` sound at once: the
@@ -113,10 +132,33 @@ function silences(samples) {
   return found;
 }
 
-/** For each flash how much later its beep comes; both on one clock. The method of testbed/checks/avcheck.py. */
+/** For each flash how much later its beep comes, which is the nearest; both on one clock. */
 export function soundAfterPicture(flashTimes, beepTimes) {
   const nearest = (at) => beepTimes.reduce((best, beep) => (Math.abs(beep - at) < Math.abs(best - at) ? beep : best), Infinity);
-  return flashTimes.map((at) => nearest(at) - at).filter((late) => Math.abs(late) < 500);
+  return flashTimes.map((at) => nearest(at) - at);
+}
+
+/** Puts a picture and its sound, each with its `offset_ms`, into one file without touching either. */
+export async function pair(picture, sound, file) {
+  const input = ({ path: from, offset_ms: offset }) => ['-itsoffset', String(offset / 1000), '-i', from];
+  await run('ffmpeg', ['-v', 'error', '-copyts', ...input(picture), ...input(sound), '-map', '0:v', '-map', '1:a', '-c', 'copy', file]);
+}
+
+/** One tile of a composite, with the sound of all, from one time to another: nothing of either is changed. */
+export async function tile(composite, crop, [from, to], file) {
+  const picture = ['-vf', `crop=${crop}`, '-fps_mode', 'passthrough', '-c:v', 'libx264', '-preset', 'ultrafast', '-qp', '0'];
+  const span = ['-ss', String(from / 1000), '-to', String(to / 1000)];
+  await run('ffmpeg', ['-v', 'error', '-i', composite, ...span, ...picture, '-c:a', 'pcm_s16le', file]);
+}
+
+/**
+ * What a judge says who knows nothing of this product: py/avcheck.py, written before it, which reads the
+ * same flash and beep in its own way. ms by which each beat is heard after it is seen.
+ */
+export async function avcheck(file) {
+  const { out } = await run('python3', [path.join(HERE, 'py/avcheck.py'), file]);
+  const said = JSON.parse(out.toString());
+  return said['av_offset_ms (audio late = +)'].each;
 }
 
 export function median(values) {

@@ -39,6 +39,14 @@ class Studio {
     return this.server.json('POST', `/v1/recordings/${id}/stop`, { body: {} });
   }
 
+  pause(id) {
+    return this.server.json('POST', `/v1/recordings/${id}/pause`, { body: {} });
+  }
+
+  resume(id) {
+    return this.server.json('POST', `/v1/recordings/${id}/resume`, { body: {} });
+  }
+
   /** Waits until a recording is delivered and purged; `look` is called with each state on the way. */
   async purged(id, look = () => {}) {
     return until(`${id} is purged`, async () => {

@@ -61,6 +61,14 @@
     }
   };
 
+  /** From now on the camera is sent in these layers (`L3T3_KEY`), at its full size. */
+  patch.layer = async (mode, connection = patch.connections.at(-1)) => {
+    const sender = connection.getSenders().find(({ track }) => track?.kind === 'video');
+    const parameters = sender.getParameters();
+    parameters.encodings[0].scalabilityMode = mode;
+    await sender.setParameters({ ...parameters, degradationPreference: 'maintain-resolution' });
+  };
+
   /** Polls a connection for `ms`: bytes of media each way, and when the last of them came in. */
   patch.measure = async (ms, connection = patch.connections.at(-1)) => {
     const until = performance.now() + ms;

@@ -1,23 +1,25 @@
 // Proof of media. `source()` makes a picture that carries a code (code.js) in every frame and a pure
 // tone; `watch()` reads both back on the other side. Frame numbers start at `offset`, so that a source
-// is known by them. With `beat` there is a white flash and a 1 kHz beep at the same moment of every second.
+// is known by them. With `beat` there is a white flash and a 1 kHz beep at the same moment of every second,
+// `phase` ms after it began, so that the beats of several sources can be told apart.
 
 (() => {
   const { encode, block, read: readPicture } = globalThis.pictureCode;
   const BEAT_MS = 120;
 
   /** A coded camera and a tone of `tone` Hz; `offset` is the first frame's number. */
-  window.source = ({ width = 320, height = 180, fps = 15, tone = 440, offset = 0, beat = false } = {}) => {
+  window.source = ({ width = 320, height = 180, fps = 15, tone = 440, offset = 0, beat = false, phase = 0 } = {}) => {
     const canvas = Object.assign(document.createElement('canvas'), { width, height });
     const pen = canvas.getContext('2d', { alpha: false });
     const camera = beat ? stamped(canvas) : captured(canvas, fps);
     const { output, beep, close } = sound(tone, beat);
     let frame = offset;
-    let [second, flashUntil] = [Math.floor(Date.now() / 1000), 0];
+    const secondOf = (now) => Math.floor((now - phase) / 1000);
+    let [second, flashUntil] = [secondOf(Date.now()), 0];
     const draw = () => {
       const now = Date.now();
-      if (beat && Math.floor(now / 1000) !== second) {
-        [second, flashUntil] = [Math.floor(now / 1000), now + BEAT_MS];
+      if (beat && secondOf(now) !== second) {
+        [second, flashUntil] = [secondOf(now), now + BEAT_MS];
         beep();
       }
       pen.fillStyle = '#404040';
