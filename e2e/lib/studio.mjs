@@ -53,7 +53,7 @@ class Studio {
       const recording = await this.read(id);
       await look(recording);
       return recording.state === 'purged' && recording;
-    }, 90_000);
+    }, 120_000);
   }
 
   /** Opens what was delivered, as a partner does: verified, then decrypted into a folder beside it. */
