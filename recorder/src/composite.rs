@@ -26,9 +26,11 @@ mod watch;
 mod work;
 
 use std::{
-    io,
+    fmt, io,
     thread::{self, Scope},
 };
+
+use sfu_proto::control::Source;
 
 use self::{decode::Kitchen, watch::Watch};
 pub use self::{
@@ -40,18 +42,48 @@ pub use self::{
 };
 use crate::{
     evidence::ArtifactKind,
-    finalize::{Events, FinalizeError},
+    finalize::{Events, FinalizeError, Handle, TrackResult},
     limits::{AUDIO_MIX_BITS_PER_SECOND, COMPOSITE_BITS_PER_SECOND, COMPOSITE_STALL},
 };
 
-/// What a composite does not show: a region of every picture of a source. The sound of a masked source
-/// is left out whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a composite does not show: a region of every picture of a source, of one or of everybody. The sound of
+/// a masked source is left out whole.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Mask {
     /// Of which source.
-    pub source: sfu_proto::control::Source,
+    pub source: Source,
+    /// Of whom the partner calls so; none: of everybody.
+    pub handle: Option<Handle>,
     /// Of its picture.
     pub region: Region,
+}
+
+impl Mask {
+    /// Whether it hides this source of somebody. Who has no handle may be the one who is meant.
+    #[must_use]
+    pub fn hides(&self, source: Source, handle: Option<&Handle>) -> bool {
+        let is_meant = match (&self.handle, handle) {
+            (Some(meant), Some(handle)) => meant == handle,
+            _ => true,
+        };
+        self.source == source && is_meant
+    }
+
+    /// Whether it hides a track of a recording.
+    pub(crate) fn hides_track(&self, track: &TrackResult, events: &Events) -> bool {
+        self.hides(track.file.source, events.handle(track.file.participant))
+    }
+}
+
+/// Without the handle, which stays out of logs.
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, handle: _, region } = self;
+        f.debug_struct("Mask")
+            .field("source", source)
+            .field("region", region)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is wanted.

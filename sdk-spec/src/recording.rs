@@ -1,10 +1,13 @@
 //! Recordings: rules, states and what became of them, shared by REST, the WebSocket and the events.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    handle::Handle,
     limits,
     problem::FieldError,
     rest::{collect, range},
@@ -42,11 +45,14 @@ pub enum Layout {
 }
 
 /// Part of a picture that a composite does not show; in thousandths of the picture's width and height.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mask {
     /// Pictures of which source.
     pub source: Source,
+    /// Only of participants with this handle; none is of everybody. A handle that nobody has masks nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
     /// Left edge.
     #[schema(minimum = 0, maximum = 999)]
     pub x: u32,
@@ -62,6 +68,17 @@ pub struct Mask {
     /// Solid black, instead of a blur that nothing can be read through.
     #[serde(default)]
     pub solid: bool,
+}
+
+/// Without the handle, which stays out of logs.
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, handle: _, x, y, width, height, solid } = self;
+        f.debug_struct("Mask")
+            .field("source", source)
+            .field("region", &(x, y, width, height, solid))
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is recorded and what it is made into. What is not named is as the project's policy says, or
@@ -107,11 +124,11 @@ pub struct RecordingRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 720, maximum = 1080, default = 720)]
     pub height: Option<u32>,
-    /// What a composite does not show. The tracks of a masked source are then not delivered.
+    /// What a composite does not show. The tracks that a mask is of are then not delivered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 8)]
     pub masks: Vec<Mask>,
-    /// Public keys of age (`age1…`) that tracks of masked sources are sealed to, so that a mask can be
+    /// Public keys of age (`age1…`) that masked tracks are sealed to, so that a mask can be
     /// lifted by who has such a key; none: what is masked is gone for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 10)]
@@ -383,12 +400,23 @@ mod tests {
     }
 
     #[test]
+    fn whose_picture_is_masked_is_not_told_to_logs() {
+        let json = r#"{"source":"camera","handle":"user-7","x":0,"y":0,"width":9,"height":9,"solid":false}"#;
+        let mask: Mask = serde_json::from_str(json).unwrap();
+        assert!(!format!("{mask:?}").contains("user-7"));
+        assert_eq!(serde_json::to_string(&mask).unwrap(), json);
+        let refused = json.replace("user-7", "Anna.Schmidt@example.org");
+        assert!(serde_json::from_str::<Mask>(&refused).is_err());
+    }
+
+    #[test]
     fn rules_are_checked_and_laid_over_each_other() {
         let rule = RecordingRule {
             outputs: vec![Output::Hls, Output::Hls],
             height: Some(480),
             masks: vec![Mask {
                 source: Source::Camera,
+                handle: None,
                 x: 900,
                 y: 0,
                 width: 200,

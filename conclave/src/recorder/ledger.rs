@@ -283,8 +283,10 @@ fn outputs(rule: &RecordingRule) -> Outputs {
     };
     let canvas = if rule.height == Some(1080) { Canvas::FULL_HD } else { Canvas::HD };
     let mask = |mask: &sdk_spec::recording::Mask| {
-        let sdk_spec::recording::Mask { source, x, y, width, height, solid } = *mask;
-        Mask { source: source_of(source), region: Region { x, y, width, height, solid } }
+        let sdk_spec::recording::Mask { source, ref handle, x, y, width, height, solid } = *mask;
+        let handle = handle.as_ref().map(|handle| Handle(handle.as_str().to_owned()));
+        let region = Region { x, y, width, height, solid };
+        Mask { source: source_of(source), handle, region }
     };
     Outputs {
         tracks: rule.outputs.is_empty() || has(Output::Tracks),

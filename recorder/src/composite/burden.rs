@@ -14,7 +14,7 @@ use crate::limits::{
 pub(super) fn decoders(order: &Order<'_>, films: Vec<(u64, u64)>) -> usize {
     let ahead_ms = DECODERS_AHEAD_FRAMES * 1000 / FRAMES_PER_SECOND;
     let tracks = order.events.tracks.iter();
-    let voices = tracks.filter(|track| mix::is_heard(track, order.masks));
+    let voices = tracks.filter(|track| mix::is_heard(track, order.events, order.masks));
     let voices = voices.flat_map(mix::stretches);
     let ahead = voices.map(|(from, to)| (from.saturating_sub(ahead_ms), to));
     at_once(ahead).min(VOICES_MAX) + at_once(films.into_iter()).min(FILMS_MAX)

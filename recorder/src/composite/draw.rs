@@ -18,7 +18,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    finalize::TrackResult,
+    finalize::{Events, TrackResult},
     limits::{DECODERS_AHEAD_FRAMES, FILM_HOLD_FRAMES},
 };
 
@@ -83,7 +83,7 @@ fn advance(
     for (file, film) in reels.shown(frame) {
         if film.advance(kitchen.watch, asked_at) {
             moved.insert(file);
-            mask(film.picture(), masks, &kitchen.events.tracks[file]);
+            mask(film.picture(), masks, kitchen.events, file);
         }
     }
     moved
@@ -107,8 +107,8 @@ fn in_time(intervals: &[Interval], tracks: &[TrackResult], work: &Work) -> Vec<N
     needs
 }
 
-fn mask(picture: &mut Picture, masks: &[Mask], track: &TrackResult) {
-    for mask in masks.iter().filter(|mask| mask.source == track.file.source) {
+fn mask(picture: &mut Picture, masks: &[Mask], events: &Events, file: usize) {
+    for mask in masks.iter().filter(|mask| mask.hides_track(&events.tracks[file], events)) {
         picture.hide(&mask.region);
     }
 }

@@ -10,7 +10,7 @@ use super::{
     layout::{FRAMES_PER_SECOND, frames},
 };
 use crate::{
-    finalize::TrackResult,
+    finalize::{Events, TrackResult},
     limits::{DECODERS_AHEAD_FRAMES, VOICE_EDGE_MS, VOICE_HOLD_MS, VOICES_MAX},
 };
 
@@ -28,7 +28,8 @@ pub(super) fn mix<'scope>(
     masks: &[Mask],
     mut output: impl Write,
 ) -> Result<(), CompositeError> {
-    let heard = kitchen.events.tracks.iter().filter(|track| is_heard(track, masks));
+    let events = kitchen.events;
+    let heard = events.tracks.iter().filter(|track| is_heard(track, events, masks));
     let parts = heard.flat_map(|track| stretches(track).into_iter().map(move |part| (part, track)));
     let (waiting, left_out) = placed(parts.collect());
     left_out.into_iter().for_each(|(_, track)| kitchen.watch.flaw(&track.file.name));
@@ -103,10 +104,10 @@ pub(super) fn stretches(track: &TrackResult) -> Vec<(u64, u64)> {
 }
 
 /// Whether a track is a sound and not masked.
-pub(super) fn is_heard(track: &TrackResult, masks: &[Mask]) -> bool {
+pub(super) fn is_heard(track: &TrackResult, events: &Events, masks: &[Mask]) -> bool {
     let is_sound =
         matches!(track.file.source, control::Source::Microphone | control::Source::ScreenAudio);
-    is_sound && !masks.iter().any(|mask| mask.source == track.file.source)
+    is_sound && !masks.iter().any(|mask| mask.hides_track(track, events))
 }
 
 #[cfg(test)]

@@ -24,8 +24,7 @@ use shiguredo_mp4::{Decode as _, boxes::MoofBox};
 use super::{CompositeError, Control, Order, draw, mix};
 use crate::{
     finalize::{
-        Container, Events, FileInfo, FinalizeError, MuxError, Request, Sinks, Source, TrackResult,
-        finalize,
+        Container, FileInfo, FinalizeError, MuxError, Request, Sinks, Source, TrackResult, finalize,
     },
     key::{DataKey, Purpose},
     limits::{FRAGMENT_TICKS_PER_MS, WORK_PIECE_BYTES},
@@ -154,8 +153,9 @@ fn stem(file: &FileInfo) -> &str {
 
 /// The tracks that are decoded: voices that are heard, and pictures that are ever seen.
 fn wanted(order: &Order<'_>, pictures: bool) -> BTreeSet<String> {
-    let Order { events: Events { tracks, .. }, masks, .. } = order;
-    let voices = tracks.iter().filter(|track| mix::is_heard(track, masks));
+    let Order { events, masks, .. } = order;
+    let tracks = &events.tracks;
+    let voices = tracks.iter().filter(|track| mix::is_heard(track, events, masks));
     let films = pictures.then(|| draw::seen(order)).into_iter().flatten();
     let films = films.filter_map(|file| tracks.get(file));
     voices.chain(films).map(|track| stem(&track.file).to_owned()).collect()

@@ -69,6 +69,15 @@ pub struct Events {
     pub lost_records: u64,
 }
 
+impl Events {
+    /// What the partner calls a participant, if it is known.
+    #[must_use]
+    pub fn handle(&self, participant: ParticipantId) -> Option<&Handle> {
+        let mut stays = self.participants.iter().filter(|one| one.id == participant);
+        stays.find_map(|one| one.handle.as_ref())
+    }
+}
+
 /// Somebody who was there.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Participant {

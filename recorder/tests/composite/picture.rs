@@ -2,16 +2,17 @@
 
 use recorder::{
     composite::{Canvas, Layout, Mask, Region},
-    finalize::{Pause, Request},
+    finalize::{Handle, Pause, Request, Stay},
 };
 use sfu_proto::{
     control::Source,
+    id::ParticipantId,
     sdp::Codec,
     tap::{Body, write_speakers},
 };
 
 use crate::{
-    checks::{beeps, lateness, probe},
+    checks::{OnDisk, beeps, lateness, probe},
     kitchen::{BLACK, BLUE, GREEN, PLAIN, RED, Wanted, YELLOW, coloured, compose, is, try_compose},
     media,
     tape::{START, Sent, Tape, bytes, try_make},
@@ -255,7 +256,7 @@ fn masks_are_burnt_into_every_picture_of_their_source_only() {
         (0..2).map(|n| camera(n, CODECS[n]).play(0, FRAME, &film(n, CODECS[n], 3))).collect();
     sent[1].source = Source::Screen;
     let region = Region { x: 0, y: 0, width: 500, height: 1000, solid: true };
-    let masks = [Mask { source: Source::Camera, region }];
+    let masks = [Mask { source: Source::Camera, handle: None, region }];
     let wanted = Wanted { masks: &masks, ..Wanted::default() };
     let (_, files) = compose(&Tape::of(&sent, vec![]), wanted);
     let looked = files.composite();
@@ -269,6 +270,51 @@ fn masks_are_burnt_into_every_picture_of_their_source_only() {
             assert!(is(colour, BLACK) || !has_begun && is(colour, PLAIN), "frame {n}: {colour:?}");
         }
     }
+}
+
+#[test]
+fn a_mask_of_one_person_is_on_that_ones_picture_only() {
+    let sent: Vec<Sent> =
+        (0..3).map(|n| camera(n, CODECS[n]).play(0, FRAME, &film(n, CODECS[n], 2))).collect();
+    let tape = Tape::of(&sent, vec![]);
+    let named = |participant, handle: Option<&str>| Stay {
+        participant: ParticipantId::from_bits(participant),
+        handle: handle.map(|handle| Handle(handle.to_owned())),
+        joined_us: START as u64,
+        left_us: None,
+    };
+    // Who has no handle may be the one who is meant.
+    let people = vec![named(1, Some("ann")), named(2, Some("ben")), named(3, None)];
+    let events = try_make(&tape, &Request { people, ..Request::default() }).unwrap().events;
+    let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
+    let masks = [Mask { source: Source::Camera, handle: Some(Handle("ben".to_owned())), region }];
+    let wanted = Wanted { masks: &masks, ..Wanted::default() };
+    let (files, done) = try_compose(&tape, &events, wanted, &|| false).unwrap();
+    assert_eq!(done.flawed, 0);
+    let looked = files.composite();
+    let colours = TILES[..2].iter().map(|(x, y)| looked.colour(1.5, *x, *y)).collect::<Vec<_>>();
+    assert!(is(colours[0], RED) && is(colours[1], BLACK), "{colours:?}");
+    // The third is in the middle of its row.
+    assert!(is(looked.colour(1.5, 120, 135), BLACK), "{:?}", looked.colour(1.5, 120, 135));
+}
+
+/// Within the encoder's limits of time and memory.
+#[test]
+fn the_largest_composite_has_its_size_and_all_its_pictures() {
+    let sent = [
+        camera(0, Codec::Vp8).play(0, FRAME, &film(0, Codec::Vp8, 2)),
+        microphone(1, 1).play(0, 20_000, &media::audio(2)),
+    ];
+    let wanted = Wanted { canvas: Canvas::FULL_HD, ..Wanted::default() };
+    let (events, files) = compose(&Tape::of(&sent, vec![]), wanted);
+    let composite = files.bytes("composite.mp4");
+    let said = probe(composite);
+    assert_eq!(said.complaints, "");
+    assert_eq!(said.frames, (events.duration_ms * 30).div_ceil(1000));
+    let file = OnDisk::new(composite);
+    let args = ["-v", "error", "-select_streams", "v", "-show_entries", "stream=width,height"];
+    let (size, _) = media::run("ffprobe", &[&args[..], &["-of", "csv=p=0", file.path()]].concat());
+    assert_eq!(String::from_utf8(size).unwrap().trim(), "1920,1080");
 }
 
 #[test]

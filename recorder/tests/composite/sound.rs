@@ -22,7 +22,7 @@ fn voices_are_mixed_each_at_its_time_and_a_masked_one_is_not_heard() {
     ];
     let tape = Tape::of(&sent, vec![]);
     let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
-    let masks = [Mask { source: Source::ScreenAudio, region }];
+    let masks = [Mask { source: Source::ScreenAudio, handle: None, region }];
     let near = |heard: &[f64], wanted: &[f64]| {
         let found = |at: &f64| heard.iter().any(|beep| (beep - at).abs() < 0.03);
         assert!(wanted.iter().all(found), "{heard:?} instead of {wanted:?}");

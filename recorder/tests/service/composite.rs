@@ -16,6 +16,7 @@ use std::{
 use recorder::{
     composite::{Canvas, Layout, Mask, Region, Sandbox, Tools},
     evidence::ArtifactKind,
+    finalize::Handle,
     service::ledger::{Composite, News, Outputs, Purge, State},
 };
 use sfu_proto::{
@@ -128,7 +129,7 @@ async fn a_masked_source_goes_to_the_second_key_alone() {
     let id = RecordingId::from_bits(303);
     let (second, other) = (World::new("masked-second"), RecordingId::from_bits(304));
     let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
-    let masks = vec![Mask { source: Source::Microphone, region }];
+    let masks = vec![Mask { source: Source::Microphone, handle: None, region }];
     let unmasked_recipients = vec![second.recipient.clone()];
     delivered(&world, id, Outputs { masks: masks.clone(), unmasked_recipients, ..all() }).await;
     let files = World::files(&world.partner());
@@ -205,11 +206,32 @@ fn screen(id: RecordingId) -> Vec<Batch> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mask_of_one_person_keeps_back_what_that_one_sent_and_nothing_else() {
+    let world = World::new("masked-one");
+    let id = RecordingId::from_bits(321);
+    let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
+    let of = |source, handle: &str| {
+        let handle = Some(Handle(handle.to_owned()));
+        Mask { source, handle, region }
+    };
+    let masks = vec![of(Source::Microphone, "user-2"), of(Source::ScreenAudio, "user-1")];
+    let mut row = world.row(id);
+    row.0.outputs = Outputs { tracks: true, masks, ..Outputs::default() };
+    let (recorder, tap) = world.start();
+    world.record(&tap, row, [records(id, 2), screen(id)].concat()).await;
+    world.ledger.stop_now(id);
+    world.until_delivered(&recorder, id, "microphone.ogg.age").await;
+    let names = names(&world);
+    assert!(!names.iter().any(|name| name.contains("screen")), "{names:?}");
+    recorder.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_that_is_not_masked_arrives_when_the_composite_fails() {
     let world = World::new("masked-rest");
     let id = RecordingId::from_bits(306);
     let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
-    let masks = vec![Mask { source: Source::Microphone, region }];
+    let masks = vec![Mask { source: Source::Microphone, handle: None, region }];
     let mut row = world.row(id);
     row.0.outputs = Outputs { masks, ..all() };
     let (recorder, tap) = world.start();
@@ -260,7 +282,7 @@ async fn a_masked_recording_without_composite_waits() {
     world.composites = None;
     let id = RecordingId::from_bits(305);
     let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
-    let masks = vec![Mask { source: Source::Microphone, region }];
+    let masks = vec![Mask { source: Source::Microphone, handle: None, region }];
     let mut row = world.row(id);
     row.0.outputs = Outputs { masks, ..all() };
     world.ledger.insert(row);
@@ -287,7 +309,7 @@ async fn texts_of_a_masked_recording_without_composite_arrive() {
     world.composites = None;
     let id = RecordingId::from_bits(309);
     let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
-    let masks = vec![Mask { source: Source::Microphone, region }];
+    let masks = vec![Mask { source: Source::Microphone, handle: None, region }];
     let mut row = world.row(id);
     row.0.outputs = Outputs { masks, data: true, ..all() };
     let (recorder, tap) = world.start();

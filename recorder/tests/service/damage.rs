@@ -91,7 +91,7 @@ async fn with_masks_the_second_key_alone_opens_what_is_handed_over() {
     fs::write(&file, &bytes).unwrap();
     let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
     world.ledger.change(id, |row| {
-        row.outputs.masks = vec![Mask { source: Source::Camera, region }];
+        row.outputs.masks = vec![Mask { source: Source::Camera, handle: None, region }];
         row.outputs.unmasked_recipients = vec![other.recipient.clone()];
     });
     world.ledger.stop_now(id);

@@ -333,7 +333,7 @@ async fn with_masks_and_no_key_of_ours_the_second_key_alone_opens_it() {
     let mut masked = row(&world, id);
     let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
     masked.0.sealed = true;
-    masked.0.outputs.masks = vec![Mask { source: Source::Camera, region }];
+    masked.0.outputs.masks = vec![Mask { source: Source::Camera, handle: None, region }];
     masked.0.outputs.unmasked_recipients = vec![second.recipient.clone()];
     let mut feed = Feed::begin(&world, &tap, masked).await;
     feed.fill(&world, &tap, 2).await;

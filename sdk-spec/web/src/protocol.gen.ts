@@ -270,6 +270,8 @@ export type LeaveReason =
 
 /** Part of a picture that a composite does not show; in thousandths of the picture's width and height. */
 export interface Mask {
+  /** Only of participants with this handle; none is of everybody. A handle that nobody has masks nobody. */
+  handle?: Handle | null;
   /** Height. */
   height: number;
   /** Solid black, instead of a blur that nothing can be read through. */
@@ -356,7 +358,7 @@ export interface RecordingRule {
   height?: number | null;
   /** Layout of a composite. */
   layout?: Layout | null;
-  /** What a composite does not show. The tracks of a masked source are then not delivered. */
+  /** What a composite does not show. The tracks that a mask is of are then not delivered. */
   masks?: Mask[];
   /** What it is made into; none named is `tracks`. */
   outputs?: Output[];
@@ -366,7 +368,7 @@ export interface RecordingRule {
   sources?: Source[];
   /** Storage target (`st_…`), instead of the project's. */
   target?: string | null;
-  /** Public keys of age (`age1…`) that tracks of masked sources are sealed to, so that a mask can be
+  /** Public keys of age (`age1…`) that masked tracks are sealed to, so that a mask can be
    * lifted by who has such a key; none: what is masked is gone for good. */
   unmasked_recipients?: string[];
   /** Whether tracks are recorded too of publishers who cannot be told that they are: those who speak

@@ -10,6 +10,7 @@ use sfu_proto::{control::Source, id::ParticipantId};
 
 use super::FinishError;
 use crate::{
+    composite::Mask,
     evidence::Artifact,
     finalize::{FileInfo, Handle, Sinks, TrackResult},
     seal::{Recipients, Sealed, Sealer},
@@ -28,17 +29,24 @@ pub(super) struct Sealing<'a> {
 /// Who gets which tracks.
 #[derive(Clone, Copy)]
 pub(super) struct Rule<'a> {
-    /// Sources that are masked.
-    pub(super) masked: &'a [Source],
-    /// Their tracks are sealed to these; none: nobody gets them.
+    /// What is hidden.
+    pub(super) masks: &'a [Mask],
+    /// Tracks that masks hide are sealed to these; none: nobody gets them.
     pub(super) unmasked: Option<&'a Recipients>,
     /// All others are.
     pub(super) tracks: Option<&'a Recipients>,
 }
 
 impl<'a> Rule<'a> {
-    fn of(self, source: Source) -> Option<&'a Recipients> {
-        if self.masked.contains(&source) { self.unmasked } else { self.tracks }
+    fn of(self, source: Source, handle: Option<&Handle>) -> Option<&'a Recipients> {
+        let is_masked = self.masks.iter().any(|mask| mask.hides(source, handle));
+        if is_masked { self.unmasked } else { self.tracks }
+    }
+}
+
+impl<'a> Sealing<'a> {
+    fn recipients(&self, file: &FileInfo) -> Option<&'a Recipients> {
+        self.rule.of(file.source, self.handles.get(&file.participant))
     }
 }
 
@@ -86,13 +94,13 @@ impl Sinks for Sealing<'_> {
     type Sink = TrackFile;
 
     fn open(&mut self, file: &FileInfo) -> io::Result<TrackFile> {
-        let (name, to) = (format!("{}.age", file.name), self.rule.of(file.source));
+        let (name, to) = (format!("{}.age", file.name), self.recipients(file));
         let sealed = to.map(|to| SealedFile::create(self.spool, &name, to)).transpose()?;
         Ok(TrackFile(sealed))
     }
 
     fn close(&mut self, sink: TrackFile, result: &TrackResult) -> io::Result<()> {
-        let (Some(file), Some(to)) = (sink.0, self.rule.of(result.file.source)) else {
+        let (Some(file), Some(to)) = (sink.0, self.recipients(&result.file)) else {
             return Ok(());
         };
         let (sealed, who) = (file.finish()?, to.fingerprints());

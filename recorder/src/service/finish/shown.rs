@@ -1,13 +1,5 @@
 //! Composite, HLS and audio mix beside the tracks. That one cannot be made loses nothing else.
 
-use std::{
-    fs, io,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
-
-use sfu_proto::control::Source;
-
 use super::{
     Finish, FinishError, caught, has_room,
     sealing::{Rule, SealedFile},
@@ -24,6 +16,11 @@ use crate::{
     limits::{COMPOSITE_TIME_MIN, COMPOSITE_TIME_PER_TIME, COMPOSITE_TRIES_MAX},
     seal::Recipients,
     service::{ledger::Composite, now_ms, spool::Spool},
+};
+use std::{
+    fs, io,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Percent of all work that tracks are, when pictures are encoded too.
@@ -114,10 +111,10 @@ impl Finish<'_> {
         let outputs = &self.entry.outputs;
         // Who may see what is masked has it in the journal.
         let unmasked = if outputs.is_journal_only() { None } else { self.unmasked()? };
-        let masked: Vec<Source> = outputs.masks.iter().map(|mask| mask.source).collect();
+        let masks = &outputs.masks[..];
         let is_masked = outputs.journal && self.entry.raw_recipients()?.is_none();
         let wanted = (outputs.tracks || is_masked).then_some(recipients);
-        let rule = Rule { masked: &masked, unmasked: unmasked.as_ref(), tracks: wanted };
+        let rule = Rule { masks, unmasked: unmasked.as_ref(), tracks: wanted };
         if self.wanted().is_empty() {
             let (artifacts, events) = self.tracks(spool, rule, key, progress)?;
             return Ok(Shown { artifacts, events, missing: Vec::new() });
@@ -131,9 +128,9 @@ impl Finish<'_> {
         artifacts.extend(shown);
         let is_flawed = artifacts.iter().any(|one| one.flawed_tracks > 0);
         if is_flawed || !missing.is_empty() {
-            let hides = |track: &crate::finalize::TrackResult| masked.contains(&track.file.source);
+            let hides = |track| masks.iter().any(|mask| mask.hides_track(track, &events));
             if wanted.is_none() {
-                let rule = Rule { masked: &masked, unmasked: None, tracks: Some(recipients) };
+                let rule = Rule { masks, unmasked: None, tracks: Some(recipients) };
                 artifacts.extend(self.tracks(spool, rule, key, &mut |_| {})?.0);
             }
             // All that hides something stays here; the rest arrives, and says what is missing.
