@@ -196,16 +196,10 @@ pub enum CompositeError {
 }
 
 impl CompositeError {
-    /// Another try soon ends the same way: there is too much of it, or no room on the disk.
+    /// Another try ends the same way.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        match self {
-            Self::Output(error) => {
-                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-            }
-            Self::NoTools | Self::Empty => true,
-            _ => false,
-        }
+        matches!(self, Self::NoTools | Self::Empty)
     }
 }
 

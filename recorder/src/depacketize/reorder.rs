@@ -33,10 +33,15 @@ impl<T> Default for Reorder<T> {
 }
 
 impl<T> Reorder<T> {
-    /// Takes a packet of `len` bytes. A duplicate, or one whose place was given up, is dropped.
+    /// Whether a packet would be taken: not a duplicate, nor one whose place was given up.
+    pub(crate) fn takes(&self, seq: u64) -> bool {
+        self.next.is_none_or(|next| seq >= next) && !self.held.contains_key(&seq)
+    }
+
+    /// Takes a packet of `len` bytes, or drops it.
     pub(crate) fn push(&mut self, seq: u64, packet: T, len: usize, arrival_us: i64) {
         self.flushing = false;
-        if self.next.is_some_and(|next| seq < next) || self.held.contains_key(&seq) {
+        if !self.takes(seq) {
             return;
         }
         self.bytes += len;

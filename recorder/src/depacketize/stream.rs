@@ -72,7 +72,10 @@ impl Stream {
 
     /// A packet arrived.
     pub(crate) fn push(&mut self, seq: u64, mut packet: Incoming, out: &mut Vec<Unit>) {
-        packet.breaks = std::mem::take(&mut self.arriving);
+        // What came before is given again after a crash, and says nothing of what happened since.
+        if self.reorder.takes(seq) {
+            packet.breaks = std::mem::take(&mut self.arriving);
+        }
         let (len, now_us) = (packet.payload.len(), packet.moment.arrival_us);
         self.reorder.push(seq, packet, len, now_us);
         self.drain(now_us, out);
@@ -251,5 +254,42 @@ impl Pictures {
         let opened = if layer.opens_higher { ALL_LAYERS } else { layer.id };
         self.level = Some(level.max(opened));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sfu_proto::{
+        tap::Packet,
+        unit::{RtpTimestamp, SeqNo},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_packet_that_comes_again_does_not_take_the_reason_of_a_hole() {
+        let mut stream = Stream::new(sdp::Codec::Opus);
+        let mut out = Vec::new();
+        let mut push = |stream: &mut Stream, seq: u64, arrival_us| {
+            let packet = Packet {
+                index: 0,
+                seq: SeqNo(seq),
+                timestamp: RtpTimestamp(0),
+                marker: false,
+                level: None,
+                descriptor: &[],
+                payload: &[0xf8, 0xff, 0xfe], // 20 ms of silence, RFC 6716 section 3.1
+            };
+            let moment = Moment { epoch: 0, ticks: 0, arrival_us };
+            stream.push(seq, Incoming::new(moment, &packet), &mut out);
+            stream.flush(&mut out);
+        };
+        push(&mut stream, 1, 0);
+        push(&mut stream, 2, 20_000);
+        stream.note(Breaks::MUTED);
+        push(&mut stream, 2, 40_000);
+        push(&mut stream, 60, 3_000_000);
+        assert_eq!(out.len(), 3);
+        assert!(out[2].breaks.has(Breaks::MUTED), "{:?}", out[2].breaks);
     }
 }

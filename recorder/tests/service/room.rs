@@ -1,8 +1,9 @@
 //! Making files needs room, and leaves live recordings theirs.
 
-use std::{fs, os::unix::fs::MetadataExt as _, process::Command, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, process::Command, time::Duration};
 
 use recorder::{
+    composite::{Sandbox, Tools},
     journal::Space,
     limits::LIVE_LOOK,
     service::ledger::{Block, News, State},
@@ -11,7 +12,7 @@ use sfu_proto::id::RecordingId;
 
 use crate::{
     live::{self, Feed},
-    world::{Sound, World, until},
+    world::{Sound, World, records, until},
 };
 
 /// Set in the process that runs on the small disk.
@@ -66,6 +67,32 @@ async fn child_on_a_small_disk() {
     world.until_delivered(&recorder, id, ".ogg.age").await;
     recorder.shut_down().await;
     nothing_is_sealed_ahead_without_room().await;
+    a_mix_that_runs_out_of_room_is_made_when_there_is_some().await;
+}
+
+async fn a_mix_that_runs_out_of_room_is_made_when_there_is_some() {
+    let mut world = World::new("room-mix");
+    world.composites = Some(Tools::look(Sandbox::Bwrap).expect("run .ci/setup (bubblewrap)"));
+    let id = RecordingId::from_bits(173);
+    let mut row = world.row(id);
+    row.0.outputs.audio_mix = true;
+    let (recorder, tap) = world.start();
+    // So long that the disk is looked at while it is mixed.
+    world.record(&tap, row, records(id, 600)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.ledger.stop_now(id);
+    let out = world.folder(id).join("out");
+    let is_mixed = |file: &PathBuf| file.to_string_lossy().contains("mix");
+    until("it is mixed", || out.exists() && World::files(&out).iter().any(is_mixed)).await;
+    let filler = world.root.join("filler");
+    let free = Space::of(&world.root).unwrap().free;
+    fs::write(&filler, vec![1; usize::try_from(free - 2_000_000).unwrap()]).unwrap();
+    let is_told = |news: &News| matches!(news, News::Blocked { block: Block::SpoolFull, .. });
+    until("it is told", || world.ledger.told(id).iter().any(is_told)).await;
+    fs::remove_file(&filler).unwrap();
+    world.ledger.change(id, |row| row.push_wanted = true);
+    world.until_delivered(&recorder, id, "audio-mix.ogg.age").await;
+    recorder.shut_down().await;
 }
 
 async fn nothing_is_sealed_ahead_without_room() {

@@ -3,16 +3,23 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use recorder::{
+    composite::{Mask, Region},
     evidence::{PurgeReason, verify},
     service::ledger::State,
 };
 use serde_json::Value;
 use sfu_proto::{
+    control::Source,
     id::{ParticipantId, RecordingId},
-    tap::{Batch, write_data},
+    sdp::Codec,
+    tap::{Batch, Packet, write_data},
+    unit::{RtpTimestamp, SeqNo},
 };
 
-use crate::world::{World, records, until};
+use crate::{
+    ledger::Row,
+    world::{World, records, track, until},
+};
 
 /// Said in a text, to be searched for on the disk.
 const SAID: &str = "planted words of a text";
@@ -35,6 +42,11 @@ fn file(world: &World, end: &str) -> Option<Value> {
 async fn record(world: &World, id: RecordingId, data: bool, batches: Vec<Batch>) -> PurgeReason {
     let mut row = world.row(id);
     row.0.outputs.data = data;
+    record_row(world, row, batches).await
+}
+
+async fn record_row(world: &World, row: Row, batches: Vec<Batch>) -> PurgeReason {
+    let id = row.0.id;
     let (recorder, tap) = world.start();
     world.ledger.insert(row);
     batches.into_iter().for_each(|batch| assert!(tap.send(batch).is_ok()));
@@ -100,4 +112,28 @@ async fn where_nobody_wrote_the_file_says_so() {
     assert_eq!(record(&world, id, true, records(id, 2)).await, PurgeReason::Delivered);
     let none = file(&world, "data.json.age").unwrap();
     assert_eq!(none["entries"], Value::Array(Vec::new()));
+}
+
+/// Nobody may have the journal, and no file comes of pictures without a key frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_do_not_wait_for_masked_pictures_that_cannot_be_played() {
+    let (world, id) = (World::new("texts-masked"), RecordingId::from_bits(216));
+    let mut row = world.row(id);
+    row.0.outputs.data = true;
+    let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
+    row.0.outputs.masks = vec![Mask { source: Source::Camera, region }];
+    // Begins a picture that is no key frame (RFC 7741 section 4.3).
+    let payload = [0x10, 0x01, 0, 0];
+    let mut batches = track(id, 0, Source::Camera, Codec::Vp8, 50, &|n| Packet {
+        index: 0,
+        seq: SeqNo(1000 + n),
+        timestamp: RtpTimestamp((n * 3000) as u32),
+        marker: true,
+        level: None,
+        descriptor: &[],
+        payload: &payload,
+    });
+    batches.push(text(id, SAID));
+    assert_eq!(record_row(&world, row, batches).await, PurgeReason::Delivered);
+    assert_eq!(file(&world, "data.json.age").unwrap()["entries"][0]["body"], SAID);
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     evidence::{Artifact, ArtifactKind},
     finalize::Events,
-    journal::Space,
+    journal::{Space, is_full},
     key::DataKey,
     limits::{COMPOSITE_TIME_MIN, COMPOSITE_TIME_PER_TIME, COMPOSITE_TRIES_MAX},
     seal::Recipients,
@@ -293,6 +293,9 @@ impl Showing<'_> {
     }
 
     /// None: each try failed, or it took too long.
+    ///
+    /// # Errors
+    /// [`FinishError::NoRoom`] until half of the age is over: then it is left out, as what takes too long.
     fn tried<T>(
         &self,
         name: &str,
@@ -313,13 +316,11 @@ impl Showing<'_> {
                 _ if self.finish.cancel.is_set() => return Err(FinishError::Cancelled),
                 failed => failed.and_then(Result::err),
             };
-            let failed = match failed {
-                // It can be made again; what live recordings lose is lost.
-                Some(CompositeError::Cancelled) if self.is_crowded() => {
-                    Some(CompositeError::Output(io::ErrorKind::StorageFull.into()))
-                }
-                failed => failed,
-            };
+            // What was begun is given back at once: live recordings need the room. Room comes back.
+            if failed.as_ref().is_some_and(|error| self.lacks_room(error)) && !self.is_late() {
+                tracing::warn!(%recording, name, "no room: it is made again when there is some");
+                return Err(FinishError::NoRoom);
+            }
             let is_final = failed.as_ref().is_some_and(CompositeError::is_final);
             let error = failed.map_or_else(|| "a defect".to_owned(), |error| error.to_string());
             tracing::warn!(%recording, name, attempt, %error, "composite_failed");
@@ -328,6 +329,14 @@ impl Showing<'_> {
             }
         }
         Ok(None)
+    }
+
+    fn lacks_room(&self, error: &CompositeError) -> bool {
+        match error {
+            CompositeError::Cancelled => self.is_crowded(),
+            CompositeError::Output(error) => is_full(error),
+            _ => false,
+        }
     }
 
     /// It took too long, or what else there is would miss its age.
