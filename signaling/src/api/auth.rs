@@ -185,7 +185,7 @@ async fn authenticate(
     Ok(Partner {
         project: key.project.as_str().into(),
         key: format!("ck_{}", credentials.id).into(),
-        quotas: key.quotas.clone(),
+        quotas: key.quotas,
         scopes: key.scopes.as_slice().into(),
         expires_at_ms: key.expires_at_ms,
     })
