@@ -1,12 +1,16 @@
-//! The recorder in a process of its own: killed, stopped for seconds, away when a recording ends. The server
-//! and its rooms go on, and nothing of their recordings may be missing.
+//! The recorder in a process of its own: killed, stopped for seconds, away when a recording ends, and for so long
+//! that the server ends one. The server and its rooms go on, and nothing of their recordings may be missing.
 //!
 //! ```text
-//!          0        2 s           2.7    3.4        6.4      7 s stopped        2 s
-//! record all three ─▶ kill -9 ─▶ end C ─▶ start ─▶ end A ─▶ SIGSTOP, SIGCONT ─▶ end B ─▶ all purged, checked
+//!         0       2 s           2.7    3.4        6.4      7 s stopped        2 s
+//! record all four ─▶ kill -9 ─▶ end C ─▶ start ─▶ end A ─▶ SIGSTOP, SIGCONT ─▶ end B ─▶ kill -9 ┐
+//!                all purged, checked ◀─ start ◀─ D is ended as failed ◀─ 10 s ─┘
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
@@ -18,7 +22,7 @@ use super::{
     Options, Table,
     film::Film,
     process::Process,
-    server::{Place, Server},
+    server::{Place, Server, free_port},
     take::{LOSS, Outcome, Take},
 };
 use crate::load::report::Bound;
@@ -27,19 +31,27 @@ use crate::load::report::Bound;
 const SETTLE: Duration = Duration::from_secs(120);
 /// How long the recorder is stopped: the link is dead by then, and connects again.
 const STOPPED: Duration = Duration::from_secs(7);
+/// How long the recorder may be away, seconds: more than while it is stopped.
+const AWAY_SECONDS: u64 = 10;
+/// Until the server has ended what nobody records.
+const ENDED: Duration = Duration::from_secs(60);
 
-/// Three recordings through one kill and one stop of the recorder.
+/// Four recordings through two kills and one stop of the recorder.
 ///
 /// # Errors
 /// The harness itself. What is not as promised is a failure in the table.
 pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) -> Result<()> {
     let mut place = Place::make(&options.spawn, options.folder("apart"), 0)?;
-    place.link_within()?;
+    let port = free_port()?;
+    place.link(&format!(
+        "listen = \"127.0.0.1:{port}\"\nconnect = \"localhost:{port}\"\n\
+         away_seconds = {AWAY_SECONDS}"
+    ))?;
     let mut recorder = place.record()?;
     let server = place.serve().await?;
     let target = place.record_to(&server, json!({ "kind": "local" })).await?;
     let (mut publishers, mut takes) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
+    for _ in 0..4 {
         let (publisher, take) = Take::begin(&server, film).await?;
         publishers.push(publisher);
         takes.push(take);
@@ -62,28 +74,31 @@ pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) 
     Ok(())
 }
 
-/// As drawn above; gives the second recorder.
+/// As drawn above; gives the third recorder.
 async fn trouble(
     place: &Place,
     mut first: Process,
     server: &Server,
     takes: &mut [Take],
 ) -> Result<Process> {
-    let [a, b, c] = takes else { bail!("three recordings are needed") };
+    let [a, b, c, d] = takes else { bail!("four recordings are needed") };
     sleep(Duration::from_secs(2)).await;
     first.kill()?;
     sleep(Duration::from_millis(700)).await;
     c.end(server).await?;
     sleep(Duration::from_millis(700)).await;
-    let recorder = place.record()?;
+    let mut second = place.record()?;
     sleep(Duration::from_secs(3)).await;
     a.end(server).await?;
-    recorder.signal(Signal::SIGSTOP)?;
+    second.signal(Signal::SIGSTOP)?;
     sleep(STOPPED).await;
-    recorder.signal(Signal::SIGCONT)?;
+    second.signal(Signal::SIGCONT)?;
     sleep(Duration::from_secs(2)).await;
     b.end(server).await?;
-    Ok(recorder)
+    second.kill()?;
+    server.until(&d.id, ENDED, |now| now["stop_reason"] == "recorder_failed").await?;
+    d.ended = Instant::now();
+    place.record()
 }
 
 /// What REST asks the recorder goes over the link.
