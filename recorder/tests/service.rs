@@ -27,6 +27,8 @@ mod room;
 #[path = "common/servers.rs"]
 #[allow(dead_code, reason = "each test program uses its part")]
 mod servers;
+#[path = "service/storages.rs"]
+mod storages;
 #[path = "service/supervisor.rs"]
 mod supervisor;
 #[path = "service/texts.rs"]

@@ -8,6 +8,7 @@ mod day;
 pub mod events;
 pub mod keys;
 pub mod operator;
+mod path;
 pub mod recordings;
 mod storage;
 mod timestamp;

@@ -14,6 +14,8 @@ mod port;
 pub(crate) mod process;
 mod said;
 mod target;
+#[cfg(test)]
+mod tests;
 mod texts;
 
 use std::{

@@ -1,7 +1,10 @@
-//! Where an artifact goes inside of a storage: a template of opaque values, `{project}/{room}/…`.
+//! Where an artifact goes inside of a storage: a template of opaque values, `{room}/{recording}/…`.
 //!
 //! Names of objects are ours: no handle, title or other word of a participant can get into them,
 //! and no value can climb out of its folder (SECURITY S11).
+//!
+//! The API refuses beforehand exactly what is refused here (`sdk_spec::rest::path`); a test of the program that
+//! has both compares them.
 
 use std::fmt;
 
@@ -28,7 +31,10 @@ pub enum TemplateError {
     #[error("no folder or name may begin with a dot, and none have two in a row")]
     Dot,
     /// Not a placeholder.
-    #[error("placeholders are {{project}}, {{room}}, {{recording}}, {{artifact}} and {{date}}")]
+    #[error(
+        "placeholders are {{project}}, {{room}}, {{recording}}, {{artifact}}, {{date}}, {{year}}, \
+         {{month}} and {{day}}"
+    )]
     Placeholder,
     /// Two recordings, or two files of one, would overwrite each other.
     #[error("must have {{recording}}, and end with {{artifact}}")]
@@ -130,35 +136,38 @@ enum Piece {
     Recording,
     Artifact,
     Date,
+    Year,
+    Month,
+    Day,
 }
 
+/// Ids as long as ours are, and an artifact of 64 characters: ours have at most half of that. What fits
+/// with these fits always.
+const LONGEST: Values<'static> = Values {
+    project: "pj_01hzx3m8q7v5k2c9d4e6f8g0hj",
+    room: "rm_01hzx3m8q7v5k2c9d4e6f8g0hj",
+    recording: "rc_01hzx3m8q7v5k2c9d4e6f8g0hj",
+    artifact: "0123456789012345678901234567890123456789012345678901234567890123",
+    began_ms: 0,
+};
+
 /// How names are made of [`Values`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    text: String,
     pieces: Vec<Piece>,
 }
 
 impl Default for Template {
-    /// `{project}/{room}/{recording}/{artifact}`
+    /// `{room}/{recording}/{artifact}`
     fn default() -> Self {
         let slash = || Piece::Text(String::from("/"));
-        let pieces = vec![
-            Piece::Project,
-            slash(),
-            Piece::Room,
-            slash(),
-            Piece::Recording,
-            slash(),
-            Piece::Artifact,
-        ];
-        Self { text: String::from("{project}/{room}/{recording}/{artifact}"), pieces }
+        let pieces = vec![Piece::Room, slash(), Piece::Recording, slash(), Piece::Artifact];
+        Self { pieces }
     }
 }
 
 impl Template {
-    /// Reads a template and tries it out.
+    /// Reads a template and tries it out with the longest values that there are.
     ///
     /// # Errors
     /// [`TemplateError`]
@@ -166,18 +175,12 @@ impl Template {
         if text.is_empty() || text.len() > TEMPLATE_BYTES_MAX {
             return Err(TemplateError::Length);
         }
-        let template = Self { text: text.to_owned(), pieces: pieces(text)? };
+        let template = Self { pieces: pieces(text)? };
         let has = |piece| template.pieces.contains(&piece);
         if !has(Piece::Recording) || template.pieces.last() != Some(&Piece::Artifact) {
             return Err(TemplateError::Unique);
         }
-        template.key(&Values {
-            project: "p",
-            room: "r",
-            recording: "c",
-            artifact: "a",
-            began_ms: 0,
-        })?;
+        template.key(&LONGEST)?;
         Ok(template)
     }
 
@@ -187,6 +190,7 @@ impl Template {
     /// Values that are no opaque ids, or too long together.
     pub fn key(&self, values: &Values<'_>) -> Result<Key, TemplateError> {
         let mut key = String::new();
+        let (year, month, day) = civil(values.began_ms);
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => key.push_str(text),
@@ -194,24 +198,13 @@ impl Template {
                 Piece::Room => key.push_str(id(values.room)?),
                 Piece::Recording => key.push_str(id(values.recording)?),
                 Piece::Artifact => key.push_str(values.artifact),
-                Piece::Date => key.push_str(&date(values.began_ms)),
+                Piece::Date => key.push_str(&format!("{year:04}-{month:02}-{day:02}")),
+                Piece::Year => key.push_str(&format!("{year:04}")),
+                Piece::Month => key.push_str(&format!("{month:02}")),
+                Piece::Day => key.push_str(&format!("{day:02}")),
             }
         }
         Key::parse(&key)
-    }
-}
-
-impl TryFrom<String> for Template {
-    type Error = TemplateError;
-
-    fn try_from(text: String) -> Result<Self, TemplateError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Template> for String {
-    fn from(template: Template) -> Self {
-        template.text
     }
 }
 
@@ -233,6 +226,9 @@ fn pieces(mut rest: &str) -> Result<Vec<Piece>, TemplateError> {
             "recording" => Piece::Recording,
             "artifact" => Piece::Artifact,
             "date" => Piece::Date,
+            "year" => Piece::Year,
+            "month" => Piece::Month,
+            "day" => Piece::Day,
             _ => return Err(TemplateError::Placeholder),
         });
         rest = after;
@@ -250,8 +246,8 @@ fn id(value: &str) -> Result<&str, TemplateError> {
     }
 }
 
-/// `2026-11-22` (civil date of a day number, Howard Hinnant's algorithm).
-fn date(ms: u64) -> String {
+/// Year, month and day (civil date of a day number, Howard Hinnant's algorithm).
+fn civil(ms: u64) -> (i64, i64, i64) {
     let days = i64::try_from(ms / 86_400_000).unwrap_or_default() + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era =
@@ -261,7 +257,7 @@ fn date(ms: u64) -> String {
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    (year, month, day)
 }
 
 #[cfg(test)]
@@ -288,28 +284,36 @@ mod tests {
             key("in/day={date}/{recording}-{artifact}"),
             "in/day=2026-11-21/rc_3-tr_4.webm.age"
         );
-        assert_eq!(Template::parse(&Template::default().text).unwrap(), Template::default());
+        assert_eq!(
+            key("{year}/{month}/{day}/{recording}_{artifact}"),
+            "2026/11/21/rc_3_tr_4.webm.age"
+        );
+        assert_eq!(Template::parse("{room}/{recording}/{artifact}").unwrap(), Template::default());
     }
 
     #[test]
     fn dates_are_civil() {
-        for (days, text) in [
-            (0, "1970-01-01"),
-            (11_016, "2000-02-29"),
-            (19_782, "2024-02-29"),
-            (47_541, "2100-03-01"),
+        for (days, date) in [
+            (0, (1970, 1, 1)),
+            (11_016, (2000, 2, 29)),
+            (19_782, (2024, 2, 29)),
+            (47_541, (2100, 3, 1)),
         ] {
-            assert_eq!(date(days * 86_400_000), text);
+            assert_eq!(civil(days * 86_400_000), date);
         }
-        date(u64::MAX);
+        civil(u64::MAX);
     }
 
     #[test]
     fn what_could_climb_collide_or_tell_is_refused() {
         let long = format!("{}{{recording}}/{{artifact}}", "a/".repeat(200));
+        let filled_long = format!("{}{{artifact}}", "{recording}/".repeat(16));
+        let name_long = format!("{}{{artifact}}", "{recording}".repeat(5));
         for (text, error) in [
             ("", TemplateError::Length),
             (long.as_str(), TemplateError::Length),
+            (filled_long.as_str(), TemplateError::KeyLength),
+            (name_long.as_str(), TemplateError::Segment),
             ("../{recording}/{artifact}", TemplateError::Dot),
             ("{recording}/../{artifact}", TemplateError::Dot),
             ("{recording}/.{artifact}", TemplateError::Dot),
@@ -323,6 +327,8 @@ mod tests {
             ("{recording}/{artifact}/", TemplateError::Unique),
             ("{project}/{artifact}", TemplateError::Unique),
             ("{recording}/x", TemplateError::Unique),
+            ("{recording}/{artifact}.bin", TemplateError::Unique),
+            ("a..b/{recording}/{artifact}", TemplateError::Dot),
             ("{recording}/{handle}/{artifact}", TemplateError::Placeholder),
             ("{recording}/{artifact", TemplateError::Placeholder),
             ("{recording}/{}/{artifact}", TemplateError::Placeholder),
