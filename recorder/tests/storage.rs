@@ -18,7 +18,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use common::servers::{self, AZURE_KEY, Folder, Server, Ssh, free_port};
+use common::servers::{self, AZURE_KEY, Folder, PASSWORD, Server, Ssh, free_port};
 use egress::{Dialer, Guard, Rules};
 use recorder::{
     Digest,
@@ -55,13 +55,13 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 });
 
 fn s3(port: u16) -> Value {
-    json!({ "type": "s3", "endpoint": format!("http://127.0.0.1:{port}"), "region": "us-east-1",
-        "bucket": "bucket", "prefix": "in/day=1", "access_key": "CANARYkey",
-        "secret": "CANARYsecret" })
+    json!({ "kind": "s3", "endpoint": format!("http://127.0.0.1:{port}"), "region": "us-east-1",
+        "bucket": "bucket", "access_key": "CANARYkey",
+        "secret_key": "CANARYsecret" })
 }
 
 fn azure(port: u16) -> Value {
-    json!({ "type": "azure", "account": "devstoreaccount1", "container": "container",
+    json!({ "kind": "azure", "account": "devstoreaccount1", "container": "container",
         "endpoint": format!("http://127.0.0.1:{port}/devstoreaccount1"),
         "access_key": AZURE_KEY })
 }
@@ -69,29 +69,43 @@ fn azure(port: u16) -> Value {
 /// No server of Google's kind runs here: only where it may connect to is tested.
 fn gcs(port: u16) -> Value {
     let account = json!({ "gcs_base_url": format!("http://127.0.0.1:{port}"),
-        "disable_oauth": true, "client_email": "CANARY", "private_key": "CANARY",
+        "disable_oauth": true, "client_email": "CANARY", "private_key": servers::rsa_key(),
         "private_key_id": "CANARY" });
-    json!({ "type": "gcs", "bucket": "bucket", "prefix": "gcs",
+    json!({ "kind": "gcs", "bucket": "bucket",
         "service_account": account.to_string() })
 }
 
 fn sftp(ssh: &Ssh, folder: &Path) -> Value {
-    json!({ "type": "sftp", "host": "127.0.0.1", "port": ssh.server.port, "user": ssh.user,
-        "key": ssh.key, "host_key": ssh.host_key, "folder": folder.join("in").to_str().unwrap() })
+    json!({ "kind": "sftp", "host": "127.0.0.1", "port": ssh.server.port, "user": ssh.user,
+        "private_key": ssh.key, "host_key": ssh.host_key, "folder": folder.join("in") })
 }
 
 fn webdav(port: u16) -> Value {
-    json!({ "type": "webdav", "url": format!("http://127.0.0.1:{port}/"), "user": "partner",
-        "password": "CANARY-password" })
+    json!({ "kind": "webdav", "url": format!("http://127.0.0.1:{port}/"), "user": "partner",
+        "password": PASSWORD })
 }
 
 fn put(port: u16) -> Value {
-    let url = format!("http://127.0.0.1:{port}/bucket/put/{{key}}?X-Amz-Signature=CANARY");
-    json!({ "type": "put", "url": url })
+    let url = format!("http://127.0.0.1:{port}/bucket/put/{{path}}?token=CANARY");
+    json!({ "kind": "http_put", "url": url, "authorization": "Bearer CANARY" })
+}
+
+/// Azure by nothing but a URL that its owner signed, for a whole container.
+fn signed_container(port: u16) -> Value {
+    let place = format!("http://127.0.0.1:{port}/devstoreaccount1/container/signed");
+    json!({ "kind": "http_put", "url": format!("{place}/{{path}}?{}", servers::azure_sas()) })
+}
+
+/// The same signature for a client that knows Azure.
+fn azure_by_sas(port: u16) -> Value {
+    let mut azure = azure(port);
+    azure.as_object_mut().unwrap().remove("access_key");
+    azure["sas"] = servers::azure_sas().into();
+    azure
 }
 
 fn local(folder: &Path) -> Value {
-    json!({ "type": "local", "folder": folder })
+    json!({ "kind": "local", "folder": folder })
 }
 
 /// One of each kind.
@@ -103,8 +117,13 @@ fn all() -> Vec<Value> {
         sftp(&world.ssh, &world.ssh_folder.0),
         webdav(world.webdav.port),
         put(world.moto.port),
+        signed_container(world.azurite.port),
         local(&world.local_folder.0),
     ]
+}
+
+fn kind(json: &Value) -> &str {
+    json["kind"].as_str().unwrap()
 }
 
 fn target(json: &Value) -> Target {
@@ -188,7 +207,7 @@ fn on_disk(folder: &Path, upload: &Upload) -> Vec<u8> {
 async fn whether_a_file_is_there_still_costs_no_reading_of_it() {
     let data = bytes(17 * MIB);
     for json in all() {
-        let kind = target(&json).kind();
+        let kind = kind(&json);
         let upload = sent(&open(&json), "l/large.age", &data).await;
         // So slow that it would take minutes to read.
         let dialer = Dialer::new(Arc::new(Guard::new(&loopback()).unwrap()), None).unwrap();
@@ -212,12 +231,12 @@ async fn whether_a_file_is_there_still_costs_no_reading_of_it() {
 async fn what_was_pushed_is_there() {
     let (large, small) = (bytes(17 * MIB), bytes(1000));
     for json in all() {
-        let (store, kind) = (open(&json), target(&json).kind());
-        for (name, data) in [("a/large.age", &large), ("a/small.age", &small)] {
+        let (store, kind) = (open(&json), kind(&json));
+        for (name, data) in [("a/day=1/large.age", &large), ("a/day=1/small.age", &small)] {
             let upload = sent(&store, name, data).await;
             let verified = store.verify(&upload, expected(data)).await;
             // moto tells the checksum of a multipart upload, and not that of a single PUT.
-            let is_told = kind == "s3" && name == "a/large.age";
+            let is_told = kind == "s3" && name == "a/day=1/large.age";
             let level = if is_told { Verified::ProviderChecksum } else { Verified::ReadBack };
             assert_eq!(verified, Ok(level), "{kind} {name}");
             // A process that did not see the bytes go by reads them back.
@@ -244,7 +263,7 @@ async fn what_was_pushed_is_there() {
 async fn a_new_process_goes_on_after_any_part() {
     let data = bytes(33 * MIB);
     for json in all() {
-        let kind = target(&json).kind();
+        let kind = kind(&json);
         for parts in [1, 2] {
             let name = key(&format!("resumed/{parts}.age"));
             let mut upload = open(&json).begin(&name, None).await.unwrap();
@@ -266,7 +285,7 @@ async fn a_new_process_goes_on_after_any_part() {
 async fn a_crash_between_completion_and_its_news_loses_nothing() {
     let data = bytes(17 * MIB);
     for json in all() {
-        let (store, kind) = (open(&json), target(&json).kind());
+        let (store, kind) = (open(&json), kind(&json));
         let mut upload = store.begin(&key("crash.age"), Some(data.len() as u64)).await.unwrap();
         send(&store, &mut upload, &data, usize::MAX).await;
         let mut before = restored(&upload);
@@ -283,7 +302,7 @@ async fn a_crash_between_completion_and_its_news_loses_nothing() {
 async fn half_an_upload_is_taken_back() {
     let data = bytes(33 * MIB);
     for json in all() {
-        let (store, kind) = (open(&json), target(&json).kind());
+        let (store, kind) = (open(&json), kind(&json));
         let mut upload = store.begin(&key("half.age"), None).await.unwrap();
         send(&store, &mut upload, &data, 1).await;
         store.abort(&upload).await.unwrap();
@@ -320,7 +339,7 @@ async fn what_changed_in_the_storage_is_noticed() {
     other[16 * MIB + 5] ^= 1;
     let other = Bytes::from(other);
     for json in all() {
-        let (store, kind) = (open(&json), target(&json).kind());
+        let (store, kind) = (open(&json), kind(&json));
         let upload = sent(&store, "changed.age", &data).await;
         match kind {
             "sftp" => fs::write(WORLD.ssh_folder.0.join("in/changed.age"), &other).unwrap(),
@@ -360,9 +379,9 @@ async fn wrong_credentials_block_and_are_not_told() {
     let strict = servers::moto(true);
     let world = &*WORLD;
     let mut key_of_another = sftp(&world.ssh, &world.ssh_folder.0);
-    key_of_another["key"] = world.ssh.other_key.clone().into();
+    key_of_another["private_key"] = world.ssh.other_key.clone().into();
     let mut password = sftp(&world.ssh, &world.ssh_folder.0);
-    password["key"] = Value::Null;
+    password["private_key"] = Value::Null;
     password["password"] = "CANARY".into();
     let mut azure = azure(world.azurite.port);
     azure["access_key"] = "Q0FOQVJZQ0FOQVJZQ0FOQVJZ".into();
@@ -371,7 +390,7 @@ async fn wrong_credentials_block_and_are_not_told() {
     let mut errors = Vec::new();
     for json in [s3(strict.port), azure, key_of_another, password, dav] {
         let store = open(&json);
-        let kind = target(&json).kind();
+        let kind = kind(&json);
         let begun = store.begin(&key("x.age"), None).await;
         let error = match begun {
             Err(error) => error,
@@ -437,7 +456,7 @@ async fn inner_addresses_are_refused_unless_the_operator_allows_them() {
     let mut errors = Vec::new();
     let strict = storages(&Rules::default());
     for json in all().into_iter().chain([gcs(WORLD.moto.port)]) {
-        if json["type"] == "local" {
+        if json["kind"] == "local" {
             let dialer = Dialer::new(Arc::new(Guard::new(&loopback()).unwrap()), None).unwrap();
             let none = Storages::new(dialer, Cap::new(None), Vec::<PathBuf>::new());
             errors.extend(none.open(&target(&json), "pj_1").err());
@@ -456,11 +475,11 @@ async fn inner_addresses_are_refused_unless_the_operator_allows_them() {
     let dialer = Dialer::new(Arc::new(guard), None).unwrap();
     let named = Storages::new(dialer, Cap::new(None), Vec::new());
     for mut json in all() {
-        match json["type"].as_str().unwrap() {
+        match json["kind"].as_str().unwrap() {
             "s3" => json["endpoint"] = format!("https://a.example.com:{}", WORLD.moto.port).into(),
             "sftp" => json["host"] = "a.example.com".into(),
             "webdav" => json["url"] = format!("https://a.example.com:{}", WORLD.webdav.port).into(),
-            "put" => json["url"] = "https://a.example.com/{key}?CANARY".into(),
+            "http_put" => json["url"] = "https://a.example.com/{path}?CANARY".into(),
             _ => continue,
         }
         let store = named.open(&target(&json), "pj_1").unwrap_or_else(|e| panic!("{json}: {e}"));
@@ -487,7 +506,7 @@ async fn a_test_push_says_what_is_missing() {
     for json in all() {
         let probe = open(&json).test_push().await;
         let good = Probe { write: Step::Ok, read: Step::Ok, delete: Step::Ok };
-        assert_eq!(probe, good, "{}", json["type"]);
+        assert_eq!(probe, good, "{}", json["kind"]);
     }
     let mut no_bucket = s3(WORLD.moto.port);
     no_bucket["bucket"] = "nowhere".into();
@@ -500,19 +519,92 @@ async fn a_test_push_says_what_is_missing() {
     }
     // A URL that takes and does not give.
     let mut blind = put(WORLD.moto.port);
-    let url = format!("http://127.0.0.1:{}/files/{{key}}?CANARY", WORLD.webdav.port);
+    let url = format!("http://127.0.0.1:{}/files/{{path}}?CANARY", WORLD.webdav.port);
     blind["read_url"] = url.into();
     let probe = open(&blind).test_push().await;
     assert_eq!((&probe.write, failed(&probe.read)), (&Step::Ok, "unverifiable"), "{probe:?}");
     assert!(!format!("{probe:?}").contains("CANARY"));
     // A URL that asks for a header, of a server that has no presigned ones.
     let mut asked = put(WORLD.webdav.port);
-    asked["url"] = format!("http://127.0.0.1:{}/put-{{key}}", WORLD.webdav.port).into();
+    asked["url"] = format!("http://127.0.0.1:{}/put-{{path}}", WORLD.webdav.port).into();
     assert_eq!(failed(&open(&asked).test_push().await.write), "credentials");
     let basic = STANDARD.encode("partner:CANARY-password");
     asked["authorization"] = format!("Basic {basic}").into();
     let probe = open(&asked).test_push().await;
     assert!(probe.is_good(), "{probe:?}");
+}
+
+#[tokio::test]
+async fn each_way_to_log_in_works() {
+    let world = &*WORLD;
+    let by_key = sftp(&world.ssh, &world.ssh_folder.0);
+    let mut by_ecdsa = by_key.clone();
+    by_ecdsa["private_key"] = world.ssh.ecdsa_key.clone().into();
+    let mut by_password = by_key.clone();
+    (by_password["private_key"], by_password["password"]) = (Value::Null, PASSWORD.into());
+    for json in [by_key, by_ecdsa, by_password, azure_by_sas(world.azurite.port)] {
+        let probe = open(&json).test_push().await;
+        assert!(probe.is_good() && probe.delete == Step::Ok, "{} {probe:?}", kind(&json));
+    }
+    // What another has signed is refused.
+    let mut wrong = azure_by_sas(world.azurite.port);
+    wrong["sas"] = servers::azure_sas().replace("sp=rcwd", "sp=rcw").into();
+    assert_eq!(failed(&open(&wrong).test_push().await.write), "credentials");
+}
+
+/// An authority, and what it signed for a server: files in PEM.
+struct Tls {
+    authority: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+fn tls(folder: &Path, name: &str, host: &str) -> Tls {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap();
+    let server_key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    let certificate = server.signed_by(&server_key, &Issuer::new(params, key)).unwrap();
+    let file = |end: &str, text: String| {
+        let path = folder.join(format!("{name}.{end}"));
+        fs::write(&path, text).unwrap();
+        path
+    };
+    Tls {
+        authority: file("authority.pem", authority.pem()),
+        certificate: file("pem", certificate.pem()),
+        key: file("key", server_key.serialize_pem()),
+    }
+}
+
+#[tokio::test]
+async fn a_storage_must_show_a_certificate_of_an_authority_that_the_operator_trusts() {
+    let folder = Folder::new("tls");
+    let good = tls(&folder.0, "good", "127.0.0.1");
+    let misnamed = tls(&folder.0, "misnamed", "storage.example");
+    let push = async |server: &Server, authorities: Option<&Path>| {
+        let guard = Arc::new(Guard::new(&loopback()).unwrap());
+        let dialer = Dialer::new(guard, authorities).unwrap();
+        let mut json = webdav(server.port);
+        json["url"] = format!("https://127.0.0.1:{}/", server.port).into();
+        let storages = Storages::new(dialer, Cap::new(None), Vec::new());
+        let store = storages.open(&target(&json), "pj_1").unwrap_or_else(|e| panic!("{e}"));
+        let data = bytes(100_000);
+        let upload = store.put(&key("tls.age"), data.clone()).await?;
+        store.verify(&upload, expected(&data)).await
+    };
+    let server = servers::wsgidav_tls(free_port(), &folder.0, &good.certificate, &good.key);
+    assert_eq!(push(&server, Some(&good.authority)).await, Ok(Verified::ReadBack));
+    for authorities in [None, Some(misnamed.authority.as_path())] {
+        assert_eq!(push(&server, authorities).await, Err(StoreError::Tls));
+    }
+    drop(server);
+    let server = servers::wsgidav_tls(free_port(), &folder.0, &misnamed.certificate, &misnamed.key);
+    assert_eq!(push(&server, Some(&misnamed.authority)).await, Err(StoreError::Tls));
 }
 
 #[tokio::test]

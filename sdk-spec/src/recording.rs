@@ -312,6 +312,8 @@ pub enum PurgeReason {
     Empty,
     /// What was written down could not be read.
     Unreadable,
+    /// Older than one may get while the recorder's disk, on which it was, was missing; not delivered.
+    Lost,
 }
 
 /// Who must act when a push is blocked.
@@ -330,11 +332,11 @@ pub enum Blame {
 pub enum BlockReason {
     /// The project has no storage target, or it was deleted.
     NoTarget,
-    /// The storage does not accept the credentials, or they do not allow it.
+    /// The storage does not accept the credentials, or they do not allow it; or it shows another SSH host key.
     Credentials,
     /// The bucket or folder does not exist.
     NotFound,
-    /// The address may not be reached from here.
+    /// The operator's rules forbid the address, or it has no TLS.
     AddressForbidden,
     /// The storage has no room.
     Full,
@@ -355,7 +357,9 @@ impl BlockReason {
     #[must_use]
     pub const fn blame(self) -> Blame {
         match self {
-            Self::LocalFolder | Self::SpoolMissing | Self::SpoolFull => Blame::Operator,
+            Self::AddressForbidden | Self::LocalFolder | Self::SpoolMissing | Self::SpoolFull => {
+                Blame::Operator
+            }
             _ => Blame::Partner,
         }
     }

@@ -30,6 +30,44 @@ fn errors_md_is_current() {
     assert!(fs::read_to_string(path).unwrap() == sdk_spec::docs::errors_md(), "{HINT}");
 }
 
+/// Words in backticks, without what marks them as optional.
+fn words(cell: &str) -> BTreeSet<String> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted.map(|word| word.trim_end_matches('?').to_owned()).collect()
+}
+
+/// Cells of the tables in a section of docs/RECORDING.md, row by row.
+fn rows(section: &str) -> Vec<Vec<String>> {
+    let path = format!("{}/../docs/RECORDING.md", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(path).unwrap();
+    let (_, section) = text.split_once(&format!("\n## {section}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| row.split('|').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn recording_md_names_each_setting_of_a_storage_and_each_reason() {
+    let schemas = &committed("openapi.json")["components"]["schemas"];
+    let mut told: Vec<Vec<String>> = rows("Storages");
+    let reasons = told.split_off(schemas["Storage"]["oneOf"].as_array().unwrap().len());
+    for kind in schemas["Storage"]["oneOf"].as_array().unwrap() {
+        let name = kind["properties"]["kind"]["enum"][0].as_str().unwrap();
+        let row = told.iter().find(|row| words(&row[1]).contains(name));
+        let row = row.unwrap_or_else(|| panic!("{name} is in no row"));
+        let mut settings = words(&row[2]);
+        settings.retain(|word| word != "{path}" && !word.starts_with("[recorder]"));
+        let mut fields: BTreeSet<String> =
+            kind["properties"].as_object().unwrap().keys().cloned().collect();
+        fields.remove("kind");
+        assert_eq!(settings, fields, "{name}");
+    }
+    let told: BTreeSet<String> = reasons.iter().flat_map(|row| words(&row[1])).collect();
+    let known = schemas["BlockReason"]["enum"].as_array().unwrap();
+    let known = known.iter().map(|word| word.as_str().unwrap().to_owned());
+    assert_eq!(told, known.collect());
+}
+
 /// Every `$ref` of a document points at something.
 fn check_references(root: &Value, at: &Value) {
     match at {

@@ -3,7 +3,10 @@
 
 use std::{future::Future, pin::Pin};
 
-use sdk_spec::rest::recordings::{EvidenceKey, Storage, StorageTested};
+use sdk_spec::{
+    problem::FieldError,
+    rest::recordings::{EvidenceKey, Storage, StorageTested},
+};
 use sfu_proto::id::{ParticipantId, RecordingId};
 
 /// An answer that takes a while.
@@ -24,6 +27,13 @@ pub struct RecordedText {
 
 /// The recorder, as REST and rooms ask it.
 pub trait RecorderPort: Send + Sync {
+    /// Whether settings of a storage can be used, as far as that can be told without asking it: keys and
+    /// URLs are read by whoever uses them. Answers at once.
+    ///
+    /// # Errors
+    /// The field that is not as it must be.
+    fn check_storage(&self, storage: &Storage) -> Result<(), FieldError>;
+
     /// Writes a small file to a storage of a project, reads it back and deletes it. Ends within
     /// [`crate::limits::STORAGE_TEST`]; it is dropped after that.
     fn test_storage<'a>(&'a self, project: &'a str, storage: Storage) -> Answer<'a, StorageTested>;

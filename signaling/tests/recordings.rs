@@ -104,6 +104,14 @@ async fn credentials_go_in_and_never_come_out(place: Place) {
     said.push(world.post("/v1/storage-targets", &bad).await.text().await.unwrap());
     bad["storage"]["color"] = json!(CANARY);
     said.push(world.post("/v1/storage-targets", &bad).await.text().await.unwrap());
+    // What the recorder cannot use is refused when it is set, not when it is needed.
+    let gcs = json!({ "name": "gcs", "storage": { "kind": "gcs", "bucket": "b",
+        "service_account": format!("{{\"{CANARY}\":1}}") } });
+    for made in [world.post("/v1/storage-targets", &gcs).await, world.put(&one, &gcs).await] {
+        let refused = problem(made, 422, "invalid_field").await;
+        assert_eq!(refused["errors"][0]["field"], "storage.service_account");
+        said.push(refused.to_string());
+    }
     assert!(said.iter().all(|text| !text.contains(CANARY)), "{said:?}");
     assert!(said[0].contains("\"secret_key\":null"), "{}", said[0]);
     // Nor does it lie in the clear.

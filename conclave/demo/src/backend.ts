@@ -30,7 +30,7 @@ export type RecordingState =
   | 'purged';
 
 /** Why nothing of a recording is on the server any more. */
-export type PurgeReason = 'delivered' | 'expired' | 'deleted' | 'empty' | 'unreadable';
+export type PurgeReason = 'delivered' | 'expired' | 'deleted' | 'empty' | 'unreadable' | 'lost';
 
 /** A recording as the demo's server tells of it. */
 export interface RecordingLine {

@@ -27,6 +27,7 @@ const ENDINGS: Record<PurgeReason, string> = {
   deleted: 'deleted on request',
   empty: 'nothing was recorded',
   unreadable: 'deleted: it could not be read',
+  lost: 'lost: the disk that it was on is missing',
 };
 
 /** What a line of the list says. */

@@ -16,7 +16,10 @@ use std::{
 
 use bus::{link::MediaEnd, tap::TapReceiver};
 use prometheus::{IntCounter, IntGauge, Registry};
-use sdk_spec::rest::recordings::{EvidenceKey, Storage, StorageTested};
+use sdk_spec::{
+    problem::FieldError,
+    rest::recordings::{EvidenceKey, Storage, StorageTested},
+};
 use sfu_proto::id::RecordingId;
 use signaling::{Answer, RecordedText, RecorderPort};
 use tokio::{
@@ -28,6 +31,7 @@ use tokio::{
 use super::{
     FAILED_MAX, Failed, News, key,
     said::{Said, Test},
+    target,
     texts::Texts,
 };
 use crate::config::Config;
@@ -242,6 +246,11 @@ struct Remote {
 }
 
 impl RecorderPort for Remote {
+    /// Both processes are of one release, and read settings alike.
+    fn check_storage(&self, storage: &Storage) -> Result<(), FieldError> {
+        target::check(storage)
+    }
+
     /// The recorder is the one that must reach the storage, so it tries.
     fn test_storage<'a>(&'a self, project: &'a str, storage: Storage) -> Answer<'a, StorageTested> {
         Box::pin(async move {

@@ -145,7 +145,7 @@ impl Ledger for StoreLedger {
 
     async fn target(&self, project: &str, id: &str) -> Result<Option<Target>, LedgerError> {
         let found = self.store.storage_target(project, id).await.map_err(unavailable)?;
-        Ok(found.and_then(|found| target::of(found.storage, project, self.local.as_deref())))
+        Ok(found.and_then(|found| target::of(&found.storage, project, self.local.as_deref())))
     }
 
     fn news(&self) -> watch::Receiver<u64> {
@@ -388,6 +388,7 @@ fn purge_of(purge: Purge) -> PurgeReason {
         Purge::Deleted => PurgeReason::Deleted,
         Purge::Empty => PurgeReason::Empty,
         Purge::Unreadable => PurgeReason::Unreadable,
+        Purge::Lost => PurgeReason::Lost,
     }
 }
 

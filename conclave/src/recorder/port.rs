@@ -8,6 +8,7 @@ use recorder::{
     storage::{Probe, Step},
 };
 use sdk_spec::{
+    problem::FieldError,
     recording::BlockReason,
     rest::{
         Timestamp,
@@ -27,6 +28,10 @@ pub(super) struct Port {
 }
 
 impl RecorderPort for Port {
+    fn check_storage(&self, storage: &Storage) -> Result<(), FieldError> {
+        target::check(storage)
+    }
+
     fn test_storage<'a>(&'a self, project: &'a str, storage: Storage) -> Answer<'a, StorageTested> {
         Box::pin(async move {
             let is_local = matches!(storage, Storage::Local {});
@@ -35,7 +40,7 @@ impl RecorderPort for Port {
                 step: Some("connect".to_owned()),
                 reason: Some(reason),
             };
-            let Some(found) = target::of(storage, project, self.local.as_deref()) else {
+            let Some(found) = target::of(&storage, project, self.local.as_deref()) else {
                 let none = if is_local { BlockReason::LocalFolder } else { BlockReason::Refused };
                 return failed(none);
             };

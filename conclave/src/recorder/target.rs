@@ -1,4 +1,4 @@
-//! A storage target of the contract as the recorder reads it.
+//! A storage target of the contract as the recorder reads it: both have the same names for everything.
 
 use std::{
     fs::DirBuilder,
@@ -6,44 +6,42 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use recorder::storage::Target;
-use sdk_spec::rest::recordings::Storage;
-use serde_json::{Value, json};
+use recorder::storage::{Target, TargetError};
+use sdk_spec::{problem::FieldError, rest::recordings::Storage};
+use serde_json::Value;
 
 /// `None`: it cannot be used, for example a folder where the operator has none for recordings.
-pub(super) fn of(storage: Storage, project: &str, local: Option<&Path>) -> Option<Target> {
-    let mut json = match storage {
-        Storage::S3 { endpoint, region, bucket, access_key, secret_key } => json!({
-            "type": "s3", "endpoint": endpoint, "region": region, "bucket": bucket,
-            "access_key": access_key, "secret": secret_key,
-        }),
-        Storage::Azure { endpoint, account, container, access_key } => json!({
-            "type": "azure", "endpoint": endpoint, "account": account, "container": container,
-            "access_key": access_key,
-        }),
-        Storage::Gcs { bucket, service_account } => json!({
-            "type": "gcs", "bucket": bucket, "service_account": service_account,
-        }),
-        Storage::Sftp { host, port, user, host_key, folder, password, private_key } => json!({
-            "type": "sftp", "host": host, "port": port, "user": user, "host_key": host_key,
-            "folder": folder, "password": password, "key": private_key,
-        }),
-        Storage::Webdav { url, user, password } => json!({
-            "type": "webdav", "url": url, "user": user, "password": password,
-        }),
-        Storage::HttpPut { url, read_url, authorization } => json!({
-            "type": "put", "url": url.replace("{path}", "{key}"),
-            "read_url": read_url.map(|url| url.replace("{path}", "{key}")),
-            "authorization": authorization,
-        }),
-        Storage::Local {} => json!({ "type": "local", "folder": own_folder(local?, project)? }),
+pub(super) fn of(storage: &Storage, project: &str, local: Option<&Path>) -> Option<Target> {
+    let folder = match storage {
+        Storage::Local {} => Some(own_folder(local?, project)?),
+        _ => None,
     };
-    if let Some(fields) = json.as_object_mut() {
-        fields.retain(|_, value| *value != Value::Null);
+    parse(storage, folder)
+        .inspect_err(|error| {
+            tracing::warn!(field = error.field(), %error, "a storage target cannot be used");
+        })
+        .ok()
+}
+
+/// Whether the recorder can use these settings, as far as that can be told without asking the storage.
+///
+/// # Errors
+/// The field that it cannot use.
+pub(super) fn check(storage: &Storage) -> Result<(), FieldError> {
+    // Whether there is a local folder is the operator's affair.
+    let any = matches!(storage, Storage::Local {}).then(|| PathBuf::from("/"));
+    parse(storage, any).map(drop).map_err(|error| {
+        let field = error.field().map_or("storage".to_owned(), |field| format!("storage.{field}"));
+        FieldError::new(&field, error.to_string())
+    })
+}
+
+fn parse(storage: &Storage, folder: Option<PathBuf>) -> Result<Target, TargetError> {
+    let mut json = serde_json::to_value(storage).unwrap_or_default();
+    if let (Some(folder), Some(fields)) = (folder, json.as_object_mut()) {
+        fields.insert("folder".to_owned(), Value::String(folder.to_string_lossy().into_owned()));
     }
     Target::parse(&json.to_string())
-        .inspect_err(|error| tracing::warn!(%error, "a storage target cannot be used"))
-        .ok()
 }
 
 /// A project's folder in the operator's, made if missing.

@@ -357,6 +357,8 @@ pub enum Purge {
     Empty,
     /// What was written down could not be read.
     Unreadable,
+    /// Too old, while the disk that it was on was missing.
+    Lost,
 }
 
 /// Who was there.

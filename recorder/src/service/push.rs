@@ -55,7 +55,9 @@ impl PushError {
             Self::Path(_) => Some(Block::Refused),
             Self::Spool(_) | Self::Stopped => None,
             Self::Store(error) if !error.is_blocking() => None,
-            Self::Store(StoreError::Credentials(_)) => Some(Block::Credentials),
+            Self::Store(StoreError::Credentials(_) | StoreError::HostKey) => {
+                Some(Block::Credentials)
+            }
             Self::Store(StoreError::NoPlace(_)) => Some(Block::NotFound),
             Self::Store(StoreError::ForbiddenAddress(_)) => Some(Block::AddressForbidden),
             Self::Store(StoreError::Full) => Some(Block::Full),

@@ -35,7 +35,7 @@ pub use self::{
     error::{Answer, Blame, Code, StoreError},
     probe::{Probe, Step},
     schedule::delay,
-    target::{Azure, Gcs, Local, Put, S3, Secret, Sftp, Target, TargetError, Webdav},
+    target::{Azure, Gcs, HttpPut, Local, S3, Secret, Sftp, Target, TargetError, Webdav},
     template::{Key, Template, TemplateError, Values},
     upload::{Part, Upload, Way},
 };
@@ -114,7 +114,7 @@ impl Storages {
             Target::Gcs(gcs) => Box::new(objects::Objects::gcs(gcs, http)?),
             Target::Sftp(sftp) => Box::new(sftp::Sftp::new(sftp, http)?),
             Target::Webdav(dav) => Box::new(webdav::Webdav::new(dav, http)?),
-            Target::Put(put) => Box::new(put::Put::new(put, http)?),
+            Target::HttpPut(put) => Box::new(put::Put::new(put, http)?),
             Target::Local(local) => {
                 let cap = self.cap.clone();
                 Box::new(local::Local::new(&local.folder, &self.local_folders, cap)?)

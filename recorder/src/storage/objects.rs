@@ -33,7 +33,6 @@ use crate::{Digest, digest::Hasher};
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
     parts: Arc<dyn MultipartStore>,
-    prefix: Option<Key>,
     http: Http,
     /// S3 tells checksums, asked for by a request of our own.
     asked: Option<Asked>,
@@ -61,7 +60,7 @@ impl Objects {
             .with_region(region)
             .with_bucket_name(bucket)
             .with_access_key_id(target.access_key.expose())
-            .with_secret_access_key(target.secret.expose())
+            .with_secret_access_key(target.secret_key.expose())
             .with_virtual_hosted_style_request(*virtual_host)
             .with_retry(no_retries())
             .with_http_connector(Connector(http.clone()));
@@ -78,12 +77,12 @@ impl Objects {
         let store = Arc::new(builder.build().map_err(|_| UNUSABLE)?);
         let credential = AwsCredential {
             key_id: target.access_key.expose().to_owned(),
-            secret_key: target.secret.expose().to_owned(),
+            secret_key: target.secret_key.expose().to_owned(),
             token: target.session_token.as_ref().map(|token| token.expose().to_owned()),
         };
         let asked = Asked { bucket: url, region: region.clone(), credential };
         let asked = target.checksums.then_some(asked);
-        Ok(Self { parts: store.clone(), store, prefix: target.prefix.clone(), http, asked })
+        Ok(Self { parts: store.clone(), store, http, asked })
     }
 
     pub(super) fn azure(target: &Azure, http: Http) -> Result<Self, StoreError> {
@@ -104,7 +103,7 @@ impl Objects {
             builder = builder.with_config(object_store::azure::AzureConfigKey::SasKey, sas);
         }
         let store = Arc::new(builder.build().map_err(|_| UNUSABLE)?);
-        Ok(Self { parts: store.clone(), store, prefix: target.prefix.clone(), http, asked: None })
+        Ok(Self { parts: store.clone(), store, http, asked: None })
     }
 
     pub(super) fn gcs(target: &Gcs, http: Http) -> Result<Self, StoreError> {
@@ -114,12 +113,11 @@ impl Objects {
             .with_retry(no_retries())
             .with_http_connector(Connector(http.clone()));
         let store = Arc::new(builder.build().map_err(|_| UNUSABLE)?);
-        Ok(Self { parts: store.clone(), store, prefix: target.prefix.clone(), http, asked: None })
+        Ok(Self { parts: store.clone(), store, http, asked: None })
     }
 
     fn path(&self, key: &Key) -> Result<Path, StoreError> {
-        Path::parse(key.below(self.prefix.as_ref()))
-            .map_err(|_| StoreError::Config("the name cannot be used"))
+        Path::parse(key.as_str()).map_err(|_| StoreError::Config("the name cannot be used"))
     }
 }
 
@@ -194,8 +192,7 @@ impl Backend for Objects {
 
     async fn is_proven(&self, upload: &Upload) -> Result<bool, StoreError> {
         let Some(asked) = &self.asked else { return Ok(false) };
-        let name = upload.key().below(self.prefix.as_ref());
-        let headers = asked.head(&name, &self.http).await?;
+        let headers = asked.head(upload.key().as_str(), &self.http).await?;
         let told = headers.get("x-amz-checksum-sha256").and_then(|told| told.to_str().ok());
         Ok(told.is_some_and(|told| proves(told, upload)))
     }

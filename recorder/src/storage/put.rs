@@ -1,5 +1,6 @@
-//! A URL that takes a PUT and carries its own authorization, as presigned ones do, or is given one in a
-//! header. Whoever made it decides what else it allows: reading back is tried at the test push.
+//! A URL that takes a PUT and carries its own authorization, as the shared access signature of an Azure
+//! container does, or is given one in a header. Whoever made it decides what else it allows: reading back is
+//! tried at the test push.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use super::{
     Backend,
     error::StoreError,
     http::{Http, request},
-    target::{Put as Target, Secret},
+    target::{HttpPut as Target, Secret},
     template::Key,
     upload::{Upload, Way},
 };
@@ -28,14 +29,14 @@ pub(super) struct Put {
 }
 
 fn filled(url: &Secret, key: &Key) -> String {
-    url.expose().replace("{key}", key.as_str())
+    url.expose().replace("{path}", key.as_str())
 }
 
 impl Put {
     pub(super) fn new(target: &Target, http: Http) -> Result<Self, StoreError> {
         let read_url = target.read_url.clone().unwrap_or_else(|| target.url.clone());
         for url in [&target.url, &read_url] {
-            http.place(&url.expose().replace("{key}", "k"))?;
+            http.place(&url.expose().replace("{path}", "p"))?;
         }
         let authorization = target.authorization.as_ref().map(header).transpose()?;
         Ok(Self { url: target.url.clone(), read_url, authorization, http })
@@ -43,6 +44,11 @@ impl Put {
 
     fn request(&self, method: Method, url: &str) -> Result<Request<Bytes>, StoreError> {
         let mut request = request(method, url)?;
+        // Azure refuses a PUT without it; others take no notice.
+        if request.method() == Method::PUT {
+            let kind = HeaderValue::from_static("BlockBlob");
+            request.headers_mut().insert("x-ms-blob-type", kind);
+        }
         if let Some(value) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, value.clone());
         }

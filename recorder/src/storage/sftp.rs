@@ -28,8 +28,8 @@ pub(super) struct Sftp {
 /// Whether keys of a configuration can be read.
 pub(super) fn check_keys(target: &Target) -> Result<(), TargetError> {
     session::host_key(&target.host_key).ok_or(TargetError::SshKey("host_key"))?;
-    match &target.key {
-        Some(key) => private_key(key.expose()).map(drop).ok_or(TargetError::SshKey("key")),
+    match &target.private_key {
+        Some(key) => private_key(key.expose()).map(drop).ok_or(TargetError::SshKey("private_key")),
         None => Ok(()),
     }
 }

@@ -41,7 +41,7 @@ pub enum TemplateError {
     Unique,
 }
 
-/// A name in a storage, below the prefix: plain characters, no dots at the beginning of a segment.
+/// A name in a storage: plain characters, no dots at the beginning of a segment.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(String);
@@ -75,11 +75,6 @@ impl Key {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// This name below a prefix that was checked likewise, if there is one.
-    pub(super) fn below(&self, prefix: Option<&Key>) -> String {
-        prefix.map_or_else(|| self.0.clone(), |prefix| format!("{}/{}", prefix.0, self.0))
     }
 }
 

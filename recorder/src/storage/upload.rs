@@ -80,7 +80,7 @@ impl Upload {
         })
     }
 
-    /// Where it goes, below the storage's prefix.
+    /// Where it goes.
     pub fn key(&self) -> &Key {
         &self.key
     }
@@ -100,7 +100,7 @@ impl Upload {
         self.is_done
     }
 
-    /// The objects in the storage once all is done, below its prefix.
+    /// The objects in the storage once all is done.
     pub fn names(&self) -> Vec<Key> {
         match self.way {
             Way::Pieces => (0..self.parts.len()).filter_map(|at| self.piece(at)).collect(),

@@ -56,7 +56,7 @@ pub(crate) fn partner(root: &Path) -> PathBuf {
 
 pub(crate) fn target(root: &Path) -> Target {
     let folder = partner(root);
-    Target::parse(&format!(r#"{{"type":"local","folder":"{}"}}"#, folder.display())).unwrap()
+    Target::parse(&format!(r#"{{"kind":"local","folder":"{}"}}"#, folder.display())).unwrap()
 }
 
 pub(crate) fn start(

@@ -122,9 +122,24 @@ pub(crate) fn azurite() -> Server {
 pub(crate) const AZURE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-fn make_container(port: u16) -> String {
+fn azure_signature(signed: &str) -> String {
     use aws_lc_rs::hmac;
     use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(AZURE_KEY).unwrap());
+    STANDARD.encode(hmac::sign(&key, signed.as_bytes()))
+}
+
+/// A shared access signature of the container, for reading, creating, writing and deleting.
+pub(crate) fn azure_sas() -> String {
+    let (may, until, version) = ("rcwd", "2100-01-01T00:00:00Z", "2021-08-06");
+    let place = "/blob/devstoreaccount1/container";
+    let signed = format!("{may}\n\n{until}\n{place}\n\n\n\n{version}\nc\n\n\n\n\n\n\n");
+    let signature = azure_signature(&signed);
+    let signature = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    format!("sp={may}&se={until}&sv={version}&sr=c&sig={signature}")
+}
+
+fn make_container(port: u16) -> String {
     let mut date = Command::new("date");
     date.env("LC_ALL", "C").args(["-u", "+%a, %d %b %Y %H:%M:%S GMT"]);
     let date = String::from_utf8(date.output().unwrap().stdout).unwrap();
@@ -133,19 +148,27 @@ fn make_container(port: u16) -> String {
         "PUT\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:2021-08-06\n\
          /{account}/{account}/container\nrestype:container"
     );
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(AZURE_KEY).unwrap());
-    let signature = STANDARD.encode(hmac::sign(&key, signed.as_bytes()));
-    let authorization = format!("SharedKey {account}:{signature}");
+    let authorization = format!("SharedKey {account}:{}", azure_signature(&signed));
     let headers =
         [("x-ms-date", date), ("x-ms-version", "2021-08-06"), ("authorization", &authorization)];
     http(port, "PUT", &format!("/{account}/container?restype=container"), &headers, b"")
 }
 
+/// The key of a service account of Google's, in PEM; nobody knows the account.
+pub(crate) fn rsa_key() -> String {
+    output("openssl", &["genpkey", "-algorithm", "RSA"])
+}
+
+/// The password that logs in wherever one does.
+pub(crate) const PASSWORD: &str = "CANARY-password";
+
 /// What a client of an SSH server needs to know.
 pub(crate) struct Ssh {
     pub(crate) server: Server,
-    /// Private key that may log in.
+    /// Private key that may log in, Ed25519.
     pub(crate) key: String,
+    /// Another one, ECDSA.
+    pub(crate) ecdsa_key: String,
     /// Private key that may not.
     pub(crate) other_key: String,
     /// Public key of the server.
@@ -160,7 +183,8 @@ fn output(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// OpenSSH with its own keys, as the user of the test, for `folder`.
+/// OpenSSH with its own keys, as the user of the test, for `folder`. It looks passwords up in a file of its
+/// own, laid over that of the system: the user logs in by key or with [`PASSWORD`].
 pub(crate) fn sshd(port: u16, folder: &Path) -> Ssh {
     let keys = folder.join("keys");
     fs::create_dir_all(&keys).unwrap();
@@ -170,41 +194,65 @@ pub(crate) fn sshd(port: u16, folder: &Path) -> Ssh {
             output("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path(name)]);
         }
     }
-    fs::copy(keys.join("user.pub"), keys.join("authorized")).unwrap();
+    if !keys.join("ecdsa").exists() {
+        output("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", &path("ecdsa")]);
+    }
+    let public = |name: &str| fs::read_to_string(keys.join(name)).unwrap();
+    fs::write(keys.join("authorized"), public("user.pub") + &public("ecdsa.pub")).unwrap();
+    let (user, is_root) = (output("id", &["-un"]), output("id", &["-u"]) == "0");
+    let hash = output("openssl", &["passwd", "-6", PASSWORD]);
+    fs::write(keys.join("shadow"), format!("{user}:{hash}:19000:0:99999:7:::\n")).unwrap();
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n\
-         PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n\
-         PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n",
+         PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication yes\n\
+         PermitRootLogin yes\nSubsystem sftp internal-sftp\n",
         path("host"),
         path("authorized"),
     );
     fs::write(keys.join("config"), config).unwrap();
-    if output("id", &["-u"]) == "0" {
+    let mut command = Command::new(program(Path::new("/usr/bin/bwrap")));
+    command.arg("--die-with-parent");
+    command.args(["--dev-bind", "/", "/", "--ro-bind", &path("shadow"), "/etc/shadow"]);
+    if is_root {
         fs::create_dir_all("/run/sshd").unwrap();
+        command.args(["--cap-add", "ALL"]);
     }
-    let mut command = Command::new(program(Path::new("/usr/sbin/sshd")));
-    command.args(["-D", "-e", "-f", &path("config")]);
+    command.arg(program(Path::new("/usr/sbin/sshd"))).args(["-D", "-e", "-f", &path("config")]);
     Ssh {
         server: start(port, &mut command),
-        key: fs::read_to_string(keys.join("user")).unwrap(),
-        other_key: fs::read_to_string(keys.join("other")).unwrap(),
-        host_key: fs::read_to_string(keys.join("host.pub")).unwrap().trim().to_owned(),
-        user: output("id", &["-un"]),
+        key: public("user"),
+        ecdsa_key: public("ecdsa"),
+        other_key: public("other"),
+        host_key: public("host.pub").trim().to_owned(),
+        user,
     }
 }
 
-/// WebDAV for `folder`, for the user `partner` with the password `CANARY-password`.
+/// WebDAV for `folder`, for the user `partner` with [`PASSWORD`].
 pub(crate) fn wsgidav(port: u16, folder: &Path) -> Server {
+    wsgidav_with(port, folder, &serde_json::json!({}))
+}
+
+/// The same with TLS, by files in PEM.
+pub(crate) fn wsgidav_tls(port: u16, folder: &Path, certificate: &Path, key: &Path) -> Server {
+    let tls = serde_json::json!({ "ssl_certificate": certificate, "ssl_private_key": key });
+    wsgidav_with(port, folder, &tls)
+}
+
+fn wsgidav_with(port: u16, folder: &Path, more: &serde_json::Value) -> Server {
     let (files, config) = (folder.join("files"), folder.join("wsgidav.json"));
     fs::create_dir_all(&files).unwrap();
-    let users = serde_json::json!({ "partner": { "password": "CANARY-password" } });
-    let text = serde_json::json!({
+    let users = serde_json::json!({ "partner": { "password": PASSWORD } });
+    let mut text = serde_json::json!({
         "host": "127.0.0.1", "port": port, "server": "cheroot", "verbose": 0,
         "provider_mapping": { "/": files },
         "http_authenticator":
             { "accept_basic": true, "accept_digest": false, "default_to_digest": false },
         "simple_dc": { "user_mapping": { "*": users } },
     });
+    if let (Some(text), Some(more)) = (text.as_object_mut(), more.as_object()) {
+        text.extend(more.clone());
+    }
     fs::write(&config, text.to_string()).unwrap();
     let mut command = Command::new(program(&root().join(".venv/bin/wsgidav")));
     start(port, command.arg("--config").arg(config))

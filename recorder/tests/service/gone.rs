@@ -106,8 +106,8 @@ fn serve(mut client: TcpStream, server: u16, mood: &Mutex<Mood>) -> io::Result<(
 
 fn s3(port: u16) -> Target {
     let text = format!(
-        r#"{{"type":"s3","endpoint":"http://127.0.0.1:{port}","region":"us-east-1","bucket":"bucket",
-            "access_key":"key","secret":"secret","checksums":false}}"#
+        r#"{{"kind":"s3","endpoint":"http://127.0.0.1:{port}","region":"us-east-1","bucket":"bucket",
+            "access_key":"key","secret_key":"secret","checksums":false}}"#
     );
     Target::parse(&text).unwrap()
 }

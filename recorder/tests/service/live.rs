@@ -265,9 +265,9 @@ async fn object_storage_takes_it_while_it_goes_on() {
     world.rotation.bytes = PART_BYTES + 1;
     let server = servers::moto(false);
     let target = serde_json::json!({
-        "type": "s3", "endpoint": format!("http://127.0.0.1:{}", server.port),
+        "kind": "s3", "endpoint": format!("http://127.0.0.1:{}", server.port),
         "region": "us-east-1", "bucket": "bucket", "access_key": "partner",
-        "secret": "CANARY-secret",
+        "secret_key": "CANARY-secret",
     });
     world.ledger.set_target("st_s3", Target::parse(&target.to_string()).unwrap());
     let id = RecordingId::from_bits(517);
@@ -306,7 +306,7 @@ async fn another_target_gets_all_of_it() {
     until("closed files arrive", || has(&at(&world.partner(), id), 2)).await;
     let other = world.partner().join("other");
     fs::create_dir(&other).unwrap();
-    let target = format!(r#"{{"type":"local","folder":"{}"}}"#, other.display());
+    let target = format!(r#"{{"kind":"local","folder":"{}"}}"#, other.display());
     world.ledger.set_target("st_other", Target::parse(&target).unwrap());
     world.ledger.change(id, |row| row.target = Some("st_other".to_owned()));
     feed.fill(&world, &tap, 3).await;

@@ -54,7 +54,7 @@ async fn what_is_never_found_again_is_said_to_be_lost_when_its_age_is_over() {
     world.ledger.change(id, |row| row.expires_at_ms = Some(1));
     world.until_state(id, State::Purged).await;
     let last = world.ledger.told(id).pop();
-    assert!(matches!(last, Some(News::Purged { reason: Purge::Expired, .. })));
+    assert!(matches!(last, Some(News::Purged { reason: Purge::Lost, .. })));
     let receipt = world.receipt(&second, id);
     assert_eq!((receipt.reason, receipt.keys), (PurgeReason::Lost, KeyFate::Unknown));
     assert!(receipt.delivered.is_empty());

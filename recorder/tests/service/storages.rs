@@ -91,7 +91,7 @@ async fn what_arrives_changed_is_sent_anew_then_blocks_and_is_never_purged() {
     let (world, folder) = (World::new("altered"), Folder::new("altered"));
     let dav = servers::wsgidav(free_port(), &folder.0);
     let storage = Altering::before(dav.port);
-    let target = serde_json::json!({ "type": "webdav", "user": "partner",
+    let target = serde_json::json!({ "kind": "webdav", "user": "partner",
         "password": "CANARY-password", "url": format!("http://127.0.0.1:{}/", storage.port) });
     world.ledger.set_target("st_altering", Target::parse(&target.to_string()).unwrap());
     let id = RecordingId::from_bits(711);

@@ -83,7 +83,7 @@ impl World {
 
     pub(crate) fn target(&self) -> Target {
         let folder = self.partner();
-        Target::parse(&format!(r#"{{"type":"local","folder":"{}"}}"#, folder.display())).unwrap()
+        Target::parse(&format!(r#"{{"kind":"local","folder":"{}"}}"#, folder.display())).unwrap()
     }
 
     pub(crate) fn row(&self, id: RecordingId) -> Row {

@@ -324,6 +324,18 @@ pub enum Storage {
         /// Secret access key.
         #[schema(max_length = 1024)]
         secret_key: Option<String>,
+        /// Session token of temporary credentials; replace them by `PUT` before they end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(max_length = 4096)]
+        session_token: Option<String>,
+        /// Whether the bucket is a part of the host's name and not of the path.
+        #[serde(default)]
+        virtual_host: bool,
+        /// Whether SHA-256 goes with each part; `false` for servers that know nothing of
+        /// `x-amz-checksum-sha256`: then everything is read back.
+        #[serde(default = "yes")]
+        #[schema(default = true)]
+        checksums: bool,
     },
     /// Azure Blob Storage.
     Azure {
@@ -337,9 +349,13 @@ pub enum Storage {
         /// Container.
         #[schema(max_length = 64)]
         container: String,
-        /// Access key of the account, base64.
+        /// Access key of the account, base64, unless `sas` is given.
         #[schema(max_length = 1024)]
         access_key: Option<String>,
+        /// Shared access signature of the container that may read, create, write and delete: `sv=…&sig=…`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(max_length = 1024)]
+        sas: Option<String>,
     },
     /// Google Cloud Storage.
     Gcs {
@@ -389,7 +405,9 @@ pub enum Storage {
         #[schema(max_length = 1024)]
         password: Option<String>,
     },
-    /// An HTTPS URL for each file, which takes `PUT` and gives it back by `GET`.
+    /// An HTTPS URL that takes `PUT` of each file and gives it back by `GET`: a server or gateway of the
+    /// partner's, or a container of Azure with its shared access signature. What authorizes must hold for every
+    /// path: a presigned URL of S3 or Google Cloud Storage is for one file.
     HttpPut {
         /// `https://…` with `{path}` where the file's path goes.
         #[schema(max_length = 2048)]
@@ -406,6 +424,10 @@ pub enum Storage {
     },
     /// A folder of the server, if its operator has set one up.
     Local {},
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Request to create a storage target.

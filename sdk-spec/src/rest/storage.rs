@@ -18,6 +18,8 @@ const LONG_BYTES_MAX: usize = 2048;
 const ACCESS_BYTES_MAX: usize = 256;
 /// Bytes of passwords and secret keys.
 const SECRET_BYTES_MAX: usize = 1024;
+/// Bytes of session tokens: Amazon names no limit, those of its services have about 1000.
+const TOKEN_BYTES_MAX: usize = 4096;
 /// Bytes of private keys and of keys of service accounts: an RSA key of 4096 bits has 3400.
 const KEY_BYTES_MAX: usize = 8192;
 
@@ -38,10 +40,13 @@ impl Storage {
     #[must_use]
     pub fn without_secrets(mut self) -> Self {
         match &mut self {
-            Self::S3 { secret_key: secret, .. }
-            | Self::Azure { access_key: secret, .. }
-            | Self::Gcs { service_account: secret, .. }
-            | Self::Webdav { password: secret, .. } => *secret = None,
+            Self::S3 { secret_key, session_token, .. } => {
+                (*secret_key, *session_token) = (None, None);
+            }
+            Self::Azure { access_key, sas, .. } => (*access_key, *sas) = (None, None),
+            Self::Gcs { service_account: secret, .. } | Self::Webdav { password: secret, .. } => {
+                *secret = None
+            }
             Self::Sftp { password, private_key, .. } => (*password, *private_key) = (None, None),
             Self::HttpPut { url, read_url, authorization } => {
                 *authorization = None;
@@ -82,18 +87,27 @@ impl Storage {
 
     fn check(&self, wrong: &mut Wrong) {
         match self {
-            Self::S3 { endpoint, region, bucket, access_key, secret_key } => {
+            Self::S3 {
+                endpoint, region, bucket, access_key, secret_key, session_token, ..
+            } => {
                 wrong.endpoint(endpoint.as_deref());
                 wrong.name("region", region);
                 wrong.name("bucket", bucket);
                 wrong.text("access_key", access_key, ACCESS_BYTES_MAX);
                 wrong.secret("secret_key", secret_key.as_deref(), SECRET_BYTES_MAX);
+                if let Some(token) = session_token {
+                    wrong.text("session_token", token, TOKEN_BYTES_MAX);
+                }
             }
-            Self::Azure { endpoint, account, container, access_key } => {
+            Self::Azure { endpoint, account, container, access_key, sas } => {
                 wrong.endpoint(endpoint.as_deref());
                 wrong.name("account", account);
                 wrong.name("container", container);
-                wrong.secret("access_key", access_key.as_deref(), SECRET_BYTES_MAX);
+                match (access_key.as_deref(), sas.as_deref()) {
+                    (key, None) => wrong.secret("access_key", key, SECRET_BYTES_MAX),
+                    (None, sas) => wrong.secret("sas", sas, SECRET_BYTES_MAX),
+                    _ => wrong.when(true, "access_key", "give either this or sas"),
+                }
             }
             Self::Gcs { bucket, service_account } => {
                 wrong.name("bucket", bucket);
@@ -217,8 +231,10 @@ mod tests {
         let key = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary\n";
         vec![
             json!({ "kind": "s3", "region": "eu-central-1", "bucket": "b", "access_key": "A",
-                "secret_key": "canary", "endpoint": "https://s3.example" }),
+                "secret_key": "canary", "endpoint": "https://s3.example",
+                "session_token": "canary", "virtual_host": true, "checksums": false }),
             json!({ "kind": "azure", "account": "a", "container": "c", "access_key": "canary" }),
+            json!({ "kind": "azure", "account": "a", "container": "d", "sas": "sv=1&sig=canary" }),
             json!({ "kind": "gcs", "bucket": "b", "service_account": "{\"canary\":1}" }),
             json!({ "kind": "sftp", "host": "sftp.example", "port": 22, "user": "u",
                 "host_key": "ssh-ed25519 AAAA", "private_key": key }),
@@ -270,6 +286,11 @@ mod tests {
             "host_key": "AAAA", "folder": "../x" });
         let fields = ["host", "port", "host_key", "folder", "password"];
         assert_eq!(errors(sftp), fields.map(|field| format!("storage.{field}")));
+        let azure = json!({ "kind": "azure", "account": "a", "container": "c" });
+        assert_eq!(errors(azure.clone()), ["storage.access_key"]);
+        let mut both = azure;
+        (both["access_key"], both["sas"]) = ("a".into(), "b".into());
+        assert_eq!(errors(both), ["storage.access_key"]);
         let put = json!({ "kind": "http_put", "url": "ftp://put.example/" });
         assert_eq!(errors(put), ["storage.url", "storage.url"]);
     }

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use sdk_spec::{
+    problem::FieldError,
     recording::BlockReason,
     rest::{
         Timestamp,
@@ -15,7 +16,7 @@ use sdk_spec::{
 use sfu_proto::id::{ParticipantId, RecordingId};
 use signaling::{Answer, RecordedText, RecorderPort};
 
-/// Answers at once: a local folder works, nothing else does.
+/// Answers at once: a local folder works, Google's storage has bad keys, nothing else works.
 struct Port {
     has_room: Arc<AtomicBool>,
     texts: Texts,
@@ -25,6 +26,13 @@ struct Port {
 pub type Texts = Arc<Mutex<Vec<(RecordedText, u32)>>>;
 
 impl RecorderPort for Port {
+    fn check_storage(&self, storage: &Storage) -> Result<(), FieldError> {
+        match storage {
+            Storage::Gcs { .. } => Err(FieldError::new("storage.service_account", "is none")),
+            _ => Ok(()),
+        }
+    }
+
     fn test_storage<'a>(&'a self, _: &'a str, storage: Storage) -> Answer<'a, StorageTested> {
         Box::pin(async move {
             match storage {

@@ -147,6 +147,10 @@ impl Job {
     async fn conclude(mut self) -> Result<(), WorkError> {
         let reason = self.entry.work.purge.unwrap_or(Purge::Expired);
         let at_ms = now_ms();
+        let reason = match reason {
+            Purge::Expired if self.entry.work.is_lost => Purge::Lost,
+            reason => reason,
+        };
         let signed = self.receipt(reason, at_ms)?;
         self.leave_receipt(reason, &signed).await?;
         let news = News::Purged {
@@ -216,5 +220,6 @@ fn reason_of(reason: Purge) -> PurgeReason {
         Purge::Deleted => PurgeReason::Deleted,
         Purge::Empty => PurgeReason::Empty,
         Purge::Unreadable => PurgeReason::Unreadable,
+        Purge::Lost => PurgeReason::Lost,
     }
 }

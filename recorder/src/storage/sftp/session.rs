@@ -71,7 +71,7 @@ impl Session {
         let connected = client::connect_stream(Arc::new(config), tcp, Pinned(key)).await;
         let mut ssh = connected.map_err(|error| ssh_error(&error))?;
         let user = target.user.clone();
-        let answer = match (&target.key, &target.password) {
+        let answer = match (&target.private_key, &target.password) {
             (Some(key), _) => {
                 let key = private_key(key.expose()).ok_or(BAD_KEY)?;
                 let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);

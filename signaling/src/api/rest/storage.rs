@@ -46,7 +46,7 @@ async fn create(
 ) -> Result<Response, Failure> {
     partner.may(Scope::RecordingsWrite)?;
     let wish = body.value;
-    wish.check()?;
+    check(&app, &wish)?;
     whole(async move {
         let id = secret::opaque_id("st_");
         let (project, by) = (&partner.project, partner.by());
@@ -58,6 +58,14 @@ async fn create(
         Ok((StatusCode::CREATED, location, JsonBody(row.shown())).into_response())
     })
     .await
+}
+
+/// Whether a target may be stored. What the recorder cannot use would be found out when the first recording
+/// waits for it.
+fn check(app: &Shared, wish: &CreateStorageTarget) -> Result<(), Failure> {
+    wish.check()?;
+    let checked = app.recorder.as_deref().map(|recorder| recorder.check_storage(&wish.storage));
+    checked.unwrap_or(Ok(())).map_err(|error| vec![error].into())
 }
 
 /// `GET /v1/storage-targets`.
@@ -90,7 +98,7 @@ async fn replace(
 ) -> Result<JsonBody<StorageTarget>, Failure> {
     partner.may(Scope::RecordingsWrite)?;
     let wish = body.value;
-    wish.check()?;
+    check(&app, &wish)?;
     whole(async move {
         let (project, by) = (&partner.project, partner.by());
         match app.store.replace_storage_target(project, &id, wish, &by).await? {

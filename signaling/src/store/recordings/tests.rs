@@ -392,6 +392,9 @@ async fn credentials_are_replaced_where_they_are_and_a_target_in_its_row(place: 
             bucket: bucket.to_owned(),
             access_key: key.to_owned(),
             secret_key: Some(format!("secret of {key}")),
+            session_token: None,
+            virtual_host: false,
+            checksums: true,
         },
     };
     let second = secret::opaque_id("st_");
