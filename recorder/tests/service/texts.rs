@@ -121,7 +121,7 @@ async fn texts_do_not_wait_for_masked_pictures_that_cannot_be_played() {
     let mut row = world.row(id);
     row.0.outputs.data = true;
     let region = Region { x: 0, y: 0, width: 1000, height: 1000, solid: true };
-    row.0.outputs.masks = vec![Mask { source: Source::Camera, region }];
+    row.0.outputs.masks = vec![Mask { source: Source::Camera, region, handle: None }];
     // Begins a picture that is no key frame (RFC 7741 section 4.3).
     let payload = [0x10, 0x01, 0, 0];
     let mut batches = track(id, 0, Source::Camera, Codec::Vp8, 50, &|n| Packet {
