@@ -5,6 +5,7 @@
 //!                no key, nothing playable, damage └─▶ raw journal and data key, for the partner
 //! ```
 
+mod again;
 mod inspect;
 mod raw;
 mod room;
@@ -20,7 +21,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-pub(super) use self::raw::{Raw, is_gone};
+pub(super) use self::{
+    again::Again,
+    raw::{Raw, is_gone},
+};
 use self::{
     inspect::{inspect, inspect_sealed},
     room::bytes_to_make,
@@ -386,26 +390,37 @@ impl Finish<'_> {
             created_at_ms: self.now_ms,
             software: self.software.clone(),
             journals,
-            artifacts: artifacts.clone(),
-            missing: missing.clone(),
-        };
-        let published = self.signers.published();
-        let bundle = evidence::export(draft, &capture, &published, self.signers.export())?;
-        for file in &bundle.files {
-            let mut output = spool.create(file.name)?;
-            output.write_all(&file.bytes)?;
-            output.sync_all()?;
-        }
-        let export = Export {
             artifacts,
-            evidence: bundle.files.iter().map(|file| file.name.to_owned()).collect(),
-            manifest_sha256: bundle.manifest_sha256.to_string(),
-            seconds,
             missing,
         };
-        spool.write_export(&export)?;
-        Ok(export)
+        conclude(spool, draft, &capture, self.signers, seconds)
     }
+}
+
+/// Signs the manifest, and says that all is made.
+fn conclude(
+    spool: &Spool,
+    draft: Draft,
+    capture: &SignedCapture,
+    signers: &Signers,
+    seconds: u64,
+) -> Result<Export, FinishError> {
+    let (artifacts, missing) = (draft.artifacts.clone(), draft.missing.clone());
+    let bundle = evidence::export(draft, capture, &signers.published(), signers.export())?;
+    for file in &bundle.files {
+        let mut output = spool.create(file.name)?;
+        output.write_all(&file.bytes)?;
+        output.sync_all()?;
+    }
+    let export = Export {
+        artifacts,
+        evidence: bundle.files.iter().map(|file| file.name.to_owned()).collect(),
+        manifest_sha256: bundle.manifest_sha256.to_string(),
+        seconds,
+        missing,
+    };
+    spool.write_export(&export)?;
+    Ok(export)
 }
 
 /// Start and end as the media tell.

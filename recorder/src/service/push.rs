@@ -3,7 +3,7 @@
 
 mod arrived;
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -33,6 +33,9 @@ pub(super) enum PushError {
     /// The path template of the row does not work.
     #[error("the path: {0}")]
     Path(#[from] crate::storage::TemplateError),
+    /// What was sealed while the recording went on is neither in the storage nor here any more.
+    #[error("{} files must be sealed anew", .0.len())]
+    Unsealed(BTreeSet<String>),
     /// A file did not arrive as it was sent, again and again.
     #[error("what arrives is not what is sent")]
     Again,
@@ -53,7 +56,7 @@ impl PushError {
         match self {
             Self::Again => Some(Block::Checksum),
             Self::Path(_) => Some(Block::Refused),
-            Self::Spool(_) | Self::Stopped => None,
+            Self::Spool(_) | Self::Unsealed(_) | Self::Stopped => None,
             Self::Store(error) if !error.is_blocking() => None,
             Self::Store(StoreError::Credentials(_) | StoreError::HostKey) => {
                 Some(Block::Credentials)
@@ -108,6 +111,7 @@ impl Pusher<'_> {
         let files = self.files().await?;
         let (artifacts, evidence) = files.split_at(self.export.artifacts.len());
         for _ in 0..ARRIVED_ROUNDS {
+            self.are_here(artifacts, &push).await?;
             let weakest = self.all(artifacts, &mut push, told).await?;
             // What says that all is there is sent when all is there.
             if self.is_all_there(&files, &mut push).await? {
@@ -115,6 +119,17 @@ impl Pusher<'_> {
             }
         }
         Err(PushError::Again)
+    }
+
+    /// What is still to be sent lies here.
+    async fn are_here(&self, files: &[File], push: &Push) -> Result<(), PushError> {
+        let mut missing = BTreeSet::new();
+        for file in files.iter().filter(|file| !push.has(&file.name)) {
+            if !tokio::fs::try_exists(self.spool.file(&file.name)).await? {
+                missing.insert(file.name.clone());
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(PushError::Unsealed(missing)) }
     }
 
     /// Pushes and verifies what is not yet; the weakest way in which one was.

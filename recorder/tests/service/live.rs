@@ -442,3 +442,41 @@ async fn what_is_gone_from_the_storage_again_is_pushed_anew_before_the_journal_i
     assert_eq!(extracted(&world, &there, id), feed.sent as u64 * 50, "all of it");
     second.shut_down().await;
 }
+
+/// Nobody has the key of a sealed recording once its files are made: they must not be made twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_gone_costs_nothing_that_was_made() {
+    let world = world("live-gone-sealed");
+    let id = RecordingId::from_bits(519);
+    let (recorder, tap) = world.start();
+    let mut row = row(&world, id);
+    (row.0.outputs.tracks, row.0.sealed) = (true, true);
+    let mut feed = Feed::begin(&world, &tap, row).await;
+    feed.fill(&world, &tap, 3).await;
+    let there = at(&world.partner(), id);
+    let path = world.folder(id).join("push.json");
+    let is_verified =
+        |push: &serde_json::Value| push["files"]["00000003.journal.age"]["verified_at_ms"].is_u64();
+    let read = || {
+        let text = fs::read(&path).unwrap_or_default();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_default()
+    };
+    until("closed files arrive", || is_verified(&read())).await;
+    let mut push = read();
+    for sending in push["files"].as_object_mut().unwrap().values_mut() {
+        sending["verified_at_ms"] = 1_760_000_000_000_u64.into();
+    }
+    fs::write(&path, push.to_string()).unwrap();
+    for name in ["data-key.age", "00000002.journal.age"] {
+        fs::remove_file(there.join(name)).unwrap();
+    }
+    world.ledger.stop_now(id);
+    world.until_delivered(&recorder, id, ".ogg.age").await;
+    is_good(&world, &recorder, id);
+    assert_eq!(world.ledger.trouble().makes[&id], 1, "made once");
+    let capture: serde_json::Value =
+        serde_json::from_slice(&fs::read(there.join("capture.json")).unwrap()).unwrap();
+    assert_eq!(capture["ended"], "closed");
+    assert_eq!(extracted(&world, &there, id), feed.sent as u64 * 50, "all of it");
+    recorder.shut_down().await;
+}

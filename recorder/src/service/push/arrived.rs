@@ -109,12 +109,7 @@ impl Pusher<'_> {
         }
         tracing::error!(recording = %self.entry.id, files = gone.len(), "gone from the storage");
         gone.iter().for_each(|file| drop(push.files.remove(&file.name)));
-        self.keep(push).await?;
-        for file in gone {
-            // What was sealed while the recording went on is here no more, and is made anew.
-            tokio::fs::metadata(self.spool.file(&file.name)).await?;
-        }
-        Ok(())
+        self.keep(push).await
     }
 }
 

@@ -1,15 +1,19 @@
 //! The stage in which files are pushed and verified.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{Job, WorkError};
 use crate::{
     evidence::{Delivery, Verified},
-    journal::FolderError,
+    journal::{Folder, FolderError},
     limits::{PUSH_END, TAKE_BACK_WAIT},
     service::{
         cancel::Cancel,
-        ledger::{ArtifactRow, Block, News, State, Step},
+        finish::{Again, FinishError},
+        ledger::{ArtifactRow, Block, News, State, Step, Work},
         now_ms,
         push::{PushError, Pusher, abort, rows},
         spool::{Export, Push, Spool},
@@ -35,6 +39,10 @@ impl Job {
         self.take_back_elsewhere(&spool, &target).await;
         match self.send(&target, &store, &spool, &export).await {
             Ok(verified) => self.delivered(target, verified, &spool, &export).await,
+            Err(WorkError::Push(PushError::Unsealed(gone))) => {
+                self.seal_again(folder, gone).await?;
+                Err(WorkError::Changed) // To be pushed.
+            }
             Err(WorkError::Push(error)) => {
                 self.shared.metrics.push_failures.inc();
                 if error.is_unmade() {
@@ -99,6 +107,52 @@ impl Job {
         Err(why)
     }
 
+    /// Seals anew what is in no place any more. What cannot be sealed by itself is made anew with all the
+    /// rest.
+    async fn seal_again(
+        &mut self,
+        folder: Folder,
+        gone: BTreeSet<String>,
+    ) -> Result<(), WorkError> {
+        let recording = self.entry.id;
+        tracing::error!(%recording, files = gone.len(), "sealed files are gone");
+        let (shared, entry, of) = (Arc::clone(&self.shared), self.entry.clone(), folder.clone());
+        let cancel = Cancel::default();
+        let (_stops, stop) = (cancel.on_drop(), cancel.clone());
+        let mut sealing = tokio::task::spawn_blocking(move || {
+            let (entry, folder, signers) = (&entry, &of, &shared.signers);
+            Again { entry, folder, signers, now_ms: now_ms(), cancel: &stop }.run(&gone)
+        });
+        let why = tokio::select! {
+            done = &mut sealing => return match done {
+                Ok(Ok(Some(export))) => self.sealed_again(&Spool::of(&folder), export).await,
+                Ok(Err(error)) if error.is_full() => Err(self.block(Block::SpoolFull).await),
+                Ok(Err(error @ FinishError::Spool(_))) => Err(error.into()),
+                // It needs the key, or more than a journal file is gone.
+                Ok(Ok(None) | Err(_)) | Err(_) => {
+                    tracing::error!(%recording, "files are made anew");
+                    Ok(Spool::of(&folder).forget_export().map_err(FolderError::File)?)
+                }
+            },
+            why = self.until_changed(|_| None) => why,
+        };
+        cancel.set();
+        let _ = sealing.await; // Only when it has ended may others touch the folder.
+        Err(why)
+    }
+
+    /// The row names what is to be pushed now.
+    async fn sealed_again(&mut self, spool: &Spool, export: Export) -> Result<(), WorkError> {
+        let push = spool.push().map_err(FolderError::File)?.unwrap_or_default();
+        let manifest_sha256 = Some(export.manifest_sha256);
+        let step = Step {
+            artifacts: Some(rows(&export.artifacts, &push)),
+            work: Some(Work { manifest_sha256, ..self.entry.work.clone() }),
+            ..Step::default()
+        };
+        self.step(step).await
+    }
+
     async fn delivered(
         mut self,
         target: String,
@@ -108,6 +162,7 @@ impl Job {
     ) -> Result<(), WorkError> {
         let push = spool.push().map_err(FolderError::File)?.unwrap_or_default();
         let mut work = self.entry.work.clone();
+        work.manifest_sha256 = Some(export.manifest_sha256.clone()); // Perhaps of one sealed again.
         work.delivered =
             Some(Delivery { target, verified, verified_at_ms: now_ms(), only: Vec::new() });
         self.shared.metrics.delivered.inc();
