@@ -280,6 +280,12 @@ pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
 /// Longest time from a recording's end to the closing of its journal when its media come over a link that is
 /// cut: a media process that was not heard for half of it has said all that it will.
 pub const CLOSE_AFTER_MAX: Duration = Duration::from_secs(60);
+/// A wall clock that is so much ahead of the time that passed has jumped: no daemon corrects by as much, and
+/// the shortest age is longer.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(3600);
+/// How long such a clock is doubted, unless the operator says otherwise: until a daemon or somebody who hears
+/// the alarm sets it right.
+pub const CLOCK_DOUBT: Duration = Duration::from_secs(30 * 60);
 /// Time between two looks for operator's keys that nobody needs; an hour's key lives so much longer
 /// than its hour, so that every wrap is on disk when keys are counted. Folders that belong to nothing
 /// are looked for at the same time.

@@ -4,6 +4,8 @@
 
 #[path = "service/again.rs"]
 mod again;
+#[path = "service/clock.rs"]
+mod clock;
 #[path = "service/composite.rs"]
 mod composite;
 #[path = "service/damage.rs"]

@@ -209,6 +209,9 @@ section! {
         push_bytes_per_second: u64 = 0;
         /// Most recordings that are written at once.
         recordings_max: usize = 100;
+        /// For how long no recording grows too old by a clock that jumped ahead by more than an hour, also
+        /// while the recorder was off. 0: it is believed at once.
+        clock_doubt_minutes: u64 = recorder::limits::CLOCK_DOUBT.as_secs() / 60;
         /// What shuts in the program ffmpeg, which decodes media of strangers for composites: "bwrap"
         /// (package bubblewrap), or "none" where something else does. Without ffmpeg or bwrap there are
         /// no composites and audio mixes.

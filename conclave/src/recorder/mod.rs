@@ -24,7 +24,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -122,6 +122,7 @@ pub(crate) async fn start(
         metrics: Arc::new(Metrics::new(registry)?),
         live_max: config.recorder.recordings_max,
         composites: composites(config.recorder.sandbox),
+        clock_doubt: Duration::from_secs(config.recorder.clock_doubt_minutes.saturating_mul(60)),
         folder,
     };
     let recorder = Arc::new(Recorder::start(parts).context("the recorder cannot start")?);

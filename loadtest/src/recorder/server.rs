@@ -65,7 +65,8 @@ impl Place {
              [webhooks]\nallow_hosts = [\"127.0.0.1\"]\n\
              [log]\nlevel = \"info\"\n\
              [recorder]\nlocal_folder = \"{local}\"\n\
-             push_bytes_per_second = {push_bytes_per_second}\n"
+             push_bytes_per_second = {push_bytes_per_second}\n\
+             clock_doubt_minutes = 0\n"
         );
         fs::write(folder.join(CONFIG), config)?;
         let identity = folder.join("identity.txt");

@@ -33,6 +33,7 @@ use self::{
 };
 use super::{
     cancel::{Cancel, Stoppable},
+    clock::AgeClock,
     ledger::{Entry, Timeline},
     patience::Patience,
     spool::{Export, Spool},
@@ -206,6 +207,8 @@ pub(super) struct Finish<'a> {
     pub(super) cancel: &'a Cancel,
     /// None: composites cannot be made here.
     pub(super) composites: Option<Tools>,
+    /// What ages run by.
+    pub(super) ages: &'a AgeClock,
 }
 
 impl Finish<'_> {

@@ -8,6 +8,7 @@ pub struct Metrics {
     pub(super) unpurged: IntGauge,
     pub(super) oldest_seconds: IntGauge,
     pub(super) blocked: IntGauge,
+    pub(super) clock_doubted: IntGauge,
     pub(super) push_lag_bytes: IntGauge,
     pub(super) free_bytes: IntGauge,
     pub(super) disk_mark: IntGauge,
@@ -51,6 +52,10 @@ impl Metrics {
             unpurged: gauge("unpurged", "Recordings that are not purged.")?,
             oldest_seconds: gauge("oldest_seconds", "Age of the oldest that ended, not held.")?,
             blocked: gauge("push_blocked", "Recordings that their storage refuses.")?,
+            clock_doubted: gauge(
+                "clock_doubted",
+                "1 while the wall clock is an hour or more ahead and no recording grows old by it.",
+            )?,
             push_lag_bytes: gauge("push_lag_bytes", "Bytes sealed and not yet pushed.")?,
             free_bytes: gauge("free_bytes", "Free bytes of the disk of journals.")?,
             disk_mark: gauge(

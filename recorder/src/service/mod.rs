@@ -9,6 +9,7 @@
 
 mod cancel;
 mod capture;
+mod clock;
 mod finish;
 pub mod ledger;
 mod metrics;
@@ -27,7 +28,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bus::tap::{Progress, TapReceiver};
@@ -36,6 +37,7 @@ use tokio::{sync::watch, time::timeout};
 pub use self::{capture::Admission, metrics::Metrics};
 use self::{
     capture::Capture,
+    clock::AgeClock,
     ledger::Ledger,
     supervisor::Supervisor,
     tries::{Keys, Tries},
@@ -67,6 +69,8 @@ pub struct Parts {
     /// What composites are made with; none: they cannot be made here, and recordings that want one come
     /// without it.
     pub composites: Option<Tools>,
+    /// How long a wall clock that jumps ahead is doubted before recordings grow old by it.
+    pub clock_doubt: Duration,
 }
 
 /// Why the recorder cannot start.
@@ -101,6 +105,8 @@ struct Shared {
     /// Becomes true when the process ends.
     stop: watch::Receiver<bool>,
     composites: Option<Tools>,
+    /// What ages run by.
+    ages: AgeClock,
     /// How far the media are that the journals get.
     progress: Progress,
 }
@@ -130,6 +136,7 @@ impl Recorder {
         let spool = parts.folder.join("spool");
         DirBuilder::new().recursive(true).mode(0o700).create(&spool)?;
         let (stop, stopped) = watch::channel(false);
+        let doubted = parts.metrics.clock_doubted.clone();
         let shared = Arc::new(Shared {
             epochs: Arc::new(EpochKeys::open(&parts.folder.join("epochs"))?),
             signers: Signers::open(&parts.folder.join("evidence"), now_ms())?,
@@ -142,6 +149,7 @@ impl Recorder {
             keys: Keys::default(),
             stop: stopped,
             composites: parts.composites,
+            ages: AgeClock::open(&parts.folder, parts.clock_doubt, doubted)?,
             progress: parts.tap.progress(),
             spool,
         });

@@ -249,7 +249,7 @@ impl Supervisor {
 
     /// Says at some ages that a recording is not delivered yet.
     async fn warn(&mut self, entry: &mut Entry) -> Result<(), LedgerError> {
-        let Some(percent) = warning(entry, now_ms()) else { return Ok(()) };
+        let Some(percent) = warning(entry, self.shared.ages.now_ms()) else { return Ok(()) };
         let news = Some(News::Expiring { age_percent: percent });
         if self.tell(entry, Step { news, ..Step::default() }).await? {
             entry.warned_percent = percent;
@@ -302,7 +302,7 @@ impl Supervisor {
         let waits =
             self.due.get(&id).is_some_and(|(failed, at)| *failed == stage && *at > Instant::now());
         let is_shown = stage == Stage::Make
-            && is_shown(&entry, now_ms())
+            && is_shown(&entry, self.shared.ages.now_ms())
             && !spool::has_export(&self.shared.spool, id).await;
         if waits || !self.has_place(stage, &entry.project, is_shown) {
             return;
@@ -324,7 +324,7 @@ impl Supervisor {
 
     /// What of the work is there tells more than the row: a step may have been lost, or a file.
     async fn stage(&self, entry: &Entry) -> Option<Stage> {
-        if over(entry, now_ms()).is_some() {
+        if over(entry, self.shared.ages.now_ms()).is_some() {
             return Some(Stage::Purge);
         }
         match entry.state {

@@ -1,4 +1,4 @@
-//! From time to time: folders that are left of purged recordings, and operator's keys of hours that no
+//! From time to time: what time it is, is written down; folders that are left of purged recordings, and operator's keys of hours that no
 //! recording needs any more, are destroyed.
 
 use std::{
@@ -32,6 +32,10 @@ struct Spooled {
 
 /// One sweep.
 pub(super) async fn sweep(shared: Arc<Shared>) {
+    let own = Arc::clone(&shared);
+    if !matches!(tokio::task::spawn_blocking(move || own.ages.keep()).await, Ok(Ok(()))) {
+        tracing::error!("the time cannot be written down: a start does not notice a wrong clock");
+    }
     let spool = shared.spool.clone();
     // The disk before the rows: a row without a folder was there before, or its folder is missing.
     let Ok(Ok(spooled)) = tokio::task::spawn_blocking(move || look(&spool)).await else {

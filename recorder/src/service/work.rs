@@ -108,7 +108,7 @@ impl Job {
             Stage::Make => self.make().await,
             Stage::Push => self.push().await,
             Stage::Purge => {
-                let why = over(&self.entry, now_ms()).ok_or(WorkError::Changed)?;
+                let why = over(&self.entry, self.shared.ages.now_ms()).ok_or(WorkError::Changed)?;
                 self.purge(why).await
             }
         }
@@ -137,11 +137,16 @@ impl Job {
         let row = row.ok_or(WorkError::Changed)?;
         // Where files go is of no matter while they are made.
         let goes_there = row.target == self.entry.target || row.state == State::Finalizing;
-        if row.state != self.entry.state || !goes_there || over(&row, now_ms()).is_some() {
+        if row.state != self.entry.state || !goes_there || self.is_over(&row) {
             return Err(WorkError::Changed);
         }
         self.entry = row;
         Ok(())
+    }
+
+    /// Whether a recording must be purged now.
+    fn is_over(&self, entry: &Entry) -> bool {
+        over(entry, self.shared.ages.now_ms()).is_some()
     }
 
     /// Notes progress, until something else is due; gives why.
@@ -157,8 +162,7 @@ impl Job {
                 () = tokio::time::sleep(PROGRESS_INTERVAL) => {}
             }
             // A store that stands still stops nothing but the purge that is due by the clock.
-            if over(&self.entry, now_ms()).is_some()
-                || matches!(self.refresh().await, Err(WorkError::Changed))
+            if self.is_over(&self.entry) || matches!(self.refresh().await, Err(WorkError::Changed))
             {
                 return WorkError::Changed;
             }

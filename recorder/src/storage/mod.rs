@@ -102,6 +102,12 @@ impl Storages {
         Self { dialer, cap, local_folders }
     }
 
+    /// The same without a cap: for what is small and must not wait behind files.
+    #[must_use]
+    pub fn uncapped(&self) -> Self {
+        Self { cap: Cap::new(None), ..self.clone() }
+    }
+
     /// Makes a target usable; connects to nothing yet. Lookups of names count for `project`.
     ///
     /// # Errors

@@ -75,6 +75,7 @@ pub(crate) fn start(
         metrics: Arc::new(Metrics::new(&registry).unwrap()),
         live_max,
         composites: None,
+        clock_doubt: recorder::limits::CLOCK_DOUBT,
     };
     let recorder = Recorder::start_rotating(parts, SHORT).unwrap();
     (recorder, sender, registry)

@@ -16,6 +16,7 @@ use recorder::{
     composite::Tools,
     evidence::{PurgeReason, Receipt, SignedReceipt},
     journal::Rotation,
+    limits::CLOCK_DOUBT,
     service::{
         Metrics, Parts, Recorder,
         ledger::{News, State},
@@ -48,6 +49,8 @@ pub(crate) struct World {
     pub(crate) composites: Option<Tools>,
     /// Of journals that are pushed while they are written.
     pub(crate) rotation: Rotation,
+    /// How long a clock that jumped is doubted.
+    pub(crate) clock_doubt: Duration,
 }
 
 impl World {
@@ -70,6 +73,7 @@ impl World {
             rate: None,
             composites: None,
             rotation: Rotation::LIVE,
+            clock_doubt: CLOCK_DOUBT,
         }
     }
 
@@ -103,6 +107,7 @@ impl World {
             metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
             live_max: 100,
             composites: self.composites,
+            clock_doubt: self.clock_doubt,
         };
         let recorder = Recorder::start_rotating(parts, self.rotation).unwrap();
         (recorder, sender)

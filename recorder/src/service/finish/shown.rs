@@ -15,7 +15,7 @@ use crate::{
     key::DataKey,
     limits::{COMPOSITE_TIME_MIN, COMPOSITE_TIME_PER_TIME, COMPOSITE_TRIES_MAX},
     seal::Recipients,
-    service::{ledger::Composite, now_ms, spool::Spool},
+    service::{ledger::Composite, spool::Spool},
 };
 use std::{
     fs, io,
@@ -346,7 +346,8 @@ impl Showing<'_> {
 
     /// Until it takes too long, or what else there is would miss its age.
     fn left(&self) -> Duration {
-        let of_age = self.finish.patience.shown_until_ms.map(|at| at.saturating_sub(now_ms()));
+        let now_ms = self.finish.ages.now_ms();
+        let of_age = self.finish.patience.shown_until_ms.map(|at| at.saturating_sub(now_ms));
         let left = self.time.saturating_sub(self.begun.elapsed());
         left.min(of_age.map_or(left, Duration::from_millis))
     }

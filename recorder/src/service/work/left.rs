@@ -47,7 +47,7 @@ impl Job {
         let found = self.shared.ledger.target(&self.entry.project, target).await?;
         // Taken away meanwhile: there is nobody to be told.
         let Some(found) = found else { return Ok(()) };
-        let store = self.shared.storages.open(&found, &self.entry.project);
+        let store = self.shared.storages.uncapped().open(&found, &self.entry.project);
         let store = store.map_err(PushError::Store)?;
         let key = key_of(&self.entry, RECEIPT_FILE)?;
         store.put(&key, receipt.into()).await.map_err(PushError::Store)?;

@@ -77,7 +77,8 @@ impl Job {
     }
 
     fn patience(&self) -> Patience {
-        Patience::of(&self.entry, self.shared.tries.unmade_so_far(self.entry.id), now_ms())
+        let failed = self.shared.tries.unmade_so_far(self.entry.id);
+        Patience::of(&self.entry, failed, self.shared.ages.now_ms())
     }
 
     /// Works in a thread of its own, which has ended at return.
@@ -104,6 +105,7 @@ impl Job {
                 patience,
                 cancel: &stop,
                 composites: shared.composites,
+                ages: &shared.ages,
             };
             make.run(&mut |percent| {
                 told.send_replace(percent);

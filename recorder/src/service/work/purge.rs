@@ -41,14 +41,14 @@ impl Job {
         if row.held {
             return Err(LedgerError::Held.into());
         }
-        let is_asked = over(&row, now_ms());
+        let is_asked = over(&row, self.shared.ages.now_ms());
         if row.state != self.entry.state || is_asked.unwrap_or(why) != why {
             return Err(WorkError::Changed);
         }
         self.entry = row;
         let folder = self.folder()?;
         let is_lost = folder.is_none() && self.has_folder();
-        if is_lost && self.entry.expires_at_ms.is_none_or(|at| at > now_ms()) {
+        if is_lost && !self.is_too_old() {
             return Err(self.block(Block::SpoolMissing).await);
         }
         let sealed = folder.as_ref().map_or(Ok(None), |folder| self.sealed(folder))?;
@@ -69,6 +69,10 @@ impl Job {
         self.entry.version = self.shared.ledger.step(id, version, step).await?;
         (self.entry.state, self.entry.work) = (State::Purging, work);
         Ok(())
+    }
+
+    fn is_too_old(&self) -> bool {
+        self.entry.expires_at_ms.is_some_and(|at| at <= self.shared.ages.now_ms())
     }
 
     /// Files that were sealed, and may have arrived, and of which the row does not know.
@@ -134,7 +138,7 @@ impl Job {
             }
             // Not there because it is destroyed; or because the disk is not, which says nothing.
             None if self.entry.work.disk != identity(&self.shared.spool) && self.has_folder() => {
-                if self.entry.expires_at_ms.is_none_or(|at| at > now_ms()) {
+                if !self.is_too_old() {
                     return Err(WorkError::Blocked(Block::SpoolMissing));
                 }
                 self.entry.work.is_lost = true;
