@@ -190,6 +190,9 @@ pub const POLICY_AGAIN: Duration = Duration::from_secs(3);
 /// How long after the end of a recording its journal may yet begin: what was sent last waits in the
 /// ring and for the store, seconds each.
 pub const JOURNAL_LATE_MS: u64 = 10_000;
+/// How long after the end of its age a recording that its recorder has not purged is anybody's to be purged as
+/// lost: a recorder that is down for a day is not gone.
+pub const RECORDER_LOST_MS: u64 = 24 * 3600 * 1000;
 /// Recordings that the recorder reads at once; it asks again for more.
 pub const RECORDINGS_READ: u32 = 200;
 /// Events of a room that the timeline of a recording has at most, 200 bytes each: two days of a room in

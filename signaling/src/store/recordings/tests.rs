@@ -14,7 +14,7 @@ use sdk_spec::{
 
 use super::*;
 use crate::{
-    admin,
+    admin, clock,
     config::Retention,
     domain::{Actor, Charter, Commit, RecordingChange},
     limits, secret,
@@ -32,6 +32,7 @@ on_both!(
     what_is_recorded_ends_before_its_room,
     one_recorder_works_on_a_recording,
     what_has_no_journal_is_anybodys_after_a_while,
+    what_a_lost_recorder_has_is_anybodys_a_day_after_its_age,
     a_row_that_cannot_be_read_keeps_nobody_waiting,
     what_cannot_be_begun_is_refused_whenever_it_is_asked,
     credentials_are_replaced_where_they_are_and_a_target_in_its_row,
@@ -333,6 +334,35 @@ async fn what_has_no_journal_is_anybodys_after_a_while(place: Place) {
     assert_eq!((seen(29 + late).await, seen(30 + late).await), (0, 1));
     assert!(matches!(world.step(id, 50, to(RecordingState::Purging)).await, Stepped::Done(_)));
     assert!(!store.claim_recording(id, "b").await.unwrap(), "too late for a journal");
+}
+
+async fn what_a_lost_recorder_has_is_anybodys_a_day_after_its_age(place: Place) {
+    let mut world = World::new(place).await;
+    let (id, held) = (world.start(10).await, world.start(11).await);
+    for id in [id, held] {
+        assert!(world.store.claim_recording(id, "lost").await.unwrap());
+        world.say(30, vec![stopped(id)]).await;
+    }
+    let project = Arc::clone(&world.project);
+    world.store.hold_recording(&project, held, true, &by(31)).await.unwrap();
+    let over_ms = world.row(id).await.expires_at_ms.unwrap() + limits::RECORDER_LOST_MS;
+    let store = world.store.clone();
+    let seen = async |now_ms| {
+        let found = store.recordings_to_work("other", None, now_ms).await.unwrap();
+        found.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(over_ms - 1).await, []);
+    assert_eq!(seen(over_ms).await, [id], "not what is held");
+    let foreign = || RecordingStep { recorder: Some("other".to_owned()), ..purged() };
+    assert_eq!(world.step(id, over_ms - 1, foreign()).await, Stepped::Stale);
+    assert!(matches!(world.step(id, over_ms, foreign()).await, Stepped::Done(_)));
+    assert_eq!(seen(over_ms).await, []);
+    // A recorder whose clock is wrong, while the database's is right.
+    let later = u64::MAX / 4;
+    let young = world.start(12).await;
+    assert!(world.store.claim_recording(young, "here").await.unwrap());
+    world.say(clock::now_ms(), vec![stopped(young)]).await;
+    assert_eq!(seen(later).await, []);
 }
 
 async fn a_row_that_cannot_be_read_keeps_nobody_waiting(place: Place) {

@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use tokio::sync::watch;
 
 use super::{
-    super::{Author, Store, StoreError, Tx, int},
+    super::{Author, Dialect, Store, StoreError, Tx, int, unsigned},
     RecordingRow, of_room, read, readable, select,
 };
 use crate::{domain::Actor, limits};
@@ -96,7 +96,9 @@ impl Store {
     /// Recordings that are not purged and whose journal no other recorder wrote, in the order of their
     /// ids; [`limits::RECORDINGS_READ`] at most, those after `after`. One without a journal is anybody's
     /// when it has been over for [`limits::JOURNAL_LATE_MS`]: until then another recorder may be about to
-    /// begin one.
+    /// begin one. So is one whose age has been over for [`limits::RECORDER_LOST_MS`]: its recorder, or that
+    /// one's disk, is gone for good. The database's clock must say so too: one recorder's wrong clock must not end
+    /// what others have.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -106,14 +108,17 @@ impl Store {
         after: Option<&str>,
         now_ms: u64,
     ) -> Result<ToWork, StoreError> {
+        let both_ms = now_ms.min(self.clock_ms().await?);
         let rows = sqlx::query(select!(
             "WHERE state <> 'purged' AND id > $1 AND (recorder = $2 OR (recorder IS NULL \
-             AND (stopped_at IS NULL OR stopped_at <= $3))) ORDER BY id LIMIT $4"
+             AND (stopped_at IS NULL OR stopped_at <= $3)) OR (held = 0 AND expires_at <= $5)) \
+             ORDER BY id LIMIT $4"
         ))
         .bind(after.unwrap_or_default())
         .bind(recorder)
         .bind(int(now_ms.saturating_sub(limits::JOURNAL_LATE_MS)))
         .bind(i64::from(limits::RECORDINGS_READ))
+        .bind(int(both_ms.saturating_sub(limits::RECORDER_LOST_MS)))
         .fetch_all(&self.readers)
         .await?;
         let mut found = ToWork::default();
@@ -128,6 +133,16 @@ impl Store {
             found.next = Some(id);
         }
         Ok(found)
+    }
+
+    /// What the database's clock shows, milliseconds since 1970.
+    async fn clock_ms(&self) -> Result<u64, StoreError> {
+        let seconds = match self.dialect {
+            Dialect::Sqlite => "SELECT CAST(strftime('%s', 'now') AS BIGINT)",
+            Dialect::Postgres => "SELECT CAST(EXTRACT(EPOCH FROM now()) AS BIGINT)",
+        };
+        let seconds: i64 = sqlx::query_scalar(seconds).fetch_one(&self.readers).await?;
+        Ok(unsigned(seconds, "clock")?.saturating_mul(1000))
     }
 
     /// Recordings that are not purged, of all recorders and of one project or all, in the order of their
@@ -193,8 +208,11 @@ impl Store {
         let Some(row) = row.filter(|row| row.version == expected) else {
             return Ok(Stepped::Stale);
         };
-        let foreign = row.recorder.is_some() && step.recorder.is_some();
-        if row.state == RecordingState::Purged || (foreign && row.recorder != step.recorder) {
+        let is_foreign = row.recorder.is_some()
+            && step.recorder.is_some()
+            && row.recorder != step.recorder
+            && !is_abandoned(&row, now_ms);
+        if row.state == RecordingState::Purged || is_foreign {
             return Ok(Stepped::Stale);
         }
         let ends = step.purged.is_some() || step.state == Some(RecordingState::Purging);
@@ -205,6 +223,12 @@ impl Store {
         tx.commit().await?;
         Ok(Stepped::Done(version))
     }
+}
+
+/// Whether its recorder is taken to be gone for good.
+fn is_abandoned(row: &RecordingRow, now_ms: u64) -> bool {
+    let since = |at: u64| now_ms.saturating_sub(at) >= limits::RECORDER_LOST_MS;
+    !row.held && row.expires_at_ms.is_some_and(since)
 }
 
 impl Tx<'_> {
