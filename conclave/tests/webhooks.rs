@@ -140,24 +140,87 @@ fn log(address: SocketAddr, key: &str) -> BTreeMap<u64, String> {
     }
 }
 
-#[test]
-fn no_event_is_lost_when_the_program_is_killed_while_the_receiver_is_down() {
-    let name = format!("conclave-webhooks-{}", std::process::id());
+/// A folder with the configuration of a server, where that will listen, and a key of a partner.
+fn prepared(name: &str, scopes: &str) -> (Folder, SocketAddr, String) {
+    let name = format!("conclave-webhooks-{name}-{}", std::process::id());
     let folder = Folder(std::env::temp_dir().join(name));
     fs::create_dir_all(&folder.0).unwrap();
-    let (hook, got, is_up) = receiver();
     let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
     let config = format!(
         "[storage]\ndata_dir = \"{}\"\n[http]\nlisten = \"{address}\"\n\
-         [media]\nport = 0\nworkers = 1\n[webhooks]\nallow_hosts = [\"127.0.0.1\"]\n",
-        folder.0.join("data").display()
+         [media]\nport = 0\nworkers = 1\n[webhooks]\nallow_hosts = [\"127.0.0.1\"]\n\
+         [recorder]\nlocal_folder = \"{}\"\n",
+        folder.0.join("data").display(),
+        folder.0.join("delivered").display(),
     );
     fs::write(folder.0.join("conclave.toml"), config).unwrap();
     let project = told(&folder.0, &["project", "create", "test"]);
     let project = project.split_whitespace().find(|word| word.starts_with("pj_")).unwrap();
-    let scopes = "rooms:write,events:read,webhooks:write";
     let key = told(&folder.0, &["key", "create", "--project", project, "--scope", scopes]);
     let key = key.split_whitespace().find(|word| word.starts_with("ck_")).unwrap();
+    (folder, address, key.to_owned())
+}
+
+/// What came of this type, within a minute.
+fn awaited(got: &Got, kind: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        let all = got.lock().unwrap();
+        if let Some((_, event)) = all.iter().find(|(_, event)| event["type"] == kind) {
+            return event.clone();
+        }
+        drop(all);
+        assert!(began.elapsed() < Duration::from_secs(60), "no {kind} came");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A receipt that came by webhook and keys that came by the API are all that a partner needs.
+#[test]
+fn the_receipt_of_a_purged_event_verifies_with_the_keys_of_the_api() {
+    let scopes = "rooms:write,recordings:read,recordings:write,webhooks:write";
+    let (folder, address, key) = prepared("receipt", scopes);
+    let (hook, got, is_up) = receiver();
+    is_up.store(true, Relaxed);
+    let _server = start(&folder.0, address);
+    let post = |path: &str, body: &Value| ask(address, &key, "POST", path, body);
+    post("/v1/webhooks", &json!({ "url": format!("http://127.0.0.1:{hook}/") }));
+    let target = json!({ "name": "here", "storage": { "kind": "local" } });
+    let target = post("/v1/storage-targets", &target)["id"].clone();
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let policy = json!({ "recipients": [recipient], "target": target });
+    ask(address, &key, "PUT", "/v1/recording-policy", &policy);
+    let room = post("/v1/rooms", &json!({}))["id"].as_str().unwrap().to_owned();
+    // Nobody comes: what is purged is empty, with a receipt like any other.
+    let recording = post(&format!("/v1/rooms/{room}/recordings"), &json!({}))["id"].clone();
+    post(&format!("/v1/recordings/{}/stop", recording.as_str().unwrap()), &json!({}));
+    let purged = awaited(&got, "recording.purged")["data"].clone();
+    assert_eq!((&purged["recording"], &purged["reason"]), (&recording, &json!("empty")));
+
+    let [receipt, keys] = ["receipt.json", "keys.json"].map(|name| folder.0.join(name));
+    let answer = ask(address, &key, "GET", "/v1/evidence-keys", &json!({}));
+    fs::write(&keys, answer.to_string()).unwrap();
+    let verify = |data: &Value| {
+        fs::write(&receipt, data.to_string()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
+        command.args(["recording", "receipt"]).arg(&receipt).arg("--key").arg(&keys);
+        let done = command.output().unwrap();
+        (done.status.success(), [done.stdout, done.stderr].concat())
+    };
+    let (is_good, said) = verify(&purged);
+    let said = String::from_utf8(said).unwrap();
+    assert!(is_good && said.contains("signed by the export key"), "{said}");
+    assert!(said.contains(recording.as_str().unwrap()), "{said}");
+    let mut changed = purged.clone();
+    changed["receipt"] = json!(purged["receipt"].as_str().unwrap().replace("empty", "deleted"));
+    assert_ne!(changed, purged);
+    assert!(!verify(&changed).0, "a changed one");
+}
+
+#[test]
+fn no_event_is_lost_when_the_program_is_killed_while_the_receiver_is_down() {
+    let (folder, address, key) = prepared("killed", "rooms:write,events:read,webhooks:write");
+    let (key, (hook, got, is_up)) = (&key[..], receiver());
 
     let mut server = start(&folder.0, address);
     let wish = json!({ "url": format!("http://127.0.0.1:{hook}/") });

@@ -12,6 +12,8 @@ mod composite;
 mod damage;
 #[path = "service/defect.rs"]
 mod defect;
+#[path = "service/figures.rs"]
+mod figures;
 #[path = "service/gone.rs"]
 mod gone;
 #[path = "service/hold.rs"]

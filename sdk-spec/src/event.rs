@@ -308,6 +308,9 @@ pub enum What {
         receipt: String,
         /// Ed25519 signature of it, base64.
         signature: String,
+        /// Id of the key that signed it, of those of `GET /v1/evidence-keys`.
+        #[serde(default)]
+        key: String,
     },
     /// A webhook endpoint was disabled by its answers.
     #[serde(rename = "webhook.disabled")]

@@ -13,11 +13,13 @@ use std::{
 use anyhow::{Context as _, ensure};
 use recorder::{
     evidence::{
-        KeyFate, KeySet, MANIFEST_FILE, Manifest, Receipt, SignedReceipt, Verified, verify as check,
+        KeyFate, KeySet, KeySetError, MANIFEST_FILE, Manifest, Receipt, Role, SignedReceipt,
+        Verified, verify as check,
     },
     limits::{EVIDENCE_BYTES_MAX, KEYS_BYTES_MAX, RECEIPT_BYTES_MAX},
     seal::Identities,
 };
+use sdk_spec::rest::recordings::EvidenceKeys;
 
 /// Verifies the recording in `folder` and says what was found.
 ///
@@ -110,8 +112,21 @@ fn read_keys(paths: &[PathBuf]) -> anyhow::Result<KeySet> {
     paths.iter().try_fold(KeySet::default(), |all, path| {
         let shown = || format!("key {}", path.display());
         let text = String::from_utf8(read(path, KEYS_BYTES_MAX)?).with_context(shown)?;
-        Ok(all.and(KeySet::parse(&text).with_context(shown)?))
+        Ok(all.and(key_set(&text).with_context(shown)?))
     })
+}
+
+/// Keys as an operator's `keys.json` or a PEM has them, or as `GET /v1/evidence-keys` answers.
+fn key_set(text: &str) -> Result<KeySet, KeySetError> {
+    let Ok(EvidenceKeys { keys }) = serde_json::from_str(text) else { return KeySet::parse(text) };
+    KeySet::of_spki(keys.iter().map(|key| {
+        let role = match key.purpose.as_str() {
+            "capture" => Some(Role::Capture),
+            "export" => Some(Role::Export),
+            _ => None,
+        };
+        (key.public_key.as_str(), role, key.since.0)
+    }))
 }
 
 /// The text of the file is a secret: it is in no error.

@@ -178,6 +178,21 @@ impl KeySet {
         Self::checked(keys.collect::<Result<_, _>>()?)
     }
 
+    /// Keys as the API names them: SubjectPublicKeyInfo (RFC 8410) in base64, what each signs if that is said, and
+    /// since when, ms since 1970.
+    ///
+    /// # Errors
+    /// [`KeySetError`].
+    pub fn of_spki<'a>(
+        keys: impl IntoIterator<Item = (&'a str, Option<Role>, u64)>,
+    ) -> Result<Self, KeySetError> {
+        let keys = keys.into_iter().take(PUBLISHED_KEYS_MAX + 1).enumerate();
+        let keys = keys.map(|(i, (spki, role, from_ms))| {
+            Ok(PublishedKey::new(from_spki(spki, i + 1)?, role, from_ms))
+        });
+        Self::checked(keys.collect::<Result<_, _>>()?)
+    }
+
     pub(crate) fn checked(keys: Vec<PublishedKey>) -> Result<Self, KeySetError> {
         match keys.len() {
             0 => Err(KeySetError::Nothing),
@@ -241,9 +256,12 @@ fn from_jwk(jwk: &Jwk, at: usize) -> Result<PublishedKey, KeySetError> {
 fn from_pem(block: &str, at: usize) -> Result<PublishedKey, KeySetError> {
     let (body, _) = block.split_once(PEM_END).ok_or(KeySetError::Key(at))?;
     let body: String = body.split_ascii_whitespace().collect();
-    let der = BASE64_STANDARD.decode(body).map_err(|_| KeySetError::Key(at))?;
-    let public = der.strip_prefix(&SPKI_HEAD).ok_or(KeySetError::Key(at))?;
-    Ok(PublishedKey::new(check(public, at)?, None, 0))
+    Ok(PublishedKey::new(from_spki(&body, at)?, None, 0))
+}
+
+fn from_spki(base64: &str, at: usize) -> Result<[u8; 32], KeySetError> {
+    let der = BASE64_STANDARD.decode(base64).map_err(|_| KeySetError::Key(at))?;
+    check(der.strip_prefix(&SPKI_HEAD).ok_or(KeySetError::Key(at))?, at)
 }
 
 fn check(public: &[u8], at: usize) -> Result<[u8; 32], KeySetError> {

@@ -50,6 +50,8 @@ impl Row {
 struct Rows {
     rows: HashMap<RecordingId, Entry>,
     told: HashMap<RecordingId, Vec<News>>,
+    /// Progress that was noted, with the state it is of.
+    percents: HashMap<RecordingId, Vec<(State, u32)>>,
     targets: HashMap<String, Target>,
 }
 
@@ -137,6 +139,13 @@ impl Memory {
         self.rows().rows[&id].state
     }
 
+    /// Percents that were noted in a state.
+    pub(crate) fn percents(&self, id: RecordingId, of: State) -> Vec<u32> {
+        let rows = self.rows();
+        let noted = rows.percents.get(&id).into_iter().flatten();
+        noted.filter(|(state, _)| *state == of).map(|(_, percent)| *percent).collect()
+    }
+
     pub(crate) fn told(&self, id: RecordingId) -> Vec<News> {
         self.rows().told.get(&id).cloned().unwrap_or_default()
     }
@@ -183,7 +192,9 @@ impl Ledger for Memory {
         if let Some(News::Expiring { age_percent }) = step.news {
             row.warned_percent = age_percent;
         }
-        let version = row.version;
+        let (version, state) = (row.version, row.state);
+        let percent = step.progress.map(|percent| (state, percent));
+        rows.percents.entry(recording).or_default().extend(percent);
         rows.told.entry(recording).or_default().extend(step.news);
         Ok(version)
     }

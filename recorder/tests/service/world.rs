@@ -96,6 +96,10 @@ impl World {
     }
 
     pub(crate) fn start(&self) -> (Recorder, TapSender) {
+        self.start_measured(&Registry::new())
+    }
+
+    pub(crate) fn start_measured(&self, registry: &Registry) -> (Recorder, TapSender) {
         let (sender, receiver) = tap(32 << 20);
         let rules = Rules { allow_hosts: vec!["127.0.0.1".to_owned()], ..Rules::default() };
         let dialer = Dialer::new(Arc::new(Guard::new(&rules).unwrap()), None).unwrap();
@@ -104,7 +108,7 @@ impl World {
             tap: receiver,
             ledger: self.ledger.clone(),
             storages: Storages::new(dialer, Cap::new(self.rate), vec![self.partner()]),
-            metrics: Arc::new(Metrics::new(&Registry::new()).unwrap()),
+            metrics: Arc::new(Metrics::new(registry).unwrap()),
             live_max: 100,
             composites: self.composites,
             clock_doubt: self.clock_doubt,

@@ -189,9 +189,9 @@ pub struct PushRecording {
 /// What proves that a recording is gone.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
-    "receipt": "{\"type\":\"conclave-receipt-v1\"}",
+    "receipt": "{\n  \"type\": \"conclave.recording.receipt\",\n  \"version\": 1\n}\n",
     "signature": "c2lnbmF0dXJl",
-    "key": "ek_01hzx3m8q7v5k2c9d4e6f8g0hj"
+    "key": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 }))]
 pub struct Receipt {
     /// The signed text, JSON: what was where, how it was verified, when its key was destroyed.
@@ -205,13 +205,13 @@ pub struct Receipt {
 /// A public key of this server for evidence.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
-    "id": "ek_01hzx3m8q7v5k2c9d4e6f8g0hj",
+    "id": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
     "use": "export",
-    "public_key": "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+    "public_key": "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
     "since": "2026-11-21T20:00:00.000Z"
 }))]
 pub struct EvidenceKey {
-    /// `ek_…`.
+    /// Its JWK thumbprint (RFC 7638).
     pub id: String,
     /// `capture` or `export`.
     #[serde(rename = "use")]

@@ -283,7 +283,7 @@ fn apply(row: &mut RecordingRow, step: RecordingStep, now_ms: u64) -> Option<Wha
     (row.progress, row.blocked, row.work, row.wanted) = (None, None, None, None);
     (row.purged_at_ms, row.purge_reason) = (Some(now_ms), Some(reason));
     let recording = row.id.to_string();
-    let Receipt { receipt: text, signature, .. } = receipt.clone();
+    let Receipt { receipt: text, signature, key } = receipt.clone();
     row.receipt = Some(receipt);
-    Some(What::RecordingPurged { recording, reason, receipt: text, signature })
+    Some(What::RecordingPurged { recording, reason, receipt: text, signature, key })
 }
