@@ -22,6 +22,7 @@ mod place;
 mod reels;
 mod sandbox;
 mod shows;
+mod told;
 mod watch;
 mod work;
 

@@ -316,7 +316,7 @@ const fn output(kind: ArtifactKind) -> Option<Output> {
         ArtifactKind::AudioMix => Some(Output::AudioMix),
         ArtifactKind::Hls => Some(Output::Hls),
         ArtifactKind::Journal => Some(Output::Journal),
-        ArtifactKind::Events | ArtifactKind::Messages => None,
+        ArtifactKind::Layout | ArtifactKind::Events | ArtifactKind::Messages => None,
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     mix::mix,
     place::Canvas,
     sandbox::Limits,
+    told,
     watch::Watch,
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
 };
 
 const COMPOSITE: &str = "composite.mp4";
+const LAYOUT: &str = "layout.json";
 const AUDIO_MIX: &str = "audio-mix.ogg";
 /// Voices add up: what would be too loud is turned down, not cut.
 const LIMITER: &str = "alimiter=limit=0.95:level=disabled:latency=1";
@@ -66,8 +68,18 @@ pub(super) fn composite<'scope, O: Outputs>(
     match status.success() {
         false => Err(CompositeError::Encoder),
         true if found != wanted => Err(CompositeError::Pictures { wanted, found }),
-        true => Ok(()),
+        true => tell_layout(order, outputs).map_err(CompositeError::Output),
     }
+}
+
+/// Says beside the picture who is where in it.
+fn tell_layout<O: Outputs>(order: &Order<'_>, outputs: &mut O) -> io::Result<()> {
+    let Order { events, layout, canvas, .. } = *order;
+    let mut file = outputs.open(LAYOUT)?;
+    told::write(&mut file, canvas, &intervals(events, layout, canvas), events)?;
+    let (kind, media_type) = (ArtifactKind::Layout, "application/json");
+    let duration_ms = Some(events.duration_ms);
+    outputs.close(file, Made { name: LAYOUT.to_owned(), kind, media_type, duration_ms })
 }
 
 /// A thread whose failure ends everything.

@@ -125,6 +125,8 @@ pub enum ArtifactKind {
     AudioMix,
     /// Playlist or piece of an HLS stream.
     Hls,
+    /// Who is where in the composite, and when.
+    Layout,
     /// Who was there when, gaps, speakers.
     Events,
     /// Chat and data of the room.

@@ -244,6 +244,23 @@ fn who_speaks_is_large_and_the_other_small() {
     let (_, files) = compose(&tape, wanted);
     let looked = files.composite();
     // Large: 240 × 135; beside: 80 × 44.
+    let told: serde_json::Value = serde_json::from_slice(files.bytes("layout.json")).unwrap();
+    assert_eq!((&told["width"], &told["height"]), (&320.into(), &180.into()));
+    let tracks = |second: u64| {
+        let at = |ms: &serde_json::Value| ms.as_u64().unwrap();
+        let during = |told: &&serde_json::Value| {
+            (at(&told["from_ms"])..at(&told["to_ms"])).contains(&(second * 1000 + 500))
+        };
+        let mut intervals = told["intervals"].as_array().unwrap().iter();
+        let tiles = intervals.find(during).unwrap()["tiles"].as_array().unwrap();
+        let wide = |tile: &serde_json::Value| (tile["width"].clone(), tile["track"].clone());
+        tiles.iter().map(wide).collect::<Vec<_>>()
+    };
+    let names = ["0000-0-camera.webm", "0001-0-camera.mp4"];
+    let of = |large: usize, small: usize| {
+        vec![(240.into(), names[large].into()), (80.into(), names[small].into())]
+    };
+    assert_eq!([tracks(1), tracks(2), tracks(3)], [of(0, 1), of(1, 0), of(1, 0)]);
     for (second, large, small) in [(1.5, RED, GREEN), (2.5, GREEN, RED), (3.5, GREEN, RED)] {
         assert!(is(looked.colour(second, 100, 40), large), "at {second}");
         assert!(is(looked.colour(second, 255, 90), small), "at {second}");
@@ -328,7 +345,7 @@ fn hls_plays_as_long_as_the_composite() {
     let (_, files) = compose(&Tape::of(&sent, vec![]), wanted);
     let names: Vec<_> = files.0.keys().map(String::as_str).collect();
     let segments = ["hls/00001.m4s", "hls/00002.m4s", "hls/00003.m4s"];
-    let rest = ["hls/index.m3u8", "hls/init.mp4"];
+    let rest = ["hls/index.m3u8", "hls/init.mp4", "layout.json"];
     assert_eq!(names, [&["composite.mp4"][..], &segments, &rest].concat());
     let folder = std::env::temp_dir().join(format!("composite-hls-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
