@@ -71,7 +71,8 @@ class Studio {
     const tracks = events.tracks.map((track) =>
       ({ ...track, handle: handles.get(track.participant), path: path.join(opened, track.name) }));
     const manifest = JSON.parse(fs.readFileSync(path.join(sealed, 'manifest.json'), 'utf8'));
-    return { sealed, opened, events, manifest, tracks };
+    const layout = path.join(opened, 'layout.json');
+    return { sealed, opened, events, manifest, tracks, layout: fs.existsSync(layout) && JSON.parse(fs.readFileSync(layout, 'utf8')) };
   }
 
   /** With the stock tools of verify.sh, and by the command line, with the receipt. */
@@ -85,7 +86,10 @@ class Studio {
       return file;
     });
     await run('sh', ['verify.sh', ...pems, identity], { cwd: sealed });
-    await run(server.binary, ['recording', 'verify', sealed, '--key', keys, '--identity', identity]);
+    // What the API answers is as good a key as the operator's file.
+    const answer = path.join(delivered, 'evidence-keys.json');
+    fs.writeFileSync(answer, JSON.stringify(await server.json('GET', '/v1/evidence-keys')));
+    await run(server.binary, ['recording', 'verify', sealed, '--key', answer, '--identity', identity]);
     const receipt = path.join(delivered, `${id}.receipt.json`);
     fs.writeFileSync(receipt, JSON.stringify(await server.json('GET', `/v1/recordings/${id}/receipt`)));
     await run(server.binary, ['recording', 'receipt', receipt, '--key', keys, '--of', sealed]);

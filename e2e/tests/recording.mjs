@@ -240,6 +240,14 @@ async function judge(t, recording, { share, clients, ended, times, toldAt, lastT
   assert.ok(gaps.some(({ kind, from_ms: begin, to_ms: end }) => kind === 'muted' && end - begin > 1000), JSON.stringify(gaps));
 }
 
+/** Whether the tiles of a grid of four, row by row, are of those of whom layout.json says so. */
+function isAsTold({ events, layout }, at, handles) {
+  // A picture is shown at the first thirtieth of a second that has begun.
+  const told = layout.intervals.filter(({ from_ms: from, to_ms: to }) => from <= at + 34 && to > at - 34);
+  const handle = (id) => events.participants.find((participant) => participant.id === id).handle;
+  return told.some(({ tiles }) => tiles.map(({ participant }) => handle(participant)).join() === handles.join());
+}
+
 /** Everybody has a tile, shows in it what was painted at that time, and is heard with it. */
 async function judgeComposite(t, recording, { share, clients, ended, times, lastTold }) {
   const { opened, events, manifest } = recording;
@@ -261,6 +269,8 @@ async function judgeComposite(t, recording, { share, clients, ended, times, last
     && tiles.every(({ code }) => code));
   const wanted = (share > 0 ? COMPLETE_AT_LOSS : COMPLETE) * scenes.length;
   assert.ok(complete.length >= wanted, `all four are seen in ${complete.length} of ${scenes.length} pictures`);
+  assert.deepEqual(complete.filter(({ at, tiles }) => !isAsTold(recording, at, tiles.map(({ code }) => clients[owner(code)].handle))), [],
+    'everybody is where layout.json says');
   const late = clients.map((_, i) => median(complete.flatMap(({ at, tiles }) =>
     tiles.filter(({ code }) => owner(code) === i).map(({ code }) => onClock(at) - code.clock))));
   const apart = [0, 1, 2, 3].map((i) => {
@@ -435,7 +445,9 @@ describe('recording', () => {
       assert.equal(key.length, 32);
       const needles = [planted, key, Buffer.from(key.toString('hex')), Buffer.from(key.toString('base64').replace(/=+$/, ''))];
       const searched = new Map();
-      const look = ({ state }) => {
+      const percents = [];
+      const look = ({ state, progress }) => {
+        if (state === 'finalizing') percents.push(progress);
         assert.deepEqual(studio.searchDisk(needles), [], state);
         searched.set(state, (searched.get(state) ?? 0) + 1);
       };
@@ -450,6 +462,7 @@ describe('recording', () => {
       look({ state: 'after the purge' });
       t.diagnostic(`searches: ${JSON.stringify(Object.fromEntries(searched))}`);
       assert.ok(searched.get('recording') >= 5 && searched.get('finalizing') >= 1, 'the states are caught');
+      assert.ok(percents.some((percent) => percent > 0 && percent < 100), `progress is told: ${percents}`);
       assert.deepEqual(studio.searchDisk([Buffer.from('CNCLVJNL')]).filter((file) => file.includes('spool')), [], 'no journal is left');
       const { tracks, manifest } = await studio.open({ id, room });
       assert.ok(manifest.artifacts.some(({ kind }) => kind === 'composite'));
