@@ -309,7 +309,7 @@ pub enum What {
         /// Ed25519 signature of it, base64.
         signature: String,
         /// Id of the key that signed it, of those of `GET /v1/evidence-keys`.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         key: String,
     },
     /// A webhook endpoint was disabled by its answers.

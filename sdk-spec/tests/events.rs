@@ -89,7 +89,9 @@ fn samples() -> Vec<(&'static str, Value, Value)> {
         same("recording.held", recording(json!({ "held": true }))),
         same(
             "recording.purged",
-            recording(json!({ "reason": "unreadable", "receipt": "{}", "signature": "c2ln" })),
+            recording(json!({
+                "reason": "unreadable", "receipt": "{}", "signature": "c2ln", "key": "a key",
+            })),
         ),
         same("webhook.disabled", json!({ "webhook": "wh_1", "reason": "gone" })),
         same("webhook.test", json!({ "webhook": "wh_1" })),
