@@ -15,9 +15,9 @@ pub const FENCES_MAX: usize = 16 * NODES_MAX;
 pub const NOTICES_MAX: usize = 8192;
 const _: () = assert!(NOTICES_MAX.is_power_of_two() && FENCES_MAX > NODES_MAX);
 
-/// Time for which nobody comes for what waits in a lane of the ring until it counts as stuck: ten times what a
-/// slow disk takes for a round. Batches for it that find no room are dropped then, so that it does not hold
-/// up the others that came over the same link.
+/// Time for which nobody comes for what waits in a lane of the ring until it counts as stuck, if others are
+/// worked on: ten times what a slow disk takes for a round. Batches for it that find no room are dropped
+/// then, so that it does not hold up the others that came over the same link.
 pub const LANE_STUCK: Duration = Duration::from_secs(5);
 /// Recordings of a session of which is known what was dropped, until their journals can be told: many more
 /// than a recorder writes at once.

@@ -160,15 +160,19 @@ impl TapSender {
         Ok(())
     }
 
-    /// Whether the receiver of a recording's lane hangs while others work: something waits for it, and
-    /// another one took a batch [`LANE_STUCK`] after this one last came. When all hang it is the disk,
-    /// and whoever sends waits.
+    /// Whether the receiver of a recording's lane hangs while others work: something waits for it, it did
+    /// not come for [`LANE_STUCK`], and one that took batches until then still comes. When none does it is the
+    /// disk, and whoever sends waits.
     #[must_use]
     pub fn is_stuck(&self, recording: RecordingId) -> bool {
         let mut state = self.0.lock();
         let Some(lane) = state.lane(recording) else { return false };
-        let (is_empty, since) = (lane.batches.is_empty(), lane.visited + LANE_STUCK);
-        !is_empty && state.lanes.iter().any(|other| other.taken.is_some_and(|at| at >= since))
+        let (is_empty, last) = (lane.batches.is_empty(), lane.visited);
+        let works = |other: &Lane| {
+            let took = other.taken.is_some_and(|at| at + LANE_STUCK >= last);
+            took && other.visited >= last + LANE_STUCK
+        };
+        !is_empty && state.lanes.iter().any(works)
     }
 
     /// As if nobody had come for long to the lane of a recording.
@@ -393,6 +397,11 @@ mod tests {
         assert_eq!(stuck(), [false, false], "nobody took anything since");
         assert!(take(1));
         assert_eq!(stuck(), [true, false]);
+        assert!(sender.send(of(3, 1)).is_ok());
+        sender.age(RecordingId::from_bits(3));
+        assert_eq!(stuck(), [false, false], "both hang: the disk");
+        assert!(take(1));
+        assert_eq!(stuck(), [true, false], "one comes again");
         assert!(take(0) && sender.send(of(2, 1)).is_ok());
         assert_eq!(stuck(), [false, false], "it came");
     }

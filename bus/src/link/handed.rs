@@ -236,29 +236,36 @@ impl Session {
         if number < state.next {
             return Handed::Yes;
         }
-        let recording = batch.recording;
-        let batch = match state.tell_lost(recording, ring) {
-            true => match ring.send_held(batch, Hold::new(Arc::clone(self) as _, number)) {
-                Ok(()) => {
-                    state.open.insert(number);
-                    state.next = number.saturating_add(1);
-                    return Handed::Yes;
-                }
-                Err((batch, hold)) => {
-                    hold.cancel();
-                    batch
-                }
-            },
-            false => batch,
-        };
-        if !ring.is_stuck(recording) {
-            return Handed::Full(batch);
+        if let Err(batch) = self.offer(&mut state, number, batch, ring) {
+            if !ring.is_stuck(batch.recording) {
+                return Handed::Full(batch);
+            }
+            state.lose(&batch);
+            state.owed.push(number..=number);
+            self.dropped.fetch_add(1, Relaxed);
         }
-        state.lose(&batch);
-        state.owed.push(number..=number);
         state.next = number.saturating_add(1);
-        self.dropped.fetch_add(1, Relaxed);
         Handed::Yes
+    }
+
+    /// Puts a batch into the ring, behind what is to be said of those that were dropped before it.
+    fn offer(
+        self: &Arc<Self>,
+        state: &mut State,
+        number: u64,
+        batch: Batch,
+        ring: &TapSender,
+    ) -> Result<(), Batch> {
+        if !state.tell_lost(batch.recording, ring) {
+            return Err(batch);
+        }
+        let hold = Hold::new(Arc::clone(self) as _, number);
+        ring.send_held(batch, hold).map_err(|(batch, hold)| {
+            hold.cancel();
+            batch
+        })?;
+        state.open.insert(number);
+        Ok(())
     }
 
     /// All until then came. False: another connection took over.
