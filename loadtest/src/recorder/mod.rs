@@ -14,6 +14,7 @@ mod age;
 mod aim;
 mod apart;
 mod blocks;
+mod cost;
 mod crash;
 mod events;
 mod figures;
@@ -89,9 +90,12 @@ pub struct Options {
     /// Seconds of each of four measurements of the cost.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=120))]
     pub measure_seconds: u64,
-    /// Seconds of the calls whose end is measured.
+    /// Seconds of the calls whose end is measured, of ten minutes for the target.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
     pub call_seconds: u64,
+    /// How many times as fast their pictures are sent: a call has as many, and takes less. Its sound is shorter then.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=6))]
+    pub hurry: u32,
     /// The WebDAV server that is the failing storage.
     #[arg(long, value_name = "BINARY", default_value = ".venv/bin/wsgidav")]
     pub webdav: PathBuf,
@@ -100,6 +104,14 @@ pub struct Options {
 impl Options {
     fn has(&self, part: Part) -> bool {
         self.only.contains(&part)
+    }
+
+    fn film(&self, lines: Size) -> Result<Film> {
+        let folder = self.folder("film");
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let film = Film::make(&folder, lines);
+        fs::remove_dir_all(&folder)?;
+        film
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -139,11 +151,7 @@ impl fmt::Display for Table {
 pub async fn run(options: &Options, say: impl Fn(&str)) -> Result<Table> {
     let seed = options.seed.unwrap_or_else(rand::random);
     say(&format!("seed {seed}"));
-    let folder = options.folder("film");
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let film = Film::make(&folder, options.lines);
-    fs::remove_dir_all(&folder)?;
-    let (film, mut table) = (Arc::new(film?), Table::default());
+    let (film, mut table) = (Arc::new(options.film(options.lines)?), Table::default());
     for (part, victim) in [
         (Part::Crash, Victim::Whole),
         (Part::KillServer, Victim::Server),

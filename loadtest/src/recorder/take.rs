@@ -80,7 +80,7 @@ impl Take {
     /// The publisher does not connect, or nothing is recorded.
     pub(super) async fn begin(server: &Server, film: &Arc<Film>) -> Result<(Publisher, Self)> {
         let room = server.room().await?;
-        let publisher = Publisher::start(&server.target, &room, film).await?;
+        let publisher = Publisher::start(&server.target, &room, film, 1).await?;
         let id = server.record(&room).await?;
         let now = Instant::now();
         let take = Self {
