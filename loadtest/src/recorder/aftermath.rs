@@ -151,28 +151,31 @@ impl Aftermath {
     /// Into the table, as `part`. `missing_max`: pictures that one recording may lack between its first and last.
     pub(super) fn tell(self, part: &str, missing_max: f64, table: &mut Table) {
         let (report, outcomes) = (&mut table.report, self.outcomes);
-        let resumed = outcomes.iter().filter(|(_, outcome)| outcome.was_purge_resumed).count();
-        report.add("of these before the receipt", resumed as f64, "kills");
-        report.add("recordings", self.takes.len() as f64, "recordings");
+        let of = |what: &str| format!("{part}: {what}");
         let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|(_, one)| is(one)).count();
-        report.add("of them killed before anything was safe", count(|one| one.is_empty) as f64, "");
+        let resumed = count(|one| one.was_purge_resumed);
+        report.add(of("killed before the receipt"), resumed as f64, "kills");
+        report.add(of("recordings"), self.takes.len() as f64, "recordings");
+        report.add(of("killed before anything was safe"), count(|one| one.is_empty) as f64, "");
         let is_early = |one: &Outcome| one.pictures == 0 && !one.is_empty;
-        report.add("of them ended before a key frame", count(is_early) as f64, "");
+        report.add(of("ended before a key frame"), count(is_early) as f64, "");
         let pictures: u64 = outcomes.iter().map(|(_, outcome)| outcome.pictures).sum();
-        report.add("pictures decoded", pictures as f64, "pictures");
+        report.add(of("pictures decoded"), pictures as f64, "pictures");
         let missing = outcomes.iter().map(|(_, outcome)| outcome.missing).max().unwrap_or_default();
         let bound = Bound::AtMost(missing_max);
-        report.judge("pictures missing in between, most", missing as f64, "pictures", bound);
+        report.judge(of("missing in between, most"), missing as f64, "pictures", bound);
         let most = |is: &dyn Fn(&(bool, Outcome)) -> bool, of: fn(&Outcome) -> Duration| {
             let all = outcomes.iter().filter(|one| is(one)).map(|(_, outcome)| of(outcome));
             all.max().unwrap_or_default().as_secs_f64()
         };
         let limit = Bound::AtMost(LOSS.as_secs_f64());
         let lost = most(&|one| one.0, |one| one.lost);
-        report.judge("lost before a kill, most", lost, "s", limit);
-        report.judge("lost before a stop, most", most(&|one| !one.0, |one| one.lost), "s", limit);
-        report.judge("start to first picture, most", most(&|_| true, |one| one.late), "s", limit);
-        report.add("searched for media and keys", self.searched as f64 / 1e6, "MB");
+        report.judge(of("lost before a kill, most"), lost, "s", limit);
+        let lost = most(&|one| !one.0, |one| one.lost);
+        report.judge(of("lost before a stop, most"), lost, "s", limit);
+        let late = most(&|_| true, |one| one.late);
+        report.judge(of("start to first picture, most"), late, "s", limit);
+        report.add(of("searched for media and keys"), self.searched as f64 / 1e6, "MB");
         table.fail(part, self.failures);
     }
 }

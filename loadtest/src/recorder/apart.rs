@@ -41,7 +41,7 @@ const ENDED: Duration = Duration::from_secs(60);
 /// # Errors
 /// The harness itself. What is not as promised is a failure in the table.
 pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) -> Result<()> {
-    let mut place = Place::make(&options.spawn, options.folder("apart"), 0)?;
+    let place = Place::make(&options.spawn, options.folder("apart"), 0)?;
     let port = free_port()?;
     place.link(&format!(
         "listen = \"127.0.0.1:{port}\"\nconnect = \"localhost:{port}\"\n\

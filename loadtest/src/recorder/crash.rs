@@ -79,7 +79,7 @@ pub(super) async fn run(
     say: &impl Fn(&str),
 ) -> Result<()> {
     let folder = options.folder(&victim.name().replace(' ', "-"));
-    let mut place = Place::make(&options.spawn, folder, PUSH_BYTES_PER_SECOND)?;
+    let place = Place::make(&options.spawn, folder, PUSH_BYTES_PER_SECOND)?;
     let server = place.serve().await?;
     place.record_to(&server, json!({ "kind": "local" })).await?;
     server.stop().await?;
@@ -235,7 +235,8 @@ impl<'a> Run<'a> {
             let count = self.met.get(&phase).copied().unwrap_or_default();
             report.add(format!("{victim}: kills while {}", phase.name()), count as f64, "kills");
         }
-        report.add("start of the server, slowest", self.slowest_start.as_secs_f64(), "s");
+        let slowest = self.slowest_start.as_secs_f64();
+        report.add(format!("{victim}: start of the server, slowest"), slowest, "s");
         self.aftermath.tell(victim, self.victim.missing_max(), table);
         Ok(())
     }

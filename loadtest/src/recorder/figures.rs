@@ -93,7 +93,7 @@ pub(super) struct Stage {
 
 impl Stage {
     async fn start(options: &Options, film: &Arc<Film>, is_apart: bool) -> Result<Self> {
-        let mut place = Place::make(&options.spawn, options.folder("figures"), 0)?;
+        let place = Place::make(&options.spawn, options.folder("figures"), 0)?;
         let recorder = match is_apart {
             true => {
                 place.link_within()?;

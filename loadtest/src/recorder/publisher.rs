@@ -85,7 +85,8 @@ impl Publisher {
         hurry: u32,
     ) -> Result<Self> {
         let grants = json!({ "publish": ["camera", "microphone"] });
-        let body = json!({ "handle": "publisher-1", "grants": grants });
+        let handle = format!("publisher-{:x}", rand::random::<u32>()); // Some share a room.
+        let body = json!({ "handle": handle, "grants": grants });
         let minted = target.post(&format!("/v1/rooms/{room}/tokens"), &body, 0).await?;
         let token = minted["token"].as_str().context("token")?;
         let mut connection = Connection::new(Box::new(|_| {})).await?;

@@ -18,8 +18,9 @@ use crate::load::server::Target;
 
 /// Longest start of a server; an unoptimised one on a busy machine.
 const START: Duration = Duration::from_secs(60);
-/// Longest time until a recorder that was just started has its link, so that recordings are let in.
-const LINKED: Duration = Duration::from_secs(60);
+/// For how long a recording may be refused: a recorder that was just started has no link yet, and a disk that is slow
+/// for a moment lets none begin.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The configuration in a place's folder.
 const CONFIG: &str = "conclave.toml";
 const SCOPES: &str =
@@ -40,8 +41,6 @@ pub(super) struct Place {
     key: String,
     /// URL of the PostgreSQL that is used; none: SQLite in the data folder.
     database: Option<String>,
-    /// How long a recording may be refused because the recorder is not linked yet.
-    patience: Duration,
 }
 
 impl Place {
@@ -85,7 +84,6 @@ impl Place {
             project: String::new(),
             key: String::new(),
             database,
-            patience: Duration::ZERO,
         };
         place.project = place.conclave(&["project", "create", "recorder"])?;
         let create = ["key", "create", "--project", &place.project, "--scope", SCOPES];
@@ -111,20 +109,18 @@ impl Place {
             project: self.project.clone(),
             key: self.key.clone(),
             database: self.database.clone(),
-            patience: self.patience,
         })
     }
 
     /// Adds the section `[link]` with these lines to the configuration.
-    pub(super) fn link(&mut self, lines: &str) -> Result<()> {
-        self.patience = LINKED;
+    pub(super) fn link(&self, lines: &str) -> Result<()> {
         let file = self.folder.join(CONFIG);
         let text = fs::read_to_string(&file)?;
         Ok(fs::write(&file, format!("{text}[link]\n{lines}\n"))?)
     }
 
     /// From now on the server of this folder uses a recorder of the same folder.
-    pub(super) fn link_within(&mut self) -> Result<()> {
+    pub(super) fn link_within(&self) -> Result<()> {
         let port = free_port()?;
         self.link(&format!("listen = \"127.0.0.1:{port}\"\nconnect = \"localhost:{port}\""))
     }
@@ -166,7 +162,7 @@ impl Place {
         let process = Process::start(&mut command, &self.folder.join("log.txt"))?;
         let url = format!("http://127.0.0.1:{port}");
         let target = Target::new(&url, vec![self.key.clone()], Some(process.id()))?;
-        let mut server = Server { process, target, patience: self.patience };
+        let mut server = Server { process, target };
         server.await_ready().await?;
         Ok(server)
     }
@@ -216,7 +212,6 @@ pub(super) fn free_port() -> Result<u16> {
 pub(super) struct Server {
     pub(super) process: Process,
     pub(super) target: Target,
-    patience: Duration,
 }
 
 impl Server {
@@ -246,10 +241,9 @@ impl Server {
         Ok(room["id"].as_str().context("id")?.to_owned())
     }
 
-    /// Starts a recording of a room, once the recorder is linked; its id.
+    /// Starts a recording of a room, as soon as one may begin; its id.
     pub(super) async fn record(&self, room: &str) -> Result<String> {
-        let (path, until) =
-            (format!("/v1/rooms/{room}/recordings"), Instant::now() + self.patience);
+        let (path, until) = (format!("/v1/rooms/{room}/recordings"), Instant::now() + PATIENCE);
         let made = loop {
             match self.target.post(&path, &json!({}), 0).await {
                 Err(_) if Instant::now() < until => {}

@@ -45,7 +45,7 @@ pub(super) async fn run(options: &Options, film: &Arc<Film>, table: &mut Table) 
     let folder = options.folder("two");
     let a = Place::make_in(&options.spawn, folder, 0, Some(database.url.clone()))?;
     let (b, away) = (a.another("server-b")?, a.another("recorder")?);
-    let mut scene = Scene { servers: [a, b], away, film };
+    let scene = Scene { servers: [a, b], away, film };
     scene.link()?;
     let recorder = scene.away.record()?;
     let mut failures = Vec::new();
@@ -68,14 +68,14 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     /// Makes them know each other, as OPERATING.md says.
-    fn link(&mut self) -> Result<()> {
+    fn link(&self) -> Result<()> {
         let port = free_port()?;
         let key = |place: &Place| place.conclave(&["recorder", "fingerprint"]);
         let [a, b] = &self.servers;
         let (a, b, recorder) = (key(a)?, key(b)?, key(&self.away)?);
         self.away.link(&format!("listen = \"127.0.0.1:{port}\"\nservers = [\"{a}\", \"{b}\"]"))?;
         let connect = format!("connect = \"localhost:{port}\"\nrecorders = [\"{recorder}\"]");
-        self.servers.iter_mut().try_for_each(|server| server.link(&connect))
+        self.servers.iter().try_for_each(|server| server.link(&connect))
     }
 
     /// As drawn above; what came of B's recording. A's media of the time when it hung come all at once.
