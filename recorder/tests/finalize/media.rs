@@ -51,8 +51,9 @@ pub(crate) fn video_of(
             "libvpx",
             "-deadline",
             "realtime",
+            // Below zero it is a speed; above, the encoder adapts to how busy the machine is.
             "-cpu-used",
-            "8",
+            "-8",
             "-auto-alt-ref",
             "0",
             "-f",

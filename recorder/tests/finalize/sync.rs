@@ -67,12 +67,12 @@ fn without_reports_late_sound_stays_late() {
 
 #[test]
 fn losses_move_nothing() {
-    for loss_per_mille in [20, 50] {
+    for (loss_per_mille, at_least) in [(20, 8), (50, 5)] {
         let mut sent = call(10);
         sent.iter_mut().for_each(|sent| sent.loss_per_mille = loss_per_mille);
         let made = make(&Tape::of(&sent, vec![]));
-        // How many pictures are left depends on the encoder, and that on the machine.
-        assert_in_sync(&late(&made), 2);
+        // All is pinned, encoder and losses: one fewer may be left than there are.
+        assert_in_sync(&late(&made), at_least);
         assert_eq!(probe(made.file(1, 0)).complaints, "");
     }
 }
