@@ -42,6 +42,17 @@ export const QUALITY_MS = 2_000;
 export const CAMERA_BITRATE_MAX = 1_700_000;
 /** Screen bit rate, in bits per second: sharp text at up to 1080p. */
 export const SCREEN_BITRATE_MAX = 2_500_000;
+/**
+ * Simulcast layers from the lowest to the highest, which is what their order tells the server. With
+ * a mode, as browsers otherwise put the sizes of VP9 into one stream.
+ */
+export const SIMULCAST_LAYERS = [
+  { rid: 'q', scaleResolutionDownBy: 4, scalabilityMode: 'L1T1' },
+  { rid: 'h', scaleResolutionDownBy: 2, scalabilityMode: 'L1T1' },
+  { rid: 'f', scaleResolutionDownBy: 1, scalabilityMode: 'L1T1' },
+] as const;
+/** Share of the bit rate that a picture of half the width needs. */
+export const HALF_SIZE_SHARE = 1 / 3;
 /** Tracks named in one `want`; the server refuses more. */
 export const TRACKS_WANTED_MAX = 100;
 /** Time to wait for the answer to an action, in milliseconds: longer than the resume window. */

@@ -9,8 +9,10 @@ import { ConclaveError, type ConclaveErrorCode, PublishError } from './errors.js
 import {
   AUDIO_SLOTS_START,
   CAMERA_BITRATE_MAX,
+  HALF_SIZE_SHARE,
   OFFER_RETRIES_MAX,
   SCREEN_BITRATE_MAX,
+  SIMULCAST_LAYERS,
   UNANSWERED_RETRIES_MAX,
   VIDEO_SLOTS_START,
 } from './limits.js';
@@ -25,7 +27,7 @@ import type {
 } from './protocol.js';
 import { sendingMids } from './sdp.js';
 import { growth, type SlotChange, SlotMap } from './slots.js';
-import { kindOf, type LocalTrack } from './tracks.js';
+import type { LocalTrack } from './tracks.js';
 
 /** Video codecs that can be preferred. */
 export type VideoCodec = 'VP8' | 'VP9' | 'H264' | 'AV1';
@@ -214,18 +216,23 @@ export class MediaSession {
 
   #sendingTransceiver(local: LocalTrack): RTCRtpTransceiver {
     const media = local.mediaStreamTrack;
-    const at = this.#idle.findIndex((each) => each.receiver.track.kind === local.kind);
+    const wanted = encodings(local);
+    // The number of encodings is for ever (WebRTC 1.0 section 5.1).
+    const fits = ({ receiver, sender }: RTCRtpTransceiver): boolean =>
+      receiver.track.kind === local.kind &&
+      Math.max(sender.getParameters().encodings.length, 1) === wanted.length;
+    const at = this.#idle.findIndex(fits);
     const [idle] = at < 0 ? [] : this.#idle.splice(at, 1);
     const transceiver =
       idle ??
       this.pc.addTransceiver(media ?? local.kind, {
         direction: 'sendonly',
-        sendEncodings: [encoding(local.source)],
+        sendEncodings: wanted,
       });
     if (idle) {
       idle.direction = 'sendonly';
       void idle.sender.replaceTrack(media).catch(() => undefined);
-      void adjust(idle.sender, encoding(local.source));
+      void adjust(idle.sender, wanted);
     }
     if (local.kind === 'video') preferCodec(transceiver, this.options.videoCodec);
     return transceiver;
@@ -341,15 +348,21 @@ function asConclaveError(error: unknown): ConclaveError {
   return new ConclaveError('internal', 'the browser could not negotiate media', remedy, error);
 }
 
-function encoding(source: Source): RTCRtpEncodingParameters {
-  if (kindOf(source) === 'audio') return {};
-  return { maxBitrate: source === 'screen' ? SCREEN_BITRATE_MAX : CAMERA_BITRATE_MAX };
+/** How a track is sent; several times with simulcast, the smallest picture first. */
+function encodings({ kind, source, simulcast }: LocalTrack): RTCRtpEncodingParameters[] {
+  if (kind === 'audio') return [{}];
+  const maxBitrate = source === 'screen' ? SCREEN_BITRATE_MAX : CAMERA_BITRATE_MAX;
+  if (!simulcast) return [{ maxBitrate }];
+  return SIMULCAST_LAYERS.map((layer) => {
+    const share = HALF_SIZE_SHARE ** Math.log2(layer.scaleResolutionDownBy);
+    return { ...layer, maxBitrate: Math.round(maxBitrate * share) };
+  });
 }
 
-async function adjust(sender: RTCRtpSender, wanted: RTCRtpEncodingParameters): Promise<void> {
+async function adjust(sender: RTCRtpSender, wanted: RTCRtpEncodingParameters[]): Promise<void> {
   const parameters = sender.getParameters();
   if (!parameters.encodings.length) return;
-  for (const each of parameters.encodings) Object.assign(each, wanted);
+  parameters.encodings.forEach((each, i) => Object.assign(each, wanted[i]));
   await sender.setParameters(parameters).catch(() => undefined);
 }
 

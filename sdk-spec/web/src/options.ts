@@ -50,6 +50,12 @@ export interface JoinOptions extends MediaOptions {
 export interface PublishOptions {
   /** Starts muted. */
   muted?: boolean;
+  /**
+   * Sends video in three sizes: full, half and a quarter of its width. Default: false. Everybody is
+   * shown the largest that arrives, so it saves nobody anything yet; but when the uplink gets too
+   * thin for the largest, others go on to see a smaller picture instead of a bad one.
+   */
+  simulcast?: boolean;
 }
 
 /** Events of a {@link Room} and their arguments. */

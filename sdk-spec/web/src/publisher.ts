@@ -153,11 +153,11 @@ export class Publisher {
   async #publish(
     media: MediaStreamTrack,
     source: Source,
-    { muted = false }: PublishOptions = {},
+    { muted = false, simulcast = false }: PublishOptions = {},
     capture: Capture | null,
   ): Promise<LocalTrack> {
     const held = this.host.mutedByServer().has(source);
-    const track = new LocalTrack(source, media, muted || held, capture);
+    const track = new LocalTrack(source, media, muted || held, capture, simulcast);
     const session = this.host.session();
     try {
       // Opening the device took time; the room may have changed.

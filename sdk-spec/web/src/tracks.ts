@@ -75,12 +75,14 @@ export class LocalTrack extends Attachable {
   /**
    * @internal
    * @param capture - given when the SDK opened the device; muting then closes it
+   * @param simulcast - whether video is sent in several sizes
    */
   constructor(
     source: Source,
     media: MediaStreamTrack,
     muted: boolean,
     readonly capture: Capture | null,
+    readonly simulcast = false,
   ) {
     super();
     this.source = source;

@@ -10,7 +10,7 @@ export class FakePeer {
     init: RTCRtpTransceiverInit = {},
   ): FakeTransceiver {
     const kind = typeof of === 'string' ? of : of.kind;
-    const made = new FakeTransceiver(kind, init.direction ?? 'sendrecv');
+    const made = new FakeTransceiver(kind, init.direction ?? 'sendrecv', init.sendEncodings ?? []);
     this.#all.push(made);
     return made;
   }
@@ -51,13 +51,15 @@ class FakeTransceiver {
   stopped = false;
   readonly sender = {
     replaceTrack: () => Promise.resolve(),
-    getParameters: () => ({ encodings: [] }),
+    getParameters: () => ({ encodings: this.encodings }),
+    setParameters: () => Promise.resolve(),
   };
   readonly receiver: { track: { kind: string } };
 
   constructor(
     kind: string,
     public direction: string,
+    readonly encodings: RTCRtpEncodingParameters[],
   ) {
     this.receiver = { track: { kind } };
   }

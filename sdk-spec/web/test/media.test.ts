@@ -16,6 +16,7 @@ let session: number;
 beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal('RTCPeerConnection', FakePeer);
+  vi.stubGlobal('RTCRtpSender', { getCapabilities: () => null });
   host = {
     sendOffer: vi.fn(),
     sendMute: vi.fn(),
@@ -67,6 +68,53 @@ async function wait(video: number): Promise<void> {
 function microphone(): LocalTrack {
   return new LocalTrack('microphone', { kind: 'audio' } as MediaStreamTrack, false, null);
 }
+
+function camera(simulcast: boolean): LocalTrack {
+  return new LocalTrack('camera', { kind: 'video' } as MediaStreamTrack, false, null, simulcast);
+}
+
+async function publish(track: LocalTrack): Promise<void> {
+  const published = media.publish(track);
+  await soon();
+  await answer();
+  await published;
+}
+
+describe('simulcast', () => {
+  it('sends three sizes, the smallest first, and otherwise one', async () => {
+    await open();
+    await answer();
+    await publish(camera(true));
+    const sent = (): RTCRtpEncodingParameters[][] =>
+      media.pc
+        .getTransceivers()
+        .filter(({ direction }) => direction === 'sendonly')
+        .map(({ sender }) => sender.getParameters().encodings);
+    expect(sent()).toEqual([
+      [
+        { rid: 'q', scaleResolutionDownBy: 4, scalabilityMode: 'L1T1', maxBitrate: 188_889 },
+        { rid: 'h', scaleResolutionDownBy: 2, scalabilityMode: 'L1T1', maxBitrate: 566_667 },
+        { rid: 'f', scaleResolutionDownBy: 1, scalabilityMode: 'L1T1', maxBitrate: 1_700_000 },
+      ],
+    ]);
+  });
+
+  it('takes no section that was made for one size, nor the other way round', async () => {
+    await open();
+    await answer();
+    for (const simulcast of [false, true, false, true]) {
+      const track = camera(simulcast);
+      await publish(track);
+      media.unpublish(track);
+      await soon();
+      await answer();
+    }
+    const sections = media.pc.getTransceivers().filter(({ sender }) => {
+      return sender.getParameters().encodings.length > 0;
+    });
+    expect(sections.map(({ sender }) => sender.getParameters().encodings.length)).toEqual([1, 3]);
+  });
+});
 
 describe('a temporary failure', () => {
   it('of the first offer is followed by the same offer, and media comes', async () => {
