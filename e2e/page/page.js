@@ -106,6 +106,14 @@ window.client = {
     for (const { watch } of watches.values()) watch.reset();
   },
 
+  /** Switches one size of the simulcast camera on or off, as the browser does when something gets short. */
+  async setSize(rid, active) {
+    const sender = window.patch.connections.at(-1).getSenders().find(({ track }) => track?.kind === 'video');
+    const parameters = sender.getParameters();
+    parameters.encodings.find((encoding) => encoding.rid === rid).active = active;
+    await sender.setParameters(parameters);
+  },
+
   setMuted: (source, muted) => room.setMuted(room.localTracks.get(source), muted),
 
   async leave() {
@@ -125,7 +133,7 @@ function clock() {
 
 async function publish(shape) {
   own = window.source(shape);
-  await room.publishTrack(own.video, 'camera');
+  await room.publishTrack(own.video, 'camera', { simulcast: shape.simulcast });
   await room.publishTrack(own.audio, 'microphone');
   times.published = performance.now();
 }

@@ -85,14 +85,14 @@
 
   /** Reads codes and the tone from a video and an audio track, either may be missing. */
   window.watch = (videoTrack, audioTrack) => {
-    const seen = { frames: 0, bad: 0, distinct: 0, first: null, last: null, firstAt: null, latencyMs: null, size: null };
+    const seen = { frames: 0, bad: 0, distinct: 0, first: null, last: null, firstAt: null, latencyMs: null, size: null, at: null, pauseMs: 0 };
     const numbers = new Set();
     const stop = [];
     if (videoTrack) stop.push(watchVideo(videoTrack, seen, numbers));
     const ear = audioTrack && listen(audioTrack);
     return {
       report: () => ({ ...seen, distinct: numbers.size, toneHz: ear?.tone() ?? null }),
-      reset: () => { numbers.clear(); Object.assign(seen, { frames: 0, bad: 0, first: null, last: null, firstAt: null }); },
+      reset: () => { numbers.clear(); Object.assign(seen, { frames: 0, bad: 0, first: null, last: null, firstAt: null, at: null, pauseMs: 0 }); },
       close: () => { stop.forEach((f) => f()); return ear?.close(); },
     };
   };
@@ -127,7 +127,10 @@
     seen.frames += 1;
     seen.size = size;
     if (!code) { seen.bad += 1; return; }
-    seen.firstAt ??= performance.now();
+    const now = performance.now();
+    seen.firstAt ??= now;
+    seen.pauseMs = Math.max(seen.pauseMs, now - (seen.at ?? now));
+    seen.at = now;
     seen.first ??= code.frame;
     seen.last = code.frame;
     seen.latencyMs = Date.now() - code.clock;

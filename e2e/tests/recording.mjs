@@ -42,6 +42,8 @@ const [COMPLETE, COMPLETE_AT_LOSS] = [0.9, 0.7];
 const CAPTURE_MS_MAX = 50;
 /** ms within which whoever took the consent back is gone. */
 const WITHDRAWAL_MS = 1000;
+/** ms that a viewer may wait for the next picture when a size stops: the silence until that is noticed, a key frame, load. */
+const PAUSE_MS_MAX = 1500;
 /** ms from a packet's capture to its arrival: what a first packet may be older than the word that it is recorded. */
 const ON_THE_WAY_MS = 100;
 
@@ -202,6 +204,46 @@ function callOfFour(share) {
   });
 }
 
+/** A camera in three sizes of which the largest comes and goes. */
+function callOfSizes(codec) {
+  return (t) => world.withClients(2, async (ann, ben) => {
+    const room = await studio.server.createRoom();
+    const [large, middle] = ['960x540', '480x270'];
+    await join(ann, room, { codec, source: { width: 960, height: 540, simulcast: true } });
+    await ben.join(studio.server, room, { source: null });
+    const camera = async () => (await ben.report()).people[ann.handle]?.camera;
+    const shows = (size) => until(`${size} is seen`, async () => (await camera())?.size === size, 30_000, 50);
+    await shows(large);
+    const { id } = await studio.start(room);
+    const from = await toldOfStart(ann);
+    await ben.page.evaluate(() => window.client.reset());
+    for (let round = 0; round < 2; round++) {
+      for (const [active, size] of [[false, middle], [true, large]]) {
+        await sleep(2000);
+        await ann.page.evaluate((on) => window.client.setSize('f', on), active);
+        await shows(size);
+      }
+    }
+    await sleep(2000);
+    const { pauseMs, frames, bad } = await camera();
+    const ended = Date.now();
+    await studio.stop(id);
+    await studio.purged(id);
+    const recording = await studio.open({ id, room });
+    await filesAreSound(recording);
+    const [stay, ...others] = await stays(recording);
+    assert.equal(others.length, 0, 'one file goes on through all switches');
+    assert.equal(stay.camera.codec, codec.toLowerCase());
+    const shown = await sizes(stay.camera.path);
+    const recorded = shown.filter((size, i) => size !== shown[i - 1]);
+    t.diagnostic(`sizes ${recorded.join(' ')}; the viewer waited ${Math.round(pauseMs)} ms at most, ${bad} of ${frames} pictures unreadable`);
+    assert.deepEqual(recorded, [large, middle, large, middle, large]);
+    noSecondMissing(stay, from + 2000, ended - 1000);
+    isInStep(t, stay);
+    assert.ok(pauseMs <= PAUSE_MS_MAX && bad <= 0.05 * frames, `${pauseMs} ms without a picture, ${bad} of ${frames} unreadable`);
+  });
+}
+
 async function judge(t, recording, { share, clients, ended, times, toldAt, lastTold }) {
   const handles = recording.events.participants.map(({ handle }) => handle).sort();
   assert.deepEqual(handles, [...clients.map(({ handle }) => handle), clients[2].handle].sort(), 'who comes back is there twice');
@@ -295,6 +337,9 @@ describe('recording', () => {
   test('a call of four in four codecs, one with late sound, is recorded second by second and in step',
     callOfFour(0));
   test('the same with 5 % of the packets lost, both ways', callOfFour(0.05));
+  for (const codec of ['VP8', 'H264']) {
+    test(`a ${codec} camera in three sizes is seen and recorded on while the largest comes and goes`, callOfSizes(codec));
+  }
 
   test('only who consented is recorded, from then on, and not after it is taken back', (t) =>
     world.withClients(3, async (ann, ben, cal) => {
