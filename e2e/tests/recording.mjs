@@ -238,8 +238,8 @@ function callOfSizes(codec) {
     const recorded = shown.filter((size, i) => size !== shown[i - 1]);
     t.diagnostic(`sizes ${recorded.join(' ')}; the viewer waited ${Math.round(pauseMs)} ms at most, ${bad} of ${frames} pictures unreadable`);
     assert.deepEqual(recorded, [large, middle, large, middle, large]);
-    noSecondMissing(stay, from + 2000, ended - 1000);
-    isInStep(t, stay);
+    noSecondMissing(t, stay, from + 2000, ended - 1000);
+    isInStep(t, stay, () => false);
     assert.ok(pauseMs <= PAUSE_MS_MAX && bad <= 0.05 * frames, `${pauseMs} ms without a picture, ${bad} of ${frames} unreadable`);
   });
 }

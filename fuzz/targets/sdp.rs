@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use sfu_proto::sdp::{
     Answer, AnsweredMedia, Direction, Fingerprint, IceCredentials, Offer, accept_extensions,
-    accept_formats,
+    accept_formats, accept_simulcast,
 };
 
 fuzz_target!(|text: &str| {
@@ -27,6 +27,7 @@ fn answer(offer: &Offer) -> Answer {
             direction: Direction::RecvOnly,
             formats,
             extensions: accept_extensions(media),
+            simulcast: accept_simulcast(media),
             ssrcs: media.ssrcs.first().copied(),
             msid: None,
         }

@@ -253,6 +253,7 @@ fn offer(ice: IceCredentials, client: &Client, publishes: bool) -> Result<Offer>
         formats: vec![format],
         extensions: extensions.map(|(id, extension)| ExtensionMap { id, extension }).to_vec(),
         ssrcs: if publishes { vec![ssrc] } else { Vec::new() },
+        simulcast: Vec::new(),
     };
     Ok(Offer {
         ice,

@@ -112,11 +112,29 @@ const _: () = assert!((REORDER_AT_START_MAX as usize) < REWRITE_WINDOW);
 
 /// M-sections of one session: 100 tracks shown and own ones, stopped ones included.
 pub const SECTIONS_MAX: usize = 128;
-/// Incoming SSRCs of one session that are bound to tracks: four sources with retransmission, and
-/// former ones of them.
+/// Incoming SSRCs of one session that are bound to tracks: camera and screen in three layers with
+/// retransmission, two sounds, and former ones of them.
 pub const SSRCS_PER_SESSION_MAX: usize = 32;
-/// Least time between two changes of a track's SSRC.
+/// Least time between two changes of a stream's SSRC.
 pub const REBIND_MIN: Duration = Duration::from_millis(500);
+/// Silence of the forwarded simulcast layer, while another goes on, after which that one takes over:
+/// three frames of a slow camera. A false alarm costs a key frame request, as the silent one is kept
+/// until the other's key frame.
+pub const LAYER_SILENCE_MAX: Duration = Duration::from_millis(300);
+/// Least time from one change of layer to the next one upward: each costs all viewers a key frame,
+/// and a layer that comes and goes would cost them one each time.
+pub const LAYER_UP_MIN: Duration = Duration::from_secs(1);
+/// Time after which a silent layer is replaced without a key frame: beyond all tries of a request.
+/// Receivers then ask for one themselves.
+pub const LAYER_ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Time between two attempts to bring one layer to a key frame.
+pub const LAYER_ATTEMPT_INTERVAL: Duration = Duration::from_secs(5);
+
+const _: () = assert!(
+    LAYER_ANSWER_MAX.as_millis() > KEY_FRAME_TRIES_MAX as u128 * KEY_FRAME_INTERVAL_MIN.as_millis()
+);
+const _: () = assert!(LAYER_ANSWER_MAX.as_millis() < LAYER_ATTEMPT_INTERVAL.as_millis());
+
 /// Tracks in one wish list.
 pub const WANT_MAX: usize = 256;
 /// Retransmissions waiting for the next turn; all subscribers together.

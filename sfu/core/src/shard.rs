@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! handle_command ──▶ command, offer ──▶ rooms, peers, tracks ──▶ assign (slots, speakers)
-//! handle_datagram ─▶ receive ─▶ cache, `fresh` lists │ control (RTCP)
+//! handle_datagram ─▶ receive ─▶ cache, `fresh` lists │ layers (simulcast) │ control (RTCP)
 //! handle_timeout ──▶ report (RTCP out), transport timers, speakers
 //! poll_transmit ◀── transmit: transport output, retransmissions, fresh packets by subscriber
 //! poll_event ◀───── queue
@@ -13,6 +13,7 @@
 mod assign;
 mod command;
 mod control;
+mod layers;
 mod offer;
 mod peer;
 mod receive;

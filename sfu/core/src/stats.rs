@@ -103,6 +103,12 @@ stats! {
     Counter rtp_unknown_format;
     /// RTP packets of muted, unbound or ended tracks, dropped.
     Counter rtp_unrouted;
+    /// RTP packets of simulcast layers that are not forwarded now, counted only.
+    Counter rtp_idle_layer;
+    /// RTP packets of simulcast tracks without a negotiated RID, dropped.
+    Counter rtp_unknown_rid;
+    /// Changes of the simulcast layer that is forwarded.
+    Counter layer_switches;
     /// Packets without payload (bandwidth probes), counted for feedback and not forwarded.
     Counter rtp_padding_only;
     /// Forwarded packets that subscribers reported lost, by transport-wide feedback.

@@ -24,6 +24,12 @@ pub const SDP_LINE_LEN_MAX: usize = 4096;
 pub const SDP_SECTIONS_MAX: usize = 128;
 /// Most SSRCs declared in one m-section: six for simulcast with retransmission, and room.
 pub const SDP_SSRCS_PER_SECTION_MAX: usize = 32;
+/// Most `a=rid` lines of one m-section that are read: more than browsers let a page ask for, though
+/// only [`SIMULCAST_LAYERS_MAX`] are accepted.
+pub const SDP_RIDS_PER_SECTION_MAX: usize = 16;
+/// Most simulcast layers of one track: quarter, half and full size. A fourth costs a publisher more
+/// than it saves a viewer.
+pub const SIMULCAST_LAYERS_MAX: usize = 3;
 /// Longest `a=fmtp` parameter text that is kept and repeated, bytes.
 pub const FMTP_LEN_MAX: usize = 256;
 
@@ -48,6 +54,7 @@ const OTHER_LEN: usize = 4 * 1024;
 
 const _: () = {
     assert!(SDP_LINE_LEN_MAX < SDP_LEN_MAX);
+    assert!(SIMULCAST_LAYERS_MAX <= SDP_RIDS_PER_SECTION_MAX);
     let (video, audio) = (VIDEO_SECTIONS_PROMISED, AUDIO_SECTIONS_PROMISED);
     assert!(video + audio < SDP_SECTIONS_MAX);
     let lines = video * VIDEO_SECTION_LINES + audio * AUDIO_SECTION_LINES + OTHER_LINES;

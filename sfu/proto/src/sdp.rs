@@ -9,15 +9,18 @@ mod error;
 mod format;
 mod mid;
 mod offer;
+mod rid;
 mod section;
+mod simulcast;
 
 use std::{fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-pub use accept::{accept_extensions, accept_formats};
+pub use accept::{accept_extensions, accept_formats, accept_simulcast};
 pub use error::SdpError;
 pub use mid::Mid;
+pub use rid::Rid;
 
 /// Audio or video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -175,6 +178,9 @@ pub struct OfferedMedia {
     pub extensions: Vec<ExtensionMap>,
     /// SSRCs that the client declared, main ones only; empty when it sends MID (or RIDs) instead.
     pub ssrcs: Vec<SsrcPair>,
+    /// RIDs of the layers that the client would send, in the order of `a=simulcast` (RFC 8853), by
+    /// convention from the lowest to the highest. Empty: one stream.
+    pub simulcast: Vec<Rid>,
 }
 
 /// A client's offer.
@@ -213,6 +219,8 @@ pub struct AnsweredMedia {
     pub ssrcs: Option<SsrcPair>,
     /// `a=msid` stream and track id of a slot, random; `None` elsewhere.
     pub msid: Option<(String, String)>,
+    /// Layers that we receive (RFC 8853), as offered or fewer; empty without simulcast.
+    pub simulcast: Vec<Rid>,
 }
 
 /// An ICE host candidate of ours (RFC 8839). Our own address: may be shown.

@@ -9,8 +9,8 @@ use sfu_proto::{
     limits::{SDP_LEN_MAX, SDP_LINE_LEN_MAX, SDP_LINES_MAX, SDP_SECTIONS_MAX},
     sdp::{
         Answer, AnsweredMedia, Candidate, Codec, Direction, Extension, ExtensionMap, Fingerprint,
-        IceCredentials, Kind, Offer, OfferedMedia, PayloadFormat, SdpError, SsrcPair,
-        accept_extensions, accept_formats,
+        IceCredentials, Kind, Offer, OfferedMedia, PayloadFormat, Rid, SdpError, SsrcPair,
+        accept_extensions, accept_formats, accept_simulcast,
     },
 };
 
@@ -97,6 +97,8 @@ fn chromium_in_detail() {
 fn others_in_detail() {
     let simulcast = Offer::parse(CHROMIUM_SIMULCAST).unwrap();
     assert!(simulcast.media[0].ssrcs.is_empty());
+    let rids: Vec<&str> = simulcast.media[0].simulcast.iter().map(Rid::as_str).collect();
+    assert_eq!(rids, ["q", "h", "f"]);
 
     let firefox = Offer::parse(FIREFOX).unwrap();
     assert!(!firefox.media[1].stopped, "port 0 with bundle-only is not stopped");
@@ -313,6 +315,7 @@ fn answer(offer: &Offer) -> Answer {
             direction: if is_slot { Direction::SendOnly } else { Direction::RecvOnly },
             formats,
             extensions: accept_extensions(media),
+            simulcast: accept_simulcast(media),
             ssrcs: is_slot.then_some(SsrcPair { media: ssrc, rtx: Some(ssrc + 1) }),
             msid: is_slot.then(|| ("stream7".to_owned(), "track7".to_owned())),
         }
@@ -382,6 +385,35 @@ fn the_answer_to_chromium() {
     {
         assert!(!text.contains(absent), "{absent}");
     }
+}
+
+/// RFC 8853 section 5.6.1, and its extensions of RFC 8852.
+#[test]
+fn simulcast_is_answered_with_at_most_three_layers() {
+    let text = answer(&Offer::parse(CHROMIUM_SIMULCAST).unwrap()).write();
+    for line in [
+        "a=rid:q recv\r\na=rid:h recv\r\na=rid:f recv\r\na=simulcast:recv q;h;f\r\n",
+        "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n",
+        "a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id\r\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let lists = |from: &str, to: &str| {
+        let offer = Offer::parse(&CHROMIUM_SIMULCAST.replace(from, to)).unwrap();
+        let text = answer(&offer).write();
+        let line = text.lines().find_map(|line| line.strip_prefix("a=simulcast:"));
+        assert_eq!(line.is_some(), text.contains("a=rid:") && text.contains("rtp-stream-id"));
+        line.map(str::to_owned)
+    };
+    let four = "a=rid:x send\r\na=simulcast:send q;h;f;x";
+    assert_eq!(lists("a=simulcast:send q;h;f", four).as_deref(), Some("recv q;h;f"));
+    let paused = "a=simulcast:send ~f,h;q";
+    assert_eq!(lists("a=simulcast:send q;h;f", paused).as_deref(), Some("recv f;q"));
+    assert_eq!(lists("a=simulcast:send q;h;f", "a=simulcast:send q"), None);
+    assert_eq!(lists("a=simulcast:send q;h;f\r\n", ""), None);
+    assert_eq!(lists("a=sendonly", "a=recvonly"), None);
+    let without = lists("a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n", "");
+    assert_eq!(without, None);
 }
 
 #[test]

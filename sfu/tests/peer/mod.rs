@@ -236,6 +236,7 @@ fn offer(session: SessionId, ice: IceCredentials, client: &Client, publishes: bo
         formats: vec![format],
         extensions: Vec::new(),
         ssrcs: if publishes { vec![SsrcPair { media: SSRC, rtx: None }] } else { Vec::new() },
+        simulcast: Vec::new(),
     };
     let track = TrackId::from_bits(9);
     let (mid, source) = ("0".parse().unwrap(), Source::Camera);

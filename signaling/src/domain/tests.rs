@@ -55,6 +55,7 @@ fn offer(sections: &[(&str, Kind, Direction)]) -> Box<Offer> {
         formats: Vec::new(),
         extensions: Vec::new(),
         ssrcs: Vec::new(),
+        simulcast: Vec::new(),
     });
     Box::new(Offer {
         ice: IceCredentials { ufrag: "abcd".to_owned(), pwd: "p".repeat(22) },
@@ -76,6 +77,7 @@ fn answer(offer: &Offer) -> Box<Answer> {
         extensions: Vec::new(),
         ssrcs: None,
         msid: None,
+        simulcast: Vec::new(),
     });
     Box::new(Answer {
         ice: offer.ice.clone(),

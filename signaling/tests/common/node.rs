@@ -117,6 +117,7 @@ pub fn answer(offer: &Offer) -> Answer {
         extensions: accept_extensions(m),
         ssrcs: None,
         msid: None,
+        simulcast: Vec::new(),
     });
     Answer {
         ice: IceCredentials {

@@ -111,6 +111,11 @@ impl KeyFrames {
         }
     }
 
+    /// Nobody needs one any more.
+    pub fn withdraw(&mut self) {
+        self.pending = None;
+    }
+
     /// Whether to send a request now.
     pub fn poll(&mut self, now: Instant) -> bool {
         let Some(pending) = self.pending else { return false };

@@ -1,16 +1,12 @@
-//! One received stream (one SSRC and its retransmissions): its packet cache, reception and gaps.
+//! The stream of a track that is forwarded: its packet cache and what is missing.
 //!
-//! Each track has one layer now; simulcast will give a track several.
-
-use std::time::Instant;
+//! With simulcast the track's other streams wait in [`crate::media::simulcast`] without a cache:
+//! nobody can ask for packets that were never forwarded.
 
 use sfu_proto::unit::{RtpSeq, RtpTimestamp, SeqNo};
 
 use crate::{
-    media::{
-        gaps::Gaps,
-        reception::{Reception, SenderInfo},
-    },
+    media::{gaps::Gaps, stream::Stream},
     slab::SlotId,
 };
 
@@ -74,38 +70,26 @@ pub enum Admission {
     TooOld,
 }
 
-/// One received stream.
+/// The forwarded stream.
 pub struct Layer {
-    /// Its SSRC.
-    pub ssrc: u32,
+    /// Who sends it and how it arrives.
+    pub stream: Stream,
     /// Counts re-anchorings of the stream: after each, slots begin it anew.
     pub epoch: u32,
-    /// Reception statistics.
-    pub reception: Reception,
     /// What is missing.
     pub gaps: Gaps,
-    /// The publisher's last sender report.
-    pub sender: Option<SenderInfo>,
     ring: Box<[Entry]>,
     highest: Option<SeqNo>,
 }
 
 impl Layer {
     /// A layer with a cache of these slots; their number is a power of two.
-    pub fn new(ssrc: u32, slots: impl Iterator<Item = SlotId>) -> Self {
+    pub fn new(slots: impl Iterator<Item = SlotId>) -> Self {
         let ring = slots
             .map(|slot| Entry { seq: None, slot, packet: Packet::default() })
             .collect::<Box<[_]>>();
         debug_assert!(ring.len().is_power_of_two());
-        Self {
-            ssrc,
-            epoch: 0,
-            reception: Reception::default(),
-            gaps: Gaps::default(),
-            sender: None,
-            ring,
-            highest: None,
-        }
+        Self { stream: Stream::default(), epoch: 0, gaps: Gaps::default(), ring, highest: None }
     }
 
     /// The slots, when the layer ends.
@@ -113,14 +97,9 @@ impl Layer {
         self.ring.into_iter().map(|entry| entry.slot)
     }
 
-    /// Another SSRC takes over: nothing of the old stream remains.
-    pub fn restart(&mut self, ssrc: u32) {
-        self.ssrc = ssrc;
-        self.epoch = self.epoch.wrapping_add(1);
-        self.reception = Reception::default();
-        self.gaps = Gaps::default();
-        self.sender = None;
-        self.highest = None;
+    /// The stream is, or becomes, another one: nothing of the old one's packets remains.
+    pub fn restart(&mut self) {
+        self.resume();
         for entry in &mut self.ring {
             entry.seq = None;
         }
@@ -172,11 +151,6 @@ impl Layer {
         self.highest
     }
 
-    /// Whether a packet arrived within `window`.
-    pub fn is_active(&self, window: std::time::Duration, now: Instant) -> bool {
-        self.reception.active_at().is_some_and(|at| now.saturating_duration_since(at) < window)
-    }
-
     fn place(&self, seq: SeqNo) -> &Entry {
         &self.ring[seq.0 as usize & (self.ring.len() - 1)]
     }
@@ -191,7 +165,7 @@ mod tests {
     #[test]
     fn duplicates_and_old_packets_are_told_apart_and_jumps_noticed() {
         let mut slab = Slab::new(9);
-        let mut layer = Layer::new(1, slab.reserve(8).unwrap().collect::<Vec<_>>().into_iter());
+        let mut layer = Layer::new(slab.reserve(8).unwrap().collect::<Vec<_>>().into_iter());
         let mut spare = slab.reserve(1).unwrap().next().unwrap();
         let mut commit =
             |layer: &mut Layer, n| layer.commit(SeqNo(n), Packet::default(), &mut spare);
@@ -208,10 +182,10 @@ mod tests {
     #[test]
     fn a_restart_forgets_everything_but_the_memory() {
         let mut slab = Slab::new(5);
-        let mut layer = Layer::new(1, slab.reserve(4).unwrap().collect::<Vec<_>>().into_iter());
+        let mut layer = Layer::new(slab.reserve(4).unwrap().collect::<Vec<_>>().into_iter());
         let mut spare = slab.reserve(1).unwrap().next().unwrap();
         layer.commit(SeqNo(7), Packet::default(), &mut spare);
-        layer.restart(2);
+        layer.restart();
         assert!(layer.cached(SeqNo(7)).is_none());
         assert_eq!((layer.epoch, layer.admit(SeqNo(7))), (1, Admission::New));
         assert_eq!(layer.into_slots().count(), 4);

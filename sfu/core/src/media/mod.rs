@@ -10,3 +10,5 @@ pub mod level;
 pub mod reception;
 pub mod resend;
 pub mod rewrite;
+pub mod simulcast;
+pub mod stream;

@@ -77,6 +77,11 @@ impl Reception {
         self.newest.map(|(at, _)| at)
     }
 
+    /// Timestamp of the packet that last arrived.
+    pub fn timestamp(&self) -> Option<RtpTimestamp> {
+        self.newest.map(|(_, timestamp)| timestamp)
+    }
+
     /// Counts an authenticated, new packet. Retransmissions are no arrivals in this sense: they
     /// would hide the loss that the sender has to learn of.
     pub fn on_packet(&mut self, seq: SeqNo, timestamp: RtpTimestamp, clock: u32, now: Instant) {

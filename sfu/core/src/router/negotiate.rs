@@ -3,8 +3,8 @@
 use sfu_proto::{
     control::{Permissions, Publish},
     sdp::{
-        Direction, ExtensionMap, Kind, Mid, Offer, OfferedMedia, PayloadFormat, Refusal,
-        accept_extensions, accept_formats,
+        Direction, ExtensionMap, Kind, Mid, Offer, OfferedMedia, PayloadFormat, Refusal, Rid,
+        accept_extensions, accept_formats, accept_simulcast,
     },
 };
 
@@ -35,6 +35,8 @@ pub struct Decided<'a> {
     pub formats: Vec<PayloadFormat>,
     /// Accepted extensions.
     pub extensions: Vec<ExtensionMap>,
+    /// Accepted layers of a track; empty without simulcast.
+    pub simulcast: Vec<Rid>,
 }
 
 /// Decides a whole offer. `before` are the sections of the last negotiation: MID, and whether the
@@ -84,7 +86,12 @@ fn decide_section<'a>(
     publish: &'a [Publish],
     permissions: &Permissions,
 ) -> Result<Decided<'a>, Refusal> {
-    let refused = Decided { purpose: Use::Refused, formats: Vec::new(), extensions: Vec::new() };
+    let refused = Decided {
+        purpose: Use::Refused,
+        formats: Vec::new(),
+        extensions: Vec::new(),
+        simulcast: Vec::new(),
+    };
     let wish = publish.iter().find(|wish| wish.mid == media.mid);
     let Some(kind) = media.kind.filter(|_| !media.stopped) else {
         return if wish.is_some() { Err(Refusal::TrackWithoutSection) } else { Ok(refused) };
@@ -105,7 +112,9 @@ fn decide_section<'a>(
     if matches!(purpose, Use::Slot(_)) {
         formats.iter_mut().for_each(|format| without_vain_requests(kind, format));
     }
-    Ok(Decided { purpose, formats, extensions: accept_extensions(media) })
+    let is_track = matches!(purpose, Use::Track(_));
+    let simulcast = if is_track { accept_simulcast(media) } else { Vec::new() };
+    Ok(Decided { purpose, formats, extensions: accept_extensions(media), simulcast })
 }
 
 /// Takes from a slot's format the requests that would not be served: audio is not repeated, as it
@@ -149,6 +158,7 @@ mod tests {
             formats: vec![format],
             extensions: Vec::new(),
             ssrcs: Vec::new(),
+            simulcast: Vec::new(),
         }
     }
 

@@ -11,14 +11,16 @@ use sfu_proto::{
     id::{RecordingId, TrackId},
     sdp::Codec,
     tap::{Batch, Body, Packet, Record, records, write_speakers},
-    unit::SeqNo,
+    unit::{RtpTimestamp, SeqNo},
 };
 
 use crate::{
+    config::ntp_of,
     limits::{
         TAP_BATCH_AGE_MAX, TAP_BATCH_BYTES_MAX, TAP_BATCH_BYTES_MIN, TAP_INDEXES_MAX,
         TAP_RECORD_BYTES, TAP_TRACKS_MAX,
     },
+    media::rewrite::ticks,
     router::{forward::descriptor_of, track::Track},
     slab::Slab,
 };
@@ -40,7 +42,7 @@ impl Tapped {
         Self { index, told: None, is_used: false }
     }
 
-    /// Another SSRC takes over: what comes next is a new epoch, unless the present one is blank.
+    /// Another SSRC or layer takes over: what comes next is a new epoch, unless the present one is blank.
     pub fn restart(&mut self) {
         if self.is_used {
             *self = Self::new(self.index);
@@ -171,14 +173,20 @@ impl Tap {
         true
     }
 
-    /// Appends the sender report that a recorded track has just got.
+    /// Appends the last sender report that a recorded track has got, carried on to now.
     pub fn report(&mut self, track: &mut Track, now: Instant) {
-        let (Some(codec), Some(sender)) = (track.codec(), track.layer.sender) else { return };
+        let (Some(codec), Some(sender)) = (track.codec(), track.layer.stream.sender) else {
+            return;
+        };
         self.announce(track, codec, now);
+        let elapsed = now.saturating_duration_since(sender.at);
+        let ticks = ticks(elapsed, track.clock_rate());
         let Some(tapped) = &mut track.tap else { return };
         tapped.is_used = true;
         let index = tapped.index;
-        self.write(Body::Report { index, ntp: sender.ntp, timestamp: sender.rtp }, now);
+        let ntp = sender.ntp.wrapping_add(ntp_of(elapsed));
+        let timestamp = RtpTimestamp(sender.rtp.0.wrapping_add(ticks));
+        self.write(Body::Report { index, ntp, timestamp }, now);
     }
 
     /// Appends who speaks, loudest first, if that is news.

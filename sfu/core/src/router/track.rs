@@ -12,7 +12,7 @@ use sfu_proto::{
 
 use crate::{
     limits::{FORMATS_MAX, FRESH_MAX},
-    media::{keyframe::KeyFrames, layer::Layer, level::Level},
+    media::{layer::Layer, level::Level, simulcast::Simulcast, stream::Stream},
     router::{room::Room, tap::Tapped},
     shard::Peer,
     table::Key,
@@ -81,12 +81,10 @@ pub struct Track {
     pub formats: Formats,
     /// The format that packets use now.
     pub format: u8,
-    /// The received stream.
+    /// The stream that is forwarded.
     pub layer: Layer,
-    /// Whether the layer is bound to an SSRC.
-    pub bound_at: Option<Instant>,
-    /// Key frame requests.
-    pub key_frames: KeyFrames,
+    /// The other layers, of a track that is sent in several sizes.
+    pub simulcast: Option<Box<Simulcast>>,
     /// Loudness.
     pub level: Level,
     /// Packets to forward in this turn.
@@ -106,6 +104,35 @@ impl Track {
     /// The codec in use, or the one that will most likely be.
     pub fn codec(&self) -> Option<Codec> {
         self.formats.get(usize::from(self.format)).map(|format| format.codec)
+    }
+
+    /// Whether a layer is the one that is forwarded; the only one of a track always is.
+    pub fn is_forwarded(&self, rank: u8) -> bool {
+        self.simulcast.as_ref().is_none_or(|simulcast| simulcast.chosen() == rank)
+    }
+
+    /// The stream of a layer.
+    pub fn stream_mut(&mut self, rank: u8) -> Option<&mut Stream> {
+        match &mut self.simulcast {
+            Some(simulcast) if simulcast.chosen() != rank => simulcast.stream_mut(rank),
+            _ => Some(&mut self.layer.stream),
+        }
+    }
+
+    /// A layer begins anew, perhaps with another SSRC.
+    pub fn begin_stream(&mut self, rank: u8, ssrc: u32, bound_at: Option<Instant>) {
+        let Some(stream) = self.stream_mut(rank) else { return };
+        stream.restart(ssrc, bound_at);
+        if self.is_forwarded(rank) {
+            self.layer.restart();
+            self.tap.iter_mut().for_each(Tapped::restart);
+        }
+    }
+
+    /// The streams of all layers, and of a track with several a blank one.
+    pub fn streams_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        let others = self.simulcast.iter_mut().flat_map(|simulcast| simulcast.streams_mut());
+        std::iter::once(&mut self.layer.stream).chain(others)
     }
 
     /// Ticks per second.

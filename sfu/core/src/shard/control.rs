@@ -78,19 +78,20 @@ impl Shard {
         let arrived = self.config.ntp_at(now);
         let Some(peer) = self.peers.get_mut(key) else { return };
         let wall = on_our_clock(info.ntp, arrived, &mut peer.clock_offset);
-        let Some(track_key) = self.track_by_ssrc(key, info.ssrc) else { return };
+        let Some((track_key, rank)) = self.track_by_ssrc(key, info.ssrc) else { return };
         let Some(track) = self.tracks.get_mut(track_key) else { return };
-        track.layer.sender = Some(SenderInfo { ntp: info.ntp, wall, rtp: info.timestamp, at: now });
-        if track.tap.is_some() {
+        let Some(stream) = track.stream_mut(rank) else { return };
+        stream.sender = Some(SenderInfo { ntp: info.ntp, wall, rtp: info.timestamp, at: now });
+        if track.tap.is_some() && track.is_forwarded(rank) {
             self.tap_report(track_key, now);
         }
     }
 
-    /// The track whose media this session sends with `ssrc`.
-    fn track_by_ssrc(&self, key: Key<Peer>, ssrc: Ssrc) -> Option<Key<Track>> {
+    /// The track, and its layer, whose media this session sends with `ssrc`.
+    fn track_by_ssrc(&self, key: Key<Peer>, ssrc: Ssrc) -> Option<(Key<Track>, u8)> {
         let bindings = &self.peers.get(key)?.bindings;
         let binding = bindings.iter().find(|b| b.ssrc == ssrc.0 && b.carries == Carries::Media)?;
-        Some(binding.track)
+        Some((binding.track, binding.rank))
     }
 
     /// A report block about one of our streams: its echo of our sender report gives the round trip
@@ -159,16 +160,14 @@ impl Shard {
         self.request_key_frame(track, Want::Loss, now);
     }
 
-    /// A stream ended (RFC 3550 section 6.6): if it comes back, it begins anew.
+    /// A stream ended (RFC 3550 section 6.6): if it comes back, it begins anew, and another SSRC may
+    /// take its place at once. The binding stays: libwebrtc says goodbye for a simulcast layer that
+    /// is switched off, and goes on later with the same SSRC and without MID and RID, as those were
+    /// acknowledged long ago.
     fn on_bye(&mut self, key: Key<Peer>, ssrc: Ssrc) {
-        let track = self.track_by_ssrc(key, ssrc);
-        if let Some(track) = track.and_then(|track| self.tracks.get_mut(track)) {
-            track.layer.restart(0);
-            track.bound_at = None;
-        }
-        if let Some(peer) = self.peers.get_mut(key) {
-            peer.bindings.retain(|binding| binding.ssrc != ssrc.0);
-        }
+        let Some((track, rank)) = self.track_by_ssrc(key, ssrc) else { return };
+        let Some(track) = self.tracks.get_mut(track) else { return };
+        track.begin_stream(rank, ssrc.0, None);
     }
 }
 

@@ -6,23 +6,20 @@ use rand::Rng;
 use sfu_proto::{
     control::Publish,
     id::SessionId,
-    sdp::{Answer, AnsweredMedia, Direction, Kind, Mid, Offer, OfferedMedia, Refusal, SsrcPair},
+    sdp::{
+        Answer, AnsweredMedia, Direction, Kind, Mid, Offer, OfferedMedia, Refusal, Rid, SsrcPair,
+    },
 };
 
 use super::{
     Peer, Shard,
-    peer::{Role, Section, random_credentials, random_text},
+    peer::{Carries, Role, Section, random_credentials, random_text},
     sync_ufrags,
 };
 use crate::{
     event::Event,
     limits::{AUDIO_CACHE_PACKETS, VIDEO_CACHE_PACKETS},
-    media::{
-        keyframe::{KeyFrames, Want},
-        layer::Layer,
-        level::Level,
-        rewrite::Rewriter,
-    },
+    media::{keyframe::Want, layer::Layer, level::Level, rewrite::Rewriter, simulcast::Simulcast},
     router::{
         negotiate::{Decided, Use, decide},
         subscription::{ExtensionIds, Slot},
@@ -208,6 +205,7 @@ impl Shard {
             slot: slot_now,
             formats: formats(&decided.formats),
             declared: offered.ssrcs.iter().take(4).map(|pair| (pair.media, pair.rtx)).collect(),
+            rids: decided.simulcast.clone(),
         };
         match peer.sections.get_mut(place) {
             Some(old) => *old = section,
@@ -227,6 +225,7 @@ impl Shard {
     ) -> Option<Key<Track>> {
         if let Some(existing) = self.index.tracks.get(&wish.track).copied() {
             if self.continues(existing, key, wish) {
+                self.update_layers(key, existing, &decided.simulcast);
                 self.update_formats(existing, decided, now);
                 return Some(existing);
             }
@@ -246,9 +245,8 @@ impl Shard {
             started: false,
             formats: formats(&decided.formats),
             format: 0,
-            layer: Layer::new(0, slots),
-            bound_at: None,
-            key_frames: KeyFrames::default(),
+            layer: Layer::new(slots),
+            simulcast: layers(&decided.simulcast),
             level: Level::default(),
             fresh: Default::default(),
             subscribers: Vec::new(),
@@ -263,6 +261,32 @@ impl Shard {
         self.mark_stale(room);
         self.retap(track, now);
         Some(track)
+    }
+
+    /// Other layers than before: SSRCs of those that are still offered go on under their new rank,
+    /// since a client does not name them again. All streams begin anew.
+    fn update_layers(&mut self, key: Key<Peer>, track_key: Key<Track>, rids: &[Rid]) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let mut sections = peer.sections.iter();
+        let Some(section) = sections.find(|s| s.role == Role::Track(track_key)) else { return };
+        let Some(track) = self.tracks.get_mut(track_key).filter(|_| section.rids != rids) else {
+            return;
+        };
+        track.simulcast = layers(rids);
+        track.begin_stream(0, 0, None);
+        track.fresh.clear();
+        let before = &section.rids;
+        peer.bindings.retain(|binding| {
+            if binding.track != track_key {
+                return true;
+            }
+            let Some(rank) = new_rank(before, rids, binding.rank) else { return false };
+            binding.rank = rank;
+            if binding.carries == Carries::Media {
+                track.begin_stream(rank, binding.ssrc, None);
+            }
+            true
+        });
     }
 
     /// Other formats than before: what is cached is named by the old ones, so slots begin anew.
@@ -394,8 +418,24 @@ impl Shard {
             ssrcs: slot
                 .map(|slot| SsrcPair { media: slot.ssrc, rtx: has_rtx.then_some(slot.rtx_ssrc) }),
             msid: slot.map(|slot| slot.msid.clone()),
+            simulcast: decided.simulcast.clone(),
         }
     }
+}
+
+/// The state of a track with these layers.
+fn layers(rids: &[Rid]) -> Option<Box<Simulcast>> {
+    (rids.len() > 1).then(|| Box::new(Simulcast::new(rids.len())))
+}
+
+/// The rank of a layer in another list. Without simulcast a client goes on with its first layer
+/// (RFC 8853 section 5.3.2 leaves it the choice; browsers choose that).
+fn new_rank(before: &[Rid], after: &[Rid], rank: u8) -> Option<u8> {
+    let Some(rid) = before.get(usize::from(rank)).filter(|_| !after.is_empty()) else {
+        return (after.is_empty() && rank == 0).then_some(0);
+    };
+    let at = after.iter().position(|each| each == rid)?;
+    u8::try_from(at).ok()
 }
 
 /// Places in the cache that a track of this kind holds.

@@ -7,7 +7,7 @@ use rand::{Rng, RngExt, rngs::StdRng};
 use sfu_proto::{
     control::Permissions,
     id::{ParticipantId, SessionId, TrackId},
-    sdp::{Fingerprint, IceCredentials, Mid},
+    sdp::{Fingerprint, IceCredentials, Mid, Rid},
 };
 
 use crate::{
@@ -49,6 +49,20 @@ pub(crate) struct Section {
     pub(crate) formats: Formats,
     /// SSRCs that the client declared, with their retransmission SSRCs.
     pub(crate) declared: ArrayVec<(u32, Option<u32>), 4>,
+    /// RIDs of the layers of a track, by rank; empty without simulcast.
+    pub(crate) rids: Vec<Rid>,
+}
+
+impl Section {
+    /// The rank of the layer that a RID names. Without simulcast a track has one layer, whatever a
+    /// packet calls it.
+    pub(crate) fn rank(&self, rid: Option<&[u8]>) -> Option<u8> {
+        if self.rids.is_empty() {
+            return Some(0);
+        }
+        let at = self.rids.iter().position(|known| Some(known.as_bytes()) == rid)?;
+        u8::try_from(at).ok()
+    }
 }
 
 /// What an SSRC of the peer carries.
@@ -62,12 +76,14 @@ pub(crate) enum Carries {
     Retired,
 }
 
-/// An SSRC and its track. Made only from authenticated packets.
-#[derive(Debug, Clone, Copy)]
+/// An SSRC and its track and layer. Made only from authenticated packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Binding {
     pub(crate) ssrc: u32,
     pub(crate) carries: Carries,
     pub(crate) track: Key<Track>,
+    /// Rank of the layer; 0 without simulcast.
+    pub(crate) rank: u8,
 }
 
 /// When a session needs attention, by reason.
@@ -225,12 +241,12 @@ impl Peer {
         self.slots.iter_mut().find(|slot| slot.open && slot.ssrc == ssrc)
     }
 
-    /// Makes way for another SSRC of the same track. Retransmissions repeat one stream only, so
+    /// Makes way for another SSRC of the same layer. Retransmissions repeat one stream only, so
     /// they retire with it.
     pub(crate) fn retire(&mut self, successor: &Binding) {
         self.bindings.retain(|old| old.ssrc != successor.ssrc);
         for old in &mut self.bindings {
-            if old.track == successor.track
+            if (old.track, old.rank) == (successor.track, successor.rank)
                 && (successor.carries == Carries::Media || old.carries == successor.carries)
             {
                 old.carries = Carries::Retired;

@@ -18,9 +18,12 @@ use crate::{
         DATAGRAM_BYTES_MAX, FEEDBACK_INTERVAL, REBIND_MIN, REPORT_INTERVAL, SPEAKERS_INTERVAL,
         TRAFFIC_INTERVAL,
     },
-    media::layer::{Admission, HEADROOM, Packet},
+    media::{
+        layer::{Admission, HEADROOM, Packet},
+        stream::Stream,
+    },
     path::Path,
-    router::{tap::Tapped, track::Track},
+    router::track::Track,
     table::Key,
     transport::{
         ice::local_ufrag,
@@ -30,11 +33,34 @@ use crate::{
 };
 
 /// A packet on its way from the cipher to the cache.
-struct Received<'a> {
-    header: Header,
-    elements: Elements<'a>,
-    opened: Opened,
-    carries: Carries,
+pub(super) struct Received<'a> {
+    pub(super) header: Header,
+    pub(super) elements: Elements<'a>,
+    pub(super) opened: Opened,
+    pub(super) carries: Carries,
+    /// Rank of the track's layer.
+    pub(super) rank: u8,
+}
+
+impl Received<'_> {
+    /// Whether it is a sign of life of an encoder; repetitions and probes of bandwidth are none.
+    pub(super) fn is_media(&self) -> bool {
+        self.carries == Carries::Media && self.opened.len > 0
+    }
+
+    /// Whether its dependency descriptor carries a template structure, as those of key frames do.
+    pub(super) fn has_structure(&self) -> bool {
+        self.elements.dependency_descriptor.is_some_and(has_structure)
+    }
+}
+
+/// Why a packet belongs to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unrouted {
+    /// No track is sent like that.
+    Track,
+    /// It is of a track with several layers and names none of them.
+    Layer,
 }
 
 impl Shard {
@@ -92,7 +118,7 @@ impl Shard {
         let ssrc = header.ssrc.0;
         let live = |binding: &&Binding| binding.ssrc == ssrc && binding.carries != Carries::Retired;
         let known = peer.bindings.iter().find(live).copied();
-        let binding = known.or_else(|| resolve(peer, &header, &elements));
+        let binding = known.map_or_else(|| resolve(peer, &header, &elements), Ok);
         let carries = binding.map_or(Carries::Retired, |binding| binding.carries);
         // A retransmission's original sequence number lands in the headroom, so that payloads
         // begin at the same place either way.
@@ -108,7 +134,7 @@ impl Shard {
             wakes |= peer.deadlines.feedback.is_none();
             peer.deadlines.feedback.get_or_insert(now + FEEDBACK_INTERVAL);
         }
-        if binding.is_some() {
+        if binding.is_ok() {
             wakes |= peer.deadlines.report.is_none();
             peer.deadlines.report.get_or_insert(now + REPORT_INTERVAL);
             peer.deadlines.traffic.get_or_insert(now + TRAFFIC_INTERVAL);
@@ -117,16 +143,26 @@ impl Shard {
         if wakes {
             self.arm(key);
         }
-        let Some(binding) = binding else {
-            self.stats.rtp_unrouted.add(1);
-            return Ok(());
+        let binding = match binding {
+            Ok(binding) => binding,
+            Err(reason) => {
+                self.count_unrouted(reason);
+                return Ok(());
+            }
         };
         if known.is_none() && !self.bind(key, binding, now)? {
             return Ok(());
         }
-        let received = Received { header, elements, opened, carries };
+        let received = Received { header, elements, opened, carries, rank: binding.rank };
         self.on_opened(key, binding.track, &received, now);
         Ok(())
+    }
+
+    fn count_unrouted(&self, reason: Unrouted) {
+        match reason {
+            Unrouted::Track => self.stats.rtp_unrouted.add(1),
+            Unrouted::Layer => self.stats.rtp_unknown_rid.add(1),
+        }
     }
 
     /// Enters a binding that an authentic packet asks for. False: not now.
@@ -134,7 +170,8 @@ impl Shard {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(false) };
         let Some(track) = self.tracks.get_mut(binding.track) else { return Ok(false) };
         let was_retired = peer.bindings.iter().any(|b| b.ssrc == binding.ssrc);
-        if !may_bind(track, &binding, was_retired, now) {
+        let Some(stream) = track.stream_mut(binding.rank) else { return Ok(false) };
+        if !may_bind(stream, &binding, was_retired, now) {
             self.stats.rtp_unrouted.add(1);
             return Ok(false);
         }
@@ -145,9 +182,7 @@ impl Shard {
         }
         peer.bindings.push(binding);
         if binding.carries == Carries::Media {
-            track.layer.restart(binding.ssrc);
-            track.tap.iter_mut().for_each(Tapped::restart);
-            track.bound_at = Some(now);
+            track.begin_stream(binding.rank, binding.ssrc, Some(now));
         }
         Ok(true)
     }
@@ -162,6 +197,10 @@ impl Shard {
     ) {
         let Received { header, opened, .. } = received;
         let Some(track) = self.tracks.get_mut(track_key) else { return };
+        if track.simulcast.is_some() && !self.on_layer(key, track_key, received, now) {
+            return;
+        }
+        let Some(track) = self.tracks.get_mut(track_key) else { return };
         let (seq, len) = if received.carries == Carries::Rtx {
             self.stats.rtx_in.add(1);
             let Some(len) = rtx_len(opened) else { return self.stats.rtp_padding_only.add(1) };
@@ -169,7 +208,7 @@ impl Shard {
             (seq, len)
         } else {
             let clock = track.clock_rate();
-            track.layer.reception.on_packet(opened.index, header.timestamp, clock, now);
+            track.layer.stream.reception.on_packet(opened.index, header.timestamp, clock, now);
             (opened.index, opened.len)
         };
         let Some(format) = format_of(track, header.payload_type, received.carries) else {
@@ -240,8 +279,9 @@ impl Shard {
         now: Instant,
     ) {
         let Some(track) = self.tracks.get_mut(track_key) else { return };
-        let structure = received.elements.dependency_descriptor.is_some_and(has_structure);
-        track.key_frames.on_packet(received.header.timestamp.0, received.opened.len, structure);
+        let key_frames = &mut track.layer.stream.key_frames;
+        let (timestamp, len) = (received.header.timestamp.0, received.opened.len);
+        key_frames.on_packet(timestamp, len, received.has_structure());
         let format = format_of(track, received.header.payload_type, received.carries);
         let codec_changed = format.is_some_and(|format| format != track.format);
         track.format = format.unwrap_or(track.format);
@@ -286,13 +326,13 @@ impl Shard {
     }
 }
 
-/// Whether a track may take another SSRC now. Two SSRCs in turn would make every receiver start
+/// Whether a layer of a track may take another SSRC now. Two SSRCs in turn would make every receiver start
 /// anew each time; so one that was replaced comes back only when its successor is silent.
-fn may_bind(track: &Track, binding: &Binding, was_retired: bool, now: Instant) -> bool {
+fn may_bind(stream: &Stream, binding: &Binding, was_retired: bool, now: Instant) -> bool {
     let is_settled =
-        track.bound_at.is_none_or(|at| now.saturating_duration_since(at) >= REBIND_MIN);
+        stream.bound_at.is_none_or(|at| now.saturating_duration_since(at) >= REBIND_MIN);
     match binding.carries {
-        Carries::Media => is_settled && !(was_retired && track.layer.is_active(REBIND_MIN, now)),
+        Carries::Media => is_settled && !(was_retired && stream.is_active(REBIND_MIN, now)),
         // Those still on their way repeat packets of the old stream.
         Carries::Rtx => is_settled || !was_retired,
         Carries::Retired => false,
@@ -300,10 +340,12 @@ fn may_bind(track: &Track, binding: &Binding, was_retired: bool, now: Instant) -
 }
 
 /// Whose an unknown SSRC would be: by MID, by declaration, or because one section alone uses the
-/// payload type (RFC 8843 section 9.2). Pure: the packet is not authentic yet.
-fn resolve(peer: &Peer, header: &Header, elements: &Elements<'_>) -> Option<Binding> {
+/// payload type (RFC 8843 section 9.2); and by RID of which layer. Pure: the packet is not authentic
+/// yet.
+fn resolve(peer: &Peer, header: &Header, elements: &Elements<'_>) -> Result<Binding, Unrouted> {
     let (ssrc, payload_type) = (header.ssrc.0, header.payload_type);
-    let mut by_type = None;
+    let rid = elements.repaired_rid.or(elements.rid);
+    let mut by_type = Err(Unrouted::Track);
     let mut by_type_is_unique = true;
     for section in &peer.sections {
         let Role::Track(track) = section.role else { continue };
@@ -314,31 +356,32 @@ fn resolve(peer: &Peer, header: &Header, elements: &Elements<'_>) -> Option<Bind
         } else {
             Carries::Media
         };
-        let binding = Binding { ssrc, carries, track };
+        let rank = section.rank(rid).ok_or(Unrouted::Layer);
+        let binding = rank.map(|rank| Binding { ssrc, carries, track, rank });
         if let Some(mid) = elements.mid {
             if mid == section.mid.as_bytes() {
-                return (media || rtx).then_some(binding);
+                return if media || rtx { binding } else { Err(Unrouted::Track) };
             }
             continue;
         }
         for (declared, declared_rtx) in &section.declared {
             if *declared == ssrc {
-                return Some(Binding { carries: Carries::Media, ..binding });
+                return binding.map(|binding| Binding { carries: Carries::Media, ..binding });
             }
             if *declared_rtx == Some(ssrc) {
-                return Some(Binding { carries: Carries::Rtx, ..binding });
+                return binding.map(|binding| Binding { carries: Carries::Rtx, ..binding });
             }
         }
         if media || rtx {
-            by_type_is_unique &= by_type.is_none();
-            by_type = Some(binding);
+            by_type_is_unique &= by_type == Err(Unrouted::Track);
+            by_type = binding;
         }
     }
-    by_type.filter(|_| by_type_is_unique)
+    if by_type_is_unique { by_type } else { Err(Unrouted::Track) }
 }
 
 /// Number of the negotiated format that a payload type means.
-fn format_of(track: &Track, payload_type: u8, carries: Carries) -> Option<u8> {
+pub(super) fn format_of(track: &Track, payload_type: u8, carries: Carries) -> Option<u8> {
     let matches = |format: &crate::router::track::Format| match carries {
         Carries::Rtx => format.rtx == Some(payload_type),
         _ => format.payload_type == payload_type,

@@ -18,6 +18,7 @@ use crate::{
     media::{
         keyframe::Want,
         reception::{compact_delay, compact_ntp},
+        stream::Stream,
     },
     router::{
         subscription::{SentReport, Slot},
@@ -75,33 +76,36 @@ impl Shard {
     /// Someone needs a key frame of a track; asked for at once if that is allowed.
     pub(super) fn request_key_frame(&mut self, key: Key<Track>, want: Want, now: Instant) {
         let Some(track) = self.tracks.get_mut(key) else { return };
-        if track.kind() != sfu_proto::sdp::Kind::Video || track.bound_at.is_none() {
+        if track.kind() != sfu_proto::sdp::Kind::Video || !track.layer.stream.has_begun() {
             // A stream that has not begun begins with a key frame.
             return;
         }
-        track.key_frames.request(want);
+        track.layer.stream.key_frames.request(want);
         let publisher = track.publisher;
         self.send_key_frame_requests(publisher, now);
         self.arm(publisher);
     }
 
-    fn send_key_frame_requests(&mut self, key: Key<Peer>, now: Instant) {
+    /// Also to a simulcast layer that is to be forwarded next; the others are never asked.
+    pub(super) fn send_key_frame_requests(&mut self, key: Key<Peer>, now: Instant) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.deadlines.key_frame = None;
         let mut sent = 0;
         for track in &peer.tracks {
             let Some(track) = self.tracks.get_mut(*track) else { continue };
-            if track.muted || track.bound_at.is_none() {
+            if track.muted {
                 continue;
             }
-            if track.key_frames.poll(now) {
-                let media = Ssrc(track.layer.ssrc);
-                write_rtcp(&mut peer.transport, |writer| {
-                    let _ = writer.pli(Ssrc(peer.feedback_ssrc), media);
-                });
-                sent += 1;
+            for stream in track.streams_mut().filter(|stream| stream.has_begun()) {
+                if stream.key_frames.poll(now) {
+                    let media = Ssrc(stream.ssrc);
+                    write_rtcp(&mut peer.transport, |writer| {
+                        let _ = writer.pli(Ssrc(peer.feedback_ssrc), media);
+                    });
+                    sent += 1;
+                }
+                sooner(&mut peer.deadlines.key_frame, stream.key_frames.poll_timeout(now));
             }
-            sooner(&mut peer.deadlines.key_frame, track.key_frames.poll_timeout(now));
         }
         if sent > 0 {
             self.stats.pli_out.add(sent);
@@ -133,7 +137,7 @@ impl Shard {
             let asked = track.layer.gaps.poll(peer.rtt, now);
             if !asked.seqs.is_empty() {
                 self.stats.nack_out.add(asked.seqs.len() as u64);
-                let (sender, media) = (Ssrc(peer.feedback_ssrc), Ssrc(track.layer.ssrc));
+                let (sender, media) = (Ssrc(peer.feedback_ssrc), Ssrc(track.layer.stream.ssrc));
                 write_rtcp(&mut peer.transport, |writer| {
                     let _ = writer.nack(sender, media, asked.seqs.iter().map(|seq| seq.wire()));
                 });
@@ -156,9 +160,9 @@ impl Shard {
         let mut blocks = Blocks::new();
         for track in &peer.tracks {
             let Some(track) = self.tracks.get_mut(*track) else { continue };
-            if track.layer.is_active(STREAM_IDLE, now) {
+            for stream in track.streams_mut().filter(|each| each.is_active(STREAM_IDLE, now)) {
                 active = true;
-                blocks.extend(report_block(track, now));
+                blocks.extend(report_block(stream, now));
             }
         }
         let mut infos = ArrayVec::<SenderInfo, REPORT_SLOTS_PER_PACKET>::new();
@@ -208,11 +212,11 @@ fn send_feedback(peer: &mut Peer) {
     }
 }
 
-fn report_block(track: &mut Track, now: Instant) -> Option<ReportBlock> {
-    let report = track.layer.reception.report()?;
-    let sender = track.layer.sender;
+fn report_block(stream: &mut Stream, now: Instant) -> Option<ReportBlock> {
+    let report = stream.reception.report()?;
+    let sender = stream.sender;
     Some(ReportBlock {
-        ssrc: Ssrc(track.layer.ssrc),
+        ssrc: Ssrc(stream.ssrc),
         fraction_lost: report.fraction_lost,
         cumulative_lost: report.lost,
         highest_seq: report.highest,
@@ -227,7 +231,7 @@ fn report_block(track: &mut Track, now: Instant) -> Option<ReportBlock> {
 /// media clock, so that receivers keep its audio and video together. `None` if the publisher has not said it yet,
 /// or the slot sent nothing since the last report.
 fn sender_info(slot: &mut Slot, track: &Track, now: Instant) -> Option<SenderInfo> {
-    let sender = track.layer.sender?;
+    let sender = track.layer.stream.sender?;
     if slot.epoch != Some(track.layer.epoch) || slot.packets == slot.packets_reported {
         return None;
     }

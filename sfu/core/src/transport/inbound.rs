@@ -17,6 +17,8 @@ use crate::{
 pub struct Elements<'a> {
     /// MID (RFC 9143).
     pub mid: Option<&'a [u8]>,
+    /// RID: the layer of a track that has several.
+    pub rid: Option<&'a [u8]>,
     /// RID of the stream that is repaired: marks a retransmission.
     pub repaired_rid: Option<&'a [u8]>,
     /// Audio level byte.
@@ -42,6 +44,8 @@ impl<'a> Elements<'a> {
                 found.audio_level = data.first().copied();
             } else if id == ids.dependency_descriptor {
                 found.dependency_descriptor = Some(data);
+            } else if id == ids.rid {
+                found.rid = Some(data);
             } else if id == ids.repaired_rid {
                 found.repaired_rid = Some(data);
             }

@@ -30,6 +30,8 @@ const MID_ID: u8 = 4;
 const TWCC_ID: u8 = 3;
 const LEVEL_ID: u8 = 1;
 const DD_ID: u8 = 8;
+const RID_ID: u8 = 10;
+const REPAIRED_RID_ID: u8 = 11;
 
 /// A packet that a publisher sent: what must come out elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,10 @@ pub struct Stream {
     pub level: Option<u8>,
     pub descriptor: Option<Vec<u8>>,
     pub stopped: bool,
+    /// Its name among the layers of its track.
+    pub rid: Option<String>,
+    /// Whether the unit has reported on it: then it is named no more, as libwebrtc does.
+    pub acknowledged: bool,
 }
 
 /// One slot as its receiver sees it.
@@ -144,6 +150,19 @@ impl Peer {
     pub fn add_source(&mut self, source: Source) {
         let mid = self.sections.len().to_string();
         self.sections.push(Section::Stream(self.streams.len()));
+        self.add_stream(source, mid, None);
+    }
+
+    /// A source that is sent as these layers; each is a stream of its own here.
+    pub fn add_layers(&mut self, source: Source, rids: &[&str]) {
+        let mid = self.sections.len().to_string();
+        self.sections.push(Section::Stream(self.streams.len()));
+        for rid in rids {
+            self.add_stream(source, mid.clone(), Some((*rid).to_owned()));
+        }
+    }
+
+    fn add_stream(&mut self, source: Source, mid: String, rid: Option<String>) {
         self.streams.push(Stream {
             source,
             mid,
@@ -158,6 +177,8 @@ impl Peer {
             level: None,
             descriptor: None,
             stopped: false,
+            rid,
+            acknowledged: false,
         });
     }
 
@@ -181,7 +202,9 @@ impl Peer {
                 let stream = &self.streams[*n];
                 let direction =
                     if stream.stopped { Direction::Inactive } else { Direction::SendOnly };
-                media(&stream.mid, stream.source.kind(), direction, false)
+                let rids = self.streams.iter().filter(|other| other.mid == stream.mid);
+                let media = media(&stream.mid, stream.source.kind(), direction, false);
+                with_layers(media, rids.filter_map(|stream| stream.rid.as_deref()))
             }
             Section::Slot(n) => {
                 let slot = &self.slots[*n];
@@ -213,7 +236,11 @@ impl Peer {
     }
 
     pub fn publish(&self) -> Vec<Publish> {
-        let live = self.streams.iter().filter(|stream| !stream.stopped);
+        let firsts = self.sections.iter().filter_map(|section| match section {
+            Section::Stream(n) => Some(&self.streams[*n]),
+            Section::Slot(_) => None,
+        });
+        let live = firsts.filter(|stream| !stream.stopped);
         live.map(|stream| Publish {
             mid: stream.mid.parse().unwrap(),
             track: super::track(self.number, stream.source),
@@ -275,6 +302,16 @@ impl Peer {
         }
         let step = if self.streams[n].source.kind() == Kind::Audio { 960 } else { 3000 };
         self.streams[n].timestamp = self.streams[n].timestamp.wrapping_add(step);
+    }
+
+    /// Sends a retransmission of nothing, as a probe of bandwidth.
+    pub fn send_padding(&mut self, n: usize) {
+        self.transport_seq = self.transport_seq.wrapping_add(1);
+        let stream = &mut self.streams[n];
+        let index = SeqNo(stream.rtx_next);
+        stream.rtx_next += 1;
+        let header = stream.header(stream.ssrc + 1, index, false, true, self.transport_seq);
+        self.client_mut().send_rtp(&header, index, &[0, 0]);
     }
 
     pub fn send_rtcp(&mut self, write: impl FnOnce(&mut CompoundWriter<'_>)) {
@@ -408,6 +445,9 @@ impl Peer {
             }
         }
         repeats.into_iter().for_each(|(media, seq)| self.repeat(media, seq));
+        for stream in &mut self.streams {
+            stream.acknowledged |= self.reports.iter().any(|(ssrc, ..)| ssrc.0 == stream.ssrc);
+        }
     }
 
     /// Answers a NACK with a retransmission (RFC 4588).
@@ -437,8 +477,20 @@ impl Stream {
             (Kind::Video, false) => MEDIA_PT,
         };
         let (twcc, level) = (twcc.to_be_bytes(), [self.level.unwrap_or_default()]);
-        let mut extensions: Vec<(u8, &[u8])> =
-            vec![(TWCC_ID, &twcc), (MID_ID, self.mid.as_bytes())];
+        let mut extensions: Vec<(u8, &[u8])> = vec![(TWCC_ID, &twcc)];
+        match &self.rid {
+            None => extensions.push((MID_ID, self.mid.as_bytes())),
+            // Of repetitions no report ever tells.
+            Some(rid) if rtx => {
+                extensions.push((MID_ID, self.mid.as_bytes()));
+                extensions.push((REPAIRED_RID_ID, rid.as_bytes()));
+            }
+            Some(rid) if !self.acknowledged => {
+                extensions.push((MID_ID, self.mid.as_bytes()));
+                extensions.push((RID_ID, rid.as_bytes()));
+            }
+            Some(_) => {}
+        }
         if self.level.is_some() {
             extensions.push((LEVEL_ID, &level));
         }
@@ -479,6 +531,18 @@ impl Received {
     }
 }
 
+/// The same, sent as these layers.
+pub fn with_layers<'a>(media: OfferedMedia, rids: impl Iterator<Item = &'a str>) -> OfferedMedia {
+    let simulcast: Vec<_> = rids.map(|rid| rid.try_into().unwrap()).collect();
+    let mut extensions = media.extensions.clone();
+    if !simulcast.is_empty() {
+        let names =
+            [(RID_ID, Extension::RtpStreamId), (REPAIRED_RID_ID, Extension::RepairedRtpStreamId)];
+        extensions.extend(names.map(|(id, extension)| ExtensionMap { id, extension }));
+    }
+    OfferedMedia { extensions, simulcast, ..media }
+}
+
 pub fn media(mid: &str, kind: Kind, direction: Direction, stopped: bool) -> OfferedMedia {
     let video = kind == Kind::Video;
     let format = PayloadFormat {
@@ -509,5 +573,6 @@ pub fn media(mid: &str, kind: Kind, direction: Direction, stopped: bool) -> Offe
             own,
         ],
         ssrcs: Vec::new(),
+        simulcast: Vec::new(),
     }
 }

@@ -1,9 +1,10 @@
 //! Our capabilities: which offered formats and extensions an answer takes.
 
 use super::{
-    Codec, Extension, ExtensionMap, Kind, OfferedMedia, PayloadFormat,
+    Codec, Direction, Extension, ExtensionMap, Kind, OfferedMedia, PayloadFormat, Rid,
     format::{H264Profile, h264_profile},
 };
+use crate::limits::SIMULCAST_LAYERS_MAX;
 
 /// The formats that an answer takes from a section, in the client's order, except that among
 /// H.264 formats packetization mode 1 comes before mode 0 (mode 0 cannot split a NAL unit, so it
@@ -51,14 +52,27 @@ fn packetization_mode(codec: &Codec) -> u8 {
     }
 }
 
-/// The extensions that an answer takes from a section. RIDs are left out as long as simulcast is
-/// not answered.
+/// The layers that an answer takes from a section, in the client's order; those beyond the limit are
+/// refused by leaving them out (RFC 8853 section 5.3.2). Without RIDs in packets nothing would tell
+/// them apart, and a single one is no simulcast: then the client sends one stream.
+pub fn accept_simulcast(offered: &OfferedMedia) -> Vec<Rid> {
+    let sends = matches!(offered.direction, Direction::SendOnly | Direction::SendRecv);
+    let has_rids = offered.extensions.iter().any(|map| map.extension == Extension::RtpStreamId);
+    let is_usable = offered.kind == Some(Kind::Video) && sends && has_rids;
+    if !is_usable || offered.simulcast.len() < 2 {
+        return Vec::new();
+    }
+    offered.simulcast.iter().take(SIMULCAST_LAYERS_MAX).cloned().collect()
+}
+
+/// The extensions that an answer takes from a section; RIDs only with simulcast.
 pub fn accept_extensions(offered: &OfferedMedia) -> Vec<ExtensionMap> {
+    let has_layers = !accept_simulcast(offered).is_empty();
     let accepted = |map: &&ExtensionMap| match map.extension {
         Extension::Mid | Extension::AbsSendTime | Extension::TransportSequence => true,
         Extension::AudioLevel => offered.kind == Some(Kind::Audio),
         Extension::DependencyDescriptor => offered.kind == Some(Kind::Video),
-        Extension::RtpStreamId | Extension::RepairedRtpStreamId => false,
+        Extension::RtpStreamId | Extension::RepairedRtpStreamId => has_layers,
     };
     offered.extensions.iter().filter(accepted).copied().collect()
 }

@@ -8,7 +8,7 @@ use rtc_sdp::description::{
     session::{Origin, SessionDescription, TimeDescription},
 };
 
-use super::{Answer, AnsweredMedia, Candidate, Direction, Kind, PayloadFormat};
+use super::{Answer, AnsweredMedia, Candidate, Direction, Kind, PayloadFormat, Rid};
 
 /// Port of an accepted section: "discard", as addresses stand in candidates (RFC 8829).
 const PORT_ACCEPTED: isize = 9;
@@ -117,6 +117,7 @@ impl Answer {
         if let Some((stream, track)) = &media.msid {
             lines.value("msid", format_args!("{stream} {track}"));
         }
+        simulcast(lines, &media.simulcast);
         let Some(ssrcs) = media.ssrcs else { return };
         if let Some(rtx) = ssrcs.rtx {
             lines.value("ssrc-group", format_args!("FID {} {rtx}", ssrcs.media));
@@ -189,6 +190,17 @@ fn payload_format(lines: &mut Lines, format: &PayloadFormat) {
     if let Some(rtx) = format.rtx {
         lines.value("rtpmap", format_args!("{rtx} rtx/{}", format.codec.clock_rate()));
         lines.value("fmtp", format_args!("{rtx} apt={number}"));
+    }
+}
+
+/// The layers that we receive (RFC 8851 section 6.3, RFC 8853 section 5.3.2).
+fn simulcast(lines: &mut Lines, rids: &[Rid]) {
+    for rid in rids {
+        lines.value("rid", format_args!("{rid} recv"));
+    }
+    if !rids.is_empty() {
+        let list: Vec<&str> = rids.iter().map(Rid::as_str).collect();
+        lines.value("simulcast", format_args!("recv {}", list.join(";")));
     }
 }
 

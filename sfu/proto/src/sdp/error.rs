@@ -1,8 +1,8 @@
 //! Why an offer is refused before anyone looks at the room.
 
 use crate::limits::{
-    SDP_LEN_MAX, SDP_LINE_LEN_MAX, SDP_LINES_MAX, SDP_SECTIONS_MAX, SDP_SSRCS_PER_SECTION_MAX,
-    STREAM_ID_LEN_MAX,
+    SDP_LEN_MAX, SDP_LINE_LEN_MAX, SDP_LINES_MAX, SDP_RIDS_PER_SECTION_MAX, SDP_SECTIONS_MAX,
+    SDP_SSRCS_PER_SECTION_MAX, STREAM_ID_LEN_MAX,
 };
 
 /// Why a text is not an offer that we can answer. Always the client's to mend. The texts are meant
@@ -63,6 +63,12 @@ pub enum SdpError {
     /// More SSRCs than a source can need.
     #[error("media section {section} declares more than {SDP_SSRCS_PER_SECTION_MAX} SSRCs")]
     TooManySsrcs {
+        /// Index of the m-section, from 0.
+        section: usize,
+    },
+    /// More simulcast layers than any client has use for.
+    #[error("media section {section} declares more than {SDP_RIDS_PER_SECTION_MAX} RIDs")]
+    TooManyRids {
         /// Index of the m-section, from 0.
         section: usize,
     },

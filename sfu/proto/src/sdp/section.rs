@@ -6,6 +6,7 @@ use rtc_sdp::description::{common::Attribute, media::MediaDescription};
 
 use super::{
     Direction, Extension, ExtensionMap, Kind, OfferedMedia, SdpError, SsrcPair, format, mid,
+    simulcast,
 };
 use crate::limits::SDP_SSRCS_PER_SECTION_MAX;
 
@@ -17,11 +18,13 @@ pub(super) fn read(
 ) -> Result<OfferedMedia, SdpError> {
     let kind = kind(section, media)?;
     let (mut formats, mut extensions, mut ssrcs) = (Vec::new(), Vec::new(), Vec::new());
+    let mut simulcast = Vec::new();
     if let Some(kind) = kind {
         let payload_types = payload_types(section, &media.media_name.formats)?;
         formats = format::formats(kind, &payload_types, &media.attributes);
         extensions = self::extensions(&media.attributes);
         ssrcs = self::ssrcs(section, &media.attributes)?;
+        simulcast = simulcast::read(section, &media.attributes)?;
     }
     Ok(OfferedMedia {
         mid: mid(section, media)?,
@@ -32,6 +35,7 @@ pub(super) fn read(
         formats,
         extensions,
         ssrcs,
+        simulcast,
     })
 }
 
@@ -167,6 +171,7 @@ fn ssrcs(section: usize, attributes: &[Attribute]) -> Result<Vec<SsrcPair>, SdpE
     Ok(pairs)
 }
 
-fn values<'a>(attributes: &'a [Attribute], key: &str) -> impl Iterator<Item = &'a str> {
+/// The values of an attribute, in order.
+pub(super) fn values<'a>(attributes: &'a [Attribute], key: &str) -> impl Iterator<Item = &'a str> {
     attributes.iter().filter(move |a| a.key == key).filter_map(|a| a.value.as_deref())
 }
