@@ -105,7 +105,7 @@ impl Moment {
     fn of(stage: &Stage) -> Result<Self> {
         let (mut processor, mut by_calls, mut to_disk) = (0.0, 0, 0);
         for process in stage.processes() {
-            processor += process.processor_seconds()?.0;
+            processor += process.processor_seconds()?;
             let (calls, disk) = process.written()?;
             by_calls += calls;
             to_disk += disk;

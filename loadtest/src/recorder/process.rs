@@ -62,15 +62,14 @@ impl Process {
         bail!("the process did not end in {} s", STOP.as_secs())
     }
 
-    /// Seconds of processor time so far: of all its threads, and of programs it started that have ended.
-    pub(super) fn processor_seconds(&self) -> Result<(f64, f64)> {
+    /// Seconds of processor time so far, of all its threads; not of programs that it starts.
+    pub(super) fn processor_seconds(&self) -> Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         let (_, rest) = text.rsplit_once(')').context("stat")?;
-        // proc(5): utime, stime, cutime, cstime are fields 14 to 17; 3 is the first after the name.
+        // proc(5): utime and stime are fields 14 and 15; 3 is the first after the name.
         let mut fields = rest.split_whitespace().skip(11);
         let mut next = || -> Result<f64> { Ok(fields.next().context("stat")?.parse()?) };
-        let own = next()? + next()?;
-        Ok((own / TICKS, (next()? + next()?) / TICKS))
+        Ok((next()? + next()?) / TICKS)
     }
 
     /// Bytes written so far: by calls, and to the disk.
