@@ -410,7 +410,7 @@ mod tests {
     fn all() -> Vec<String> {
         [
             r#"{"kind":"s3","region":"eu-1","bucket":"b","access_key":"CANARY1","secret_key":"CANARY2","session_token":"CANARY3"}"#,
-            r#"{"kind":"azure","account":"a","container":"c","access_key":"CANARY=="}"#,
+            r#"{"kind":"azure","account":"a","container":"c","access_key":"CANARYA="}"#,
             r#"{"kind":"azure","account":"a","container":"c","sas":"sv=1&sig=CANARY"}"#,
             r#"{"kind":"gcs","bucket":"b","service_account":"{\"client_email\":\"CANARY\",\"private_key\":\"RSAKEY\",\"private_key_id\":\"CANARY\"}"}"#,
             r#"{"kind":"sftp","host":"h.example.com","port":22,"user":"u","password":"CANARY","host_key":"HOSTKEY","folder":"/in"}"#,
@@ -440,9 +440,9 @@ mod tests {
             ("\"CANARY2\"", "\"\"", Some("secret_key")),
             ("\"CANARY2\"", "7", None),
             ("\"secret_key\"", "\"secrets\"", None),
-            ("\"access_key\":\"CANARY==\"", "\"endpoint\":null", Some("access_key")),
-            ("\"CANARY==\"", "\"CANARY==\",\"sas\":\"CANARY\"", Some("access_key")),
-            ("\"CANARY==\"", "\"CANARY!\"", Some("access_key")),
+            ("\"access_key\":\"CANARYA=\"", "\"endpoint\":null", Some("access_key")),
+            ("\"CANARYA=\"", "\"CANARYA=\",\"sas\":\"CANARY\"", Some("access_key")),
+            ("\"CANARYA=\"", "\"CANARY!\"", Some("access_key")),
             ("client_email", "mail", Some("service_account")),
             ("-----BEGIN", "CANARY", Some("service_account")),
             (HOST_KEY, "ssh-ed25519 CANARY", Some("host_key")),
