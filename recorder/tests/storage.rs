@@ -150,7 +150,9 @@ async fn what_was_pushed_is_there() {
             assert_eq!(verified, Ok(level), "{kind} {name}");
             // A process that did not see the bytes go by reads them back.
             let verified = store.verify(&restored(&upload), expected(data)).await;
-            assert_eq!(verified, Ok(Verified::ReadBack), "{kind} {name}");
+            // In one piece the checksum that is told is the file's own.
+            let level = if name == "a/day=1/small.age" { level } else { Verified::ReadBack };
+            assert_eq!(verified, Ok(level), "{kind} {name}");
             let folder = match kind {
                 "sftp" => WORLD.ssh_folder.0.join("in"),
                 "webdav" => WORLD.webdav_folder.0.join("files"),

@@ -22,7 +22,7 @@ fn figure(registry: &Registry, name: &str) -> f64 {
 async fn figures_tell_what_waits_and_for_how_long() {
     const HOUR_MS: u64 = 3_600_000;
     let (world, registry) = (World::new("figures"), Registry::new());
-    let id = RecordingId::from_bits(401);
+    let id = RecordingId::from_bits(6401);
     let mut row = world.row(id);
     row.0.target = Some("st_missing".to_owned());
     let (recorder, tap) = world.start_measured(&registry);
@@ -56,7 +56,7 @@ async fn a_row_says_how_far_its_push_is() {
     let mut world = World::new("percents");
     // Six seconds for files of 200 kB, so that its row is told of more than once: every two seconds.
     world.rate = NonZeroU64::new(135_000);
-    let id = RecordingId::from_bits(402);
+    let id = RecordingId::from_bits(6402);
     let (recorder, tap) = world.start();
     let sounds = (0..4).map(|index| Sound { index, seconds: 4, padding: 1000 });
     world.record(&tap, world.row(id), sounds.flat_map(|sound| sound.records(id)).collect()).await;
