@@ -33,7 +33,7 @@ use self::http::Http;
 pub use self::{
     cap::Cap,
     error::{Answer, Blame, Code, StoreError},
-    probe::{Probe, Step},
+    probe::{NAME as TEST_NAME, Probe, Step},
     schedule::delay,
     target::{Azure, Gcs, HttpPut, Local, S3, Secret, Sftp, Target, TargetError, Webdav},
     template::{Key, Template, TemplateError, Values},
@@ -242,18 +242,16 @@ impl Store {
     }
 
     /// Whether we may look at what is there: some storages say of what is missing that we may not, to those
-    /// that may not list. Puts the file of the test push there, and looks at it.
+    /// that may not list. Puts a small file at `key`, looks at it and deletes it.
     ///
     /// # Errors
     /// [`StoreError`], also when not even that can be put there.
-    pub async fn may_look(&self) -> Result<bool, StoreError> {
-        let key = Key::parse(probe::NAME).map_err(|_| StoreError::Protocol)?;
-        self.put(&key, Bytes::from_static(probe::TEXT)).await?;
-        let seen = self.backend.size(&key).await;
-        let _ = self.backend.delete(&key).await; // Few may; its name says what it is.
+    pub async fn may_look(&self, key: &Key) -> Result<bool, StoreError> {
+        self.put(key, Bytes::from_static(probe::TEXT)).await?;
+        let seen = self.backend.size(key).await;
+        let _ = self.backend.delete(key).await; // Few may; its name says what it is.
         match seen {
             Ok(Some(_)) => Ok(true),
-            // Another recording's look may have been faster to delete it.
             Ok(None) => Err(StoreError::Missing),
             Err(StoreError::Protocol) => Ok(true),
             Err(error) if error.is_blocking() => Ok(false),

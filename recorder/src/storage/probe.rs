@@ -8,7 +8,7 @@ use super::{Blame, Expected, Store, error::StoreError, template::Key};
 use crate::Digest;
 
 /// What the file of a test is called in the storage.
-pub(super) const NAME: &str = "conclave-test";
+pub const NAME: &str = "conclave-test";
 /// What is in it.
 pub(super) const TEXT: &[u8] = b"conclave: a test, to be deleted\n";
 

@@ -30,12 +30,26 @@ use crate::{
 enum Mood {
     /// Nothing.
     Plain,
-    /// Says that what is missing is forbidden, as S3 does to those that may not list.
+    /// Says that what is missing is forbidden, as S3 does to those that may not list, and takes nothing
+    /// outside of the folders of recordings.
     Listless,
     /// Answers 503 to requests for names with this in them.
     Busy(&'static str),
+    /// Answers one request more, then it is [`Mood::Forbidding`]: credentials end.
+    Ending,
     /// Answers 403 to all.
     Forbidding,
+}
+
+impl Mood {
+    fn at_a_request(mood: &Mutex<Self>) -> Self {
+        let mut mood = mood.lock().unwrap();
+        let now = *mood;
+        if now == Self::Ending {
+            *mood = Self::Forbidding;
+        }
+        now
+    }
 }
 
 /// Stands before a server on the loopback until the process ends.
@@ -76,11 +90,12 @@ fn serve(mut client: TcpStream, server: u16, mood: &Mutex<Mood>) -> io::Result<(
     let length = text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     client.read_exact(&mut body)?;
-    let mood = *mood.lock().unwrap();
+    let mood = Mood::at_a_request(mood);
     let line = text.lines().next().unwrap_or_default();
     let refused = match mood {
         Mood::Busy(word) if line.contains(word) => Some("503 Slow Down"),
         Mood::Forbidding => Some("403 Forbidden"),
+        Mood::Listless if !line.contains("/bucket/rm_") => Some("403 Forbidden"),
         _ => None,
     };
     if let Some(status) = refused {
@@ -172,9 +187,22 @@ async fn what_is_gone_is_told_from_credentials_that_are_wrong() {
     let (third, _tap) = world.start();
     world.ledger.change(id, |row| row.push_wanted = true);
     let is_told = |news: &News| matches!(news, News::Blocked { block: Block::Credentials, .. });
-    until("it is blocked", || world.ledger.told(id).iter().any(is_told)).await;
+    let blocked = || world.ledger.told(id).iter().filter(|news| is_told(news)).count();
+    until("it is blocked", || blocked() > 0).await;
     assert_eq!(arrived(), [Some(LONG_AGO); 2]);
+    third.shut_down().await;
+    // They end in the middle of a look: what was refused after it is not taken to be gone.
+    let blocked_before = blocked();
+    door.is(Mood::Ending);
+    let (fourth, _tap) = world.start();
+    world.ledger.change(id, |row| row.push_wanted = true);
+    until("it is blocked again", || blocked() > blocked_before).await;
+    fourth.shut_down().await;
+    assert!(arrived().iter().all(Option::is_some), "nothing is forgotten: {:?}", arrived());
+    assert!(arrived().iter().any(|at| *at > Some(LONG_AGO)), "one was seen before");
     // All of it is gone, and the storage says 403 of that.
+    age(&world, id);
+    let (fifth, _tap) = world.start();
     let folder = format!("/bucket/{}/{id}", world.row(id).0.room);
     let names: Vec<String> =
         pushed(&world, id)["files"].as_object().unwrap().keys().cloned().collect();
@@ -189,7 +217,7 @@ async fn what_is_gone_is_told_from_credentials_that_are_wrong() {
         let there = asked(moto.port, "HEAD", &format!("{folder}/{name}"));
         assert!(there.starts_with("HTTP/1.1 200"), "{name}: {there}");
     }
-    third.shut_down().await;
+    fifth.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

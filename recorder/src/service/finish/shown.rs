@@ -224,7 +224,7 @@ impl Showing<'_> {
         key: &DataKey,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Option<Work>, FinishError> {
-        self.tried("work file", || {
+        self.tried("work file", |_| {
             if self.finish.composites.is_none() {
                 return Err(CompositeError::NoTools);
             }
@@ -254,7 +254,7 @@ impl Showing<'_> {
         let (name, order) =
             (if kind == ArtifactKind::AudioMix { "audio mix" } else { "composite" }, &self.order);
         let (mut is_damaged, mut was_late) = (false, false);
-        let done = self.tried(name, || {
+        let done = self.tried(name, |is_last| {
             let begun = Instant::now();
             sealing.clear().map_err(CompositeError::Output)?;
             if std::mem::take(&mut is_damaged) {
@@ -269,7 +269,9 @@ impl Showing<'_> {
             is_damaged = matches!(done, Err(CompositeError::Work(_)));
             match done {
                 Ok(Done { late, .. })
-                    if late > 0 && !was_late && has_time_for(begun.elapsed(), self.left()) =>
+                    if late > 0
+                        && !(was_late || is_last)
+                        && has_time_for(begun.elapsed(), self.left()) =>
                 {
                     was_late = true;
                     Err(CompositeError::Late(late))
@@ -292,24 +294,25 @@ impl Showing<'_> {
         Ok(Some(artifacts))
     }
 
-    /// None: each try failed, or it took too long.
+    /// None: each try failed, or it took too long. `work` is told whether it is the last one.
     ///
     /// # Errors
     /// [`FinishError::NoRoom`] until half of the age is over: then it is left out, as what takes too long.
     fn tried<T>(
         &self,
         name: &str,
-        mut work: impl FnMut() -> Result<T, CompositeError>,
+        mut work: impl FnMut(bool) -> Result<T, CompositeError>,
     ) -> Result<Option<T>, FinishError> {
         let recording = self.finish.entry.id;
-        for attempt in 1..=COMPOSITE_TRIES_MAX {
+        let mut attempt = 1;
+        while attempt <= COMPOSITE_TRIES_MAX {
             if self.is_late() {
                 tracing::warn!(%recording, name, "left out: it took too long, or half of the age is over");
                 return Ok(None);
             }
             let begun = || {
                 tracing::debug!(%recording, name, "a composite is made");
-                work()
+                work(attempt == COMPOSITE_TRIES_MAX)
             };
             let failed = match caught(begun) {
                 Some(Ok(made)) => return Ok(Some(made)),
@@ -322,11 +325,13 @@ impl Showing<'_> {
                 return Err(FinishError::NoRoom);
             }
             let is_final = failed.as_ref().is_some_and(CompositeError::is_final);
-            let error = failed.map_or_else(|| "a defect".to_owned(), |error| error.to_string());
+            let error = failed.as_ref().map_or_else(|| "a defect".to_owned(), ToString::to_string);
             tracing::warn!(%recording, name, attempt, %error, "composite_failed");
             if is_final {
                 break;
             }
+            // What was whole and came late leaves as many tries as there were before.
+            attempt += u32::from(!matches!(failed, Some(CompositeError::Late(_))));
         }
         Ok(None)
     }

@@ -4,7 +4,8 @@
 //! ```text
 //! seen ─────▶ noted with the time: neither this attempt nor the next one looks again
 //! gone ─────▶ due again
-//! refused ──▶ gone, if we may look at what is there: S3 says 403 of what is missing to those that may not list
+//! refused ──▶ gone, if we may look at what is there, and it is refused still: S3 says 403 of what is missing
+//!             to those that may not list; and to all whose credentials have ended meanwhile
 //! failed ───▶ looked at again after a pause, alone
 //! ```
 
@@ -12,21 +13,19 @@ use std::mem;
 
 use tokio::time::sleep;
 
-use super::{File, PushError, Pusher};
+use super::{File, PushError, Pusher, key_of};
 use crate::{
     limits::{ARRIVED_LOOK_AFTER, ARRIVED_LOOK_FILES, ARRIVED_LOOK_PAUSE, ARRIVED_LOOK_TRIES},
     service::{
         now_ms,
         spool::{Push, Sending},
     },
-    storage::StoreError,
+    storage::{StoreError, TEST_NAME},
 };
 
 /// What was found of the files that were looked at.
 #[derive(Default)]
 struct Found<'a> {
-    /// We may look at what is there.
-    has_seen: bool,
     gone: Vec<&'a File>,
     refused: Vec<(&'a File, StoreError)>,
     failed: Vec<(&'a File, StoreError)>,
@@ -56,7 +55,7 @@ impl Pusher<'_> {
             }
             left = failed.into_iter().map(|(file, _)| file).collect();
         }
-        let gone = self.gone(found).await?;
+        let gone = self.gone(found, push).await?;
         self.forget(&gone, push).await?;
         Ok(gone.is_empty())
     }
@@ -91,15 +90,26 @@ impl Pusher<'_> {
     }
 
     /// What is surely not there.
-    async fn gone<'a>(&self, found: Found<'a>) -> Result<Vec<&'a File>, PushError> {
-        let Found { has_seen, mut gone, refused, .. } = found;
-        if let Some((_, error)) = refused.first()
-            && !has_seen
-            && !self.store.may_look().await?
-        {
+    async fn gone<'a>(
+        &self,
+        found: Found<'a>,
+        push: &mut Push,
+    ) -> Result<Vec<&'a File>, PushError> {
+        let Found { mut gone, refused, .. } = found;
+        let Some((_, error)) = refused.first() else { return Ok(gone) };
+        // Beside the files: credentials may be for that place alone.
+        if !self.store.may_look(&key_of(self.entry, TEST_NAME)?).await? {
             return Err(error.clone().into());
         }
-        gone.extend(refused.into_iter().map(|(file, _)| file));
+        // A firewall may have refused us for a while.
+        let refused: Vec<&File> = refused.into_iter().map(|(file, _)| file).collect();
+        let mut again = Found::default();
+        self.look_at(&refused, push, &mut again).await?;
+        if let Some((_, error)) = again.failed.into_iter().next() {
+            return Err(error.into());
+        }
+        gone.extend(again.gone);
+        gone.extend(again.refused.into_iter().map(|(file, _)| file));
         Ok(gone)
     }
 
@@ -124,7 +134,6 @@ impl<'a> Found<'a> {
     ) -> Result<(), StoreError> {
         match seen {
             Ok(true) => {
-                self.has_seen = true;
                 let sending = push.files.get_mut(&file.name);
                 sending.into_iter().for_each(|one| one.verified_at_ms = Some(now_ms()));
             }
