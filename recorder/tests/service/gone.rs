@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
-    path::PathBuf,
     sync::{Arc, Mutex},
     thread,
     time::Duration,

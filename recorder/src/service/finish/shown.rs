@@ -204,6 +204,29 @@ fn has_time_for(taken: Duration, left: Duration) -> bool {
     left >= taken.saturating_mul(2)
 }
 
+/// Of one of the things that are made.
+struct Tries {
+    left: u32,
+    /// One gave something whole that lacks tracks for want of time, and it was thrown away.
+    was_late: bool,
+}
+
+impl Tries {
+    /// Whether such a thing may be thrown away for another try: once, and not when only one is left.
+    fn may_be_late(&self) -> bool {
+        !self.was_late && self.left > 1
+    }
+
+    /// `None`: by a defect.
+    fn failed(&mut self, error: Option<&CompositeError>) {
+        match error {
+            // What takes its place has as many tries as it had.
+            Some(CompositeError::Late(_)) if !self.was_late => self.was_late = true,
+            _ => self.left = self.left.saturating_sub(1),
+        }
+    }
+}
+
 /// Composite and mix of a recording being made.
 struct Showing<'a> {
     finish: &'a Finish<'a>,
@@ -253,8 +276,8 @@ impl Showing<'_> {
         let mut sealing = Sealing { spool: self.spool, recipients, opened, artifacts };
         let (name, order) =
             (if kind == ArtifactKind::AudioMix { "audio mix" } else { "composite" }, &self.order);
-        let (mut is_damaged, mut was_late) = (false, false);
-        let done = self.tried(name, |is_last| {
+        let mut is_damaged = false;
+        let done = self.tried(name, |tries| {
             let begun = Instant::now();
             sealing.clear().map_err(CompositeError::Output)?;
             if std::mem::take(&mut is_damaged) {
@@ -270,10 +293,9 @@ impl Showing<'_> {
             match done {
                 Ok(Done { late, .. })
                     if late > 0
-                        && !(was_late || is_last)
+                        && tries.may_be_late()
                         && has_time_for(begun.elapsed(), self.left()) =>
                 {
-                    was_late = true;
                     Err(CompositeError::Late(late))
                 }
                 other => other,
@@ -294,25 +316,25 @@ impl Showing<'_> {
         Ok(Some(artifacts))
     }
 
-    /// None: each try failed, or it took too long. `work` is told whether it is the last one.
+    /// None: each try failed, or it took too long.
     ///
     /// # Errors
     /// [`FinishError::NoRoom`] until half of the age is over: then it is left out, as what takes too long.
     fn tried<T>(
         &self,
         name: &str,
-        mut work: impl FnMut(bool) -> Result<T, CompositeError>,
+        mut work: impl FnMut(&Tries) -> Result<T, CompositeError>,
     ) -> Result<Option<T>, FinishError> {
         let recording = self.finish.entry.id;
-        let mut attempt = 1;
-        while attempt <= COMPOSITE_TRIES_MAX {
+        let mut tries = Tries { left: COMPOSITE_TRIES_MAX, was_late: false };
+        while tries.left > 0 {
             if self.is_late() {
                 tracing::warn!(%recording, name, "left out: it took too long, or half of the age is over");
                 return Ok(None);
             }
             let begun = || {
                 tracing::debug!(%recording, name, "a composite is made");
-                work(attempt == COMPOSITE_TRIES_MAX)
+                work(&tries)
             };
             let failed = match caught(begun) {
                 Some(Ok(made)) => return Ok(Some(made)),
@@ -326,12 +348,11 @@ impl Showing<'_> {
             }
             let is_final = failed.as_ref().is_some_and(CompositeError::is_final);
             let error = failed.as_ref().map_or_else(|| "a defect".to_owned(), ToString::to_string);
-            tracing::warn!(%recording, name, attempt, %error, "composite_failed");
+            tries.failed(failed.as_ref());
+            tracing::warn!(%recording, name, tries_left = tries.left, %error, "composite_failed");
             if is_final {
                 break;
             }
-            // What was whole and came late leaves as many tries as there were before.
-            attempt += u32::from(!matches!(failed, Some(CompositeError::Late(_))));
         }
         Ok(None)
     }
@@ -372,5 +393,38 @@ impl Showing<'_> {
             *looked_at = Instant::now();
         }
         *is_crowded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many tries are made of what ends so, and whether something comes of it.
+    fn made(ends: &[Result<u32, CompositeError>]) -> (usize, bool) {
+        let mut tries = Tries { left: COMPOSITE_TRIES_MAX, was_late: false };
+        let mut count = 0;
+        while tries.left > 0 {
+            let end = &ends[count];
+            count += 1;
+            match end {
+                Ok(late) if *late > 0 && tries.may_be_late() => {
+                    tries.failed(Some(&CompositeError::Late(*late)));
+                }
+                Ok(_) => return (count, true),
+                Err(error) => tries.failed(Some(error)),
+            }
+        }
+        (count, false)
+    }
+
+    #[test]
+    fn what_comes_late_is_not_lost_to_tries_that_fail() {
+        let fails = || Err(CompositeError::Stalled);
+        assert_eq!(made(&[fails(), fails(), Ok(1)]), (3, true), "the last one is kept");
+        assert_eq!(made(&[Ok(1), fails(), fails(), Ok(0)]), (4, true));
+        assert_eq!(made(&[Ok(1), Ok(1)]), (2, true), "late once more");
+        assert_eq!(made(&[Ok(1), fails(), fails(), fails()]), (4, false));
+        assert_eq!(made(&[fails(), fails(), fails()]), (3, false));
     }
 }
