@@ -62,6 +62,23 @@ async fn what_is_never_found_again_is_said_to_be_lost_when_its_age_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn receipt_and_event_agree_on_what_is_lost_while_it_is_destroyed() {
+    let world = World::new("lost-while-purging");
+    let id = RecordingId::from_bits(114);
+    let mut row = world.row(id);
+    (row.0.state, row.0.has_journal, row.0.expires_at_ms) = (State::Purging, true, Some(1));
+    row.0.stopped_at_ms = Some(1);
+    (row.0.work.purge, row.0.work.disk) = (Some(Purge::Deleted), Some("another disk".to_owned()));
+    world.ledger.insert(row);
+    let (recorder, _tap) = world.start();
+    world.until_state(id, State::Purged).await;
+    let last = world.ledger.told(id).pop();
+    assert!(matches!(last, Some(News::Purged { reason: Purge::Lost, .. })), "{last:?}");
+    assert_eq!(world.receipt(&recorder, id).reason, PurgeReason::Lost);
+    recorder.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_gone_are_made_again_from_the_journal() {
     let world = World::new("unmade");
     let id = RecordingId::from_bits(113);

@@ -22,11 +22,11 @@ impl Job {
     /// [`WorkError::Changed`]: the process ends, the next one does it.
     pub(super) async fn leave_receipt(
         &self,
-        reason: Purge,
+        why: Purge,
         receipt: &SignedReceipt,
     ) -> Result<(), WorkError> {
         let delivered = self.entry.work.delivered.as_ref();
-        let Some(to) = delivered.filter(|_| reason != Purge::Delivered) else { return Ok(()) };
+        let Some(to) = delivered.filter(|_| why != Purge::Delivered) else { return Ok(()) };
         let bytes = serde_json::to_vec_pretty(receipt)
             .map_err(|error| WorkError::Internal(error.to_string()))?;
         let leaving = async {

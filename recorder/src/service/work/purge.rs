@@ -149,14 +149,13 @@ impl Job {
     }
 
     async fn conclude(mut self) -> Result<(), WorkError> {
-        let reason = self.entry.work.purge.unwrap_or(Purge::Expired);
+        let work = &self.entry.work;
+        let why = work.purge.unwrap_or(Purge::Expired);
+        // Receipt and event say the same.
+        let reason = if work.is_lost { Purge::Lost } else { why };
         let at_ms = now_ms();
-        let reason = match reason {
-            Purge::Expired if self.entry.work.is_lost => Purge::Lost,
-            reason => reason,
-        };
         let signed = self.receipt(reason, at_ms)?;
-        self.leave_receipt(reason, &signed).await?;
+        self.leave_receipt(why, &signed).await?;
         let news = News::Purged {
             reason,
             at_ms,
@@ -192,7 +191,7 @@ impl Job {
             recording: self.entry.id,
             project: self.entry.project.clone(),
             room: self.entry.room,
-            reason: if work.is_lost { PurgeReason::Lost } else { reason_of(reason) },
+            reason: reason_of(reason),
             purged_at_ms: at_ms,
             signed_at_ms: at_ms,
             keys,
