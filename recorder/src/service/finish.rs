@@ -396,12 +396,14 @@ impl Finish<'_> {
             artifacts,
             missing,
         };
-        conclude(spool, draft, &capture, self.signers, seconds)
+        let export = sign(spool, draft, &capture, self.signers, seconds)?;
+        spool.write_export(&export)?;
+        Ok(export)
     }
 }
 
-/// Signs the manifest, and says that all is made.
-fn conclude(
+/// Signs the manifest, and writes all evidence.
+fn sign(
     spool: &Spool,
     draft: Draft,
     capture: &SignedCapture,
@@ -421,8 +423,8 @@ fn conclude(
         manifest_sha256: bundle.manifest_sha256.to_string(),
         seconds,
         missing,
+        is_aside: false,
     };
-    spool.write_export(&export)?;
     Ok(export)
 }
 

@@ -6,6 +6,7 @@
 //!                     push.json               how far that is
 //!                     live.json               journal files that were sealed while the recording went on
 //!                     out/<name>              sealed files and evidence
+//!                     out/.again/<name>       files that are sealed again and will take their places
 //! ```
 //! Small files are replaced by renaming, so a crash leaves the old one or the new one.
 
@@ -26,6 +27,8 @@ use crate::{evidence, journal::Folder, seal::Fingerprint, storage};
 const OUT: &str = "out";
 /// In `out`, for the moment between making and unlinking it.
 const WORK: &str = ".work";
+/// In `out`, for what is sealed again.
+const AGAIN: &str = ".again";
 const EXPORT: &str = "export.json";
 const PUSH: &str = "push.json";
 const LIVE: &str = "live.json";
@@ -43,6 +46,9 @@ pub(super) struct Export {
     pub(super) seconds: u64,
     /// What was wanted and could not be made.
     pub(super) missing: Vec<evidence::ArtifactKind>,
+    /// Files that were sealed again, and their evidence, lie aside still: [`Spool::settle`].
+    #[serde(default)]
+    pub(super) is_aside: bool,
 }
 
 /// A file on its way.
@@ -90,11 +96,63 @@ impl Push {
 #[derive(Clone)]
 pub(super) struct Spool {
     path: PathBuf,
+    out: PathBuf,
 }
 
 impl Spool {
     pub(super) fn of(folder: &Folder) -> Self {
-        Self { path: folder.path().to_owned() }
+        Self { path: folder.path().to_owned(), out: folder.path().join(OUT) }
+    }
+
+    /// An empty place beside the files, for others of the same names: until these are whole nothing may
+    /// take them for what export.json and live.json name.
+    pub(super) fn aside(&self) -> io::Result<Self> {
+        self.remove_aside()?;
+        let (path, out) = (self.path.clone(), self.out.join(AGAIN));
+        DirBuilder::new().mode(0o700).create(&out)?;
+        Ok(Self { path, out })
+    }
+
+    /// Removes what lies aside.
+    pub(super) fn remove_aside(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.out.join(AGAIN)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to be pushed, each file in its place: what lies aside and is whole takes the place of the
+    /// files before it. A crash in here: it is done once more. None: files are not made yet.
+    pub(super) fn settle(&self) -> io::Result<Option<Export>> {
+        let Some(mut export) = self.export()? else { return Ok(None) };
+        if !export.is_aside {
+            return Ok(Some(export));
+        }
+        let (mut live, mut push) = (self.live()?, self.push()?.unwrap_or_default());
+        push.files.retain(|name, _| !export.evidence.contains(name));
+        self.write_push(&push)?;
+        for sealed in &mut live.artifacts {
+            if let Some(now) = export.artifacts.iter().find(|now| now.name == sealed.name) {
+                sealed.clone_from(now);
+            }
+        }
+        self.take_in()?;
+        self.write_live(&live)?;
+        export.is_aside = false;
+        self.write(EXPORT, &export)?;
+        Ok(Some(export))
+    }
+
+    fn take_in(&self) -> io::Result<()> {
+        let from = match fs::read_dir(self.out.join(AGAIN)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for entry in from {
+            let entry = entry?;
+            fs::rename(entry.path(), self.out.join(entry.file_name()))?;
+        }
+        self.remove_aside()
     }
 
     /// A folder for sealed files: of what an interrupted attempt left only those stay that [`Self::live`]
@@ -111,7 +169,7 @@ impl Spool {
             (false, true) => {}
             (false, false) => self.write_push(&push)?,
         }
-        match DirBuilder::new().mode(0o700).create(self.path.join(OUT)) {
+        match DirBuilder::new().mode(0o700).create(&self.out) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -121,7 +179,7 @@ impl Spool {
 
     /// Removes what lies in `out`.
     fn remove_but(&self, stays: impl Fn(&str) -> bool) -> io::Result<()> {
-        for entry in fs::read_dir(self.path.join(OUT))? {
+        for entry in fs::read_dir(&self.out)? {
             let entry = entry?;
             match entry.file_type()?.is_dir() {
                 true => fs::remove_dir_all(entry.path())?,
@@ -133,7 +191,8 @@ impl Spool {
     }
 
     /// Forgets of what was sealed meanwhile all that is not right any more: for others than `to`, or neither
-    /// here nor at `target`. Done before any file is sealed again: one of that name has other bytes.
+    /// here nor at `target`. What is sealed again lies aside until live.json names it ([`Self::settle`]), so
+    /// what is here has the bytes that it says.
     pub(super) fn check_live(&self, to: &[Fingerprint], target: Option<&str>) -> io::Result<()> {
         let push = self.push()?.unwrap_or_default();
         let is_there = |name: &str| target.is_none_or(|at| at == push.target) && push.has(name);
@@ -160,7 +219,7 @@ impl Spool {
 
     /// Says that sealed files are safe on disk.
     pub(super) fn write_live(&self, live: &Live) -> io::Result<()> {
-        sync(&self.path.join(OUT))?;
+        sync(&self.out)?;
         self.write(LIVE, live)
     }
 
@@ -176,7 +235,7 @@ impl Spool {
 
     /// Where a file lies. Names are checked where they are made: no dots in front, no way out.
     pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(OUT).join(name)
+        self.out.join(name)
     }
 
     /// Makes folders below `out`, and never that one: what was destroyed does not come back.
@@ -203,14 +262,13 @@ impl Spool {
 
     /// Says that all files are made and safe on disk.
     pub(super) fn write_export(&self, export: &Export) -> io::Result<()> {
-        let out = self.path.join(OUT);
-        for entry in fs::read_dir(&out)? {
+        for entry in fs::read_dir(&self.out)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 sync(&entry.path())?;
             }
         }
-        sync(&out)?;
+        sync(&self.out)?;
         self.write(EXPORT, export)
     }
 

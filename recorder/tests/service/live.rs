@@ -98,6 +98,16 @@ pub(crate) fn has(folder: &Path, number: u32) -> bool {
     folder.join(format!("{number:08}.journal.age")).exists()
 }
 
+/// As if all that arrived had done so hours ago.
+pub(crate) fn age(world: &World, id: RecordingId) {
+    let path = world.folder(id).join("push.json");
+    let mut push: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for sending in push["files"].as_object_mut().unwrap().values_mut() {
+        sending["verified_at_ms"] = 1_760_000_000_000_u64.into();
+    }
+    fs::write(&path, push.to_string()).unwrap();
+}
+
 fn is_good(world: &World, recorder: &Recorder, id: RecordingId) {
     let report = verify(&at(&world.partner(), id), &recorder.keys(), None);
     assert!(report.is_good(), "{report:?}");
@@ -421,13 +431,7 @@ async fn what_is_gone_from_the_storage_again_is_pushed_anew_before_the_journal_i
     let there = at(&world.partner(), id);
     until("closed files arrive", || has(&there, 3)).await;
     first.shut_down().await;
-    // As if all that had been hours ago.
-    let path = world.folder(id).join("push.json");
-    let mut push: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    for sending in push["files"].as_object_mut().unwrap().values_mut() {
-        sending["verified_at_ms"] = 1_760_000_000_000_u64.into();
-    }
-    fs::write(&path, push.to_string()).unwrap();
+    age(&world, id);
     let before = arrived(&world, id);
     fs::remove_file(there.join("00000001.journal.age")).unwrap();
     fs::write(there.join("00000002.journal.age"), b"cut").unwrap();
@@ -462,15 +466,17 @@ async fn a_chunk_that_is_gone_costs_nothing_that_was_made() {
         serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_default()
     };
     until("closed files arrive", || is_verified(&read())).await;
-    let mut push = read();
-    for sending in push["files"].as_object_mut().unwrap().values_mut() {
-        sending["verified_at_ms"] = 1_760_000_000_000_u64.into();
-    }
-    fs::write(&path, push.to_string()).unwrap();
+    age(&world, id);
     for name in ["data-key.age", "00000002.journal.age"] {
         fs::remove_file(there.join(name)).unwrap();
     }
+    // It cannot be sealed again for a while.
+    let (keys, away) = (world.folder(id).join("keys.json"), world.root.join("keys.json"));
+    fs::rename(&keys, &away).unwrap();
     world.ledger.stop_now(id);
+    until("it is seen", || read()["files"]["data-key.age"].is_null()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    fs::rename(&away, &keys).unwrap();
     world.until_delivered(&recorder, id, ".ogg.age").await;
     is_good(&world, &recorder, id);
     assert_eq!(world.ledger.trouble().makes[&id], 1, "made once");
@@ -479,4 +485,55 @@ async fn a_chunk_that_is_gone_costs_nothing_that_was_made() {
     assert_eq!(capture["ended"], "closed");
     assert_eq!(extracted(&world, &there, id), feed.sent as u64 * 50, "all of it");
     recorder.shut_down().await;
+}
+
+/// A kill between two renames, when files that were sealed again take their places.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_sealed_again_are_in_their_places_before_they_are_pushed() {
+    let world = world("live-aside");
+    let id = RecordingId::from_bits(520);
+    let (first, tap) = world.start();
+    let mut feed = Feed::begin(&world, &tap, row(&world, id)).await;
+    feed.fill(&world, &tap, 3).await;
+    world.ledger.change(id, |row| row.target = Some("st_none".to_owned()));
+    world.ledger.stop_now(id);
+    world.until_state(id, State::PushBlocked).await;
+    first.shut_down().await;
+    let (folder, out) = (world.folder(id), world.folder(id).join("out"));
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap()
+    };
+    let mut export = read("export.json");
+    fs::create_dir(out.join(".again")).unwrap();
+    let evidence = export["evidence"].as_array().unwrap();
+    for name in evidence.iter().map(|name| name.as_str().unwrap()).chain(["00000002.journal.age"]) {
+        fs::rename(out.join(name), out.join(".again").join(name)).unwrap();
+    }
+    let bytes = fs::metadata(out.join(".again/00000002.journal.age")).unwrap().len();
+    fs::write(out.join("00000002.journal.age"), vec![1; usize::try_from(bytes).unwrap()]).unwrap();
+    export["is_aside"] = true.into();
+    fs::write(folder.join("export.json"), export.to_string()).unwrap();
+    // This one is sealed again after that.
+    fs::remove_file(out.join("00000003.journal.age")).unwrap();
+    let artifacts = export["artifacts"].as_array().unwrap().clone();
+    let of_journal = |one: &serde_json::Value| {
+        let name = one["name"].as_str().unwrap();
+        name == "data-key.age" || name.ends_with(".journal.age")
+    };
+    let mut live: Vec<_> = artifacts.into_iter().filter(of_journal).collect();
+    let another = live[0]["sha256"].clone();
+    let of_two = |one: &&mut serde_json::Value| one["name"] == "00000002.journal.age";
+    live.iter_mut().find(of_two).unwrap()["sha256"] = another;
+    let live = serde_json::json!({ "artifacts": live });
+    fs::write(folder.join("live.json"), live.to_string()).unwrap();
+    let (second, _tap) = world.start();
+    world.ledger.change(id, |row| {
+        (row.target, row.push_wanted) = (Some("st_local".to_owned()), true);
+    });
+    world.until_delivered(&second, id, "manifest.json.sig").await;
+    is_good(&world, &second, id);
+    assert_eq!(world.ledger.trouble().makes[&id], 1, "made once");
+    let there = at(&world.partner(), id);
+    assert_eq!(extracted(&world, &there, id), feed.sent as u64 * 50, "all of it");
+    second.shut_down().await;
 }

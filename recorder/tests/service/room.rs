@@ -67,6 +67,7 @@ async fn child_on_a_small_disk() {
     world.until_delivered(&recorder, id, ".ogg.age").await;
     recorder.shut_down().await;
     nothing_is_sealed_ahead_without_room().await;
+    nothing_is_sealed_again_without_room().await;
     a_mix_that_runs_out_of_room_is_made_when_there_is_some().await;
 }
 
@@ -93,6 +94,36 @@ async fn a_mix_that_runs_out_of_room_is_made_when_there_is_some() {
     world.ledger.change(id, |row| row.push_wanted = true);
     world.until_delivered(&recorder, id, "audio-mix.ogg.age").await;
     recorder.shut_down().await;
+}
+
+async fn nothing_is_sealed_again_without_room() {
+    let mut world = World::new("room-again");
+    world.rotation = live::SMALL;
+    let id = RecordingId::from_bits(174);
+    let (first, tap) = world.start();
+    let mut feed = Feed::begin(&world, &tap, live::row(&world, id)).await;
+    feed.fill(&world, &tap, 20).await;
+    let there = live::at(&world.partner(), id);
+    until("closed files arrive", || live::has(&there, 20)).await;
+    first.shut_down().await;
+    live::age(&world, id);
+    for number in 1..=20 {
+        fs::remove_file(there.join(format!("{number:08}.journal.age"))).unwrap();
+    }
+    // Enough for the last file and the evidence, and not for the 2 MB that are gone.
+    let filler = world.root.join("filler");
+    let free = Space::of(&world.root).unwrap().free;
+    fs::write(&filler, vec![1; usize::try_from(free - 4_500_000).unwrap()]).unwrap();
+    let (second, _tap) = world.start();
+    world.ledger.stop_now(id);
+    let is_told = |news: &News| matches!(news, News::Blocked { block: Block::SpoolFull, .. });
+    until("it is told", || world.ledger.told(id).iter().any(is_told)).await;
+    assert!(world.folder(id).join("export.json").exists(), "all else was made");
+    fs::remove_file(&filler).unwrap();
+    world.ledger.change(id, |row| row.push_wanted = true);
+    world.until_delivered(&second, id, "00000020.journal.age").await;
+    assert_eq!(world.ledger.trouble().makes[&id], 1, "made once");
+    second.shut_down().await;
 }
 
 async fn nothing_is_sealed_ahead_without_room() {

@@ -2,18 +2,19 @@
 //! of the journal, which needs no key, and the evidence is signed anew around all other files.
 //!
 //! ```text
-//! sealed anew ─▶ export.json removed ─▶ evidence, push.json, live.json ─▶ export.json
-//!                └── a crash in here: all is made anew ──────────────────┘
+//! room on the disk ─▶ sealed and signed, aside ─▶ export.json ─▶ files in their places, push.json, live.json
+//!                     └ a crash: begun anew ───┘                 └ a crash: gone on with (Spool::settle) ──┘
 //! ```
+//! Nothing that was made before is given up for it: of a sealed recording it cannot be made twice.
 
 use std::{collections::BTreeSet, fs};
 
-use super::{FinishError, Raw, conclude};
+use super::{FinishError, Raw, has_room, sign};
 use crate::{
     evidence::{
         Artifact, CAPTURE_FILE, CAPTURE_SIGNATURE_FILE, Draft, ExportError, SignedCapture, Signers,
     },
-    journal::Folder,
+    journal::{Folder, Space},
     service::{
         cancel::Cancel,
         ledger::Entry,
@@ -46,11 +47,22 @@ impl Again<'_> {
         if !gone.iter().all(|name| names.contains(name.as_str())) {
             return Ok(None);
         }
-        let sealed = self.sealed(&spool, gone).inspect_err(|_| {
-            // With other bytes than export.json says it must not stay.
-            gone.iter().for_each(|name| drop(spool.remove(name)));
-        })?;
-        self.signed(&spool, export, &sealed).map(Some)
+        let is_gone = |artifact: &&Artifact| gone.contains(artifact.name.as_str());
+        let bytes = export.artifacts.iter().filter(is_gone).map(|artifact| artifact.bytes).sum();
+        self.look_at_room(bytes)?;
+        let aside = spool.aside()?;
+        let made = self.sealed(&aside, gone).and_then(|sealed| {
+            let export = self.signed(&spool, &aside, export, &sealed)?;
+            Ok(spool.write_export(&export)?)
+        });
+        if let Err(error) = made {
+            // Live recordings need the room; but what export.json speaks of stays.
+            if spool.export().is_ok_and(|now| now.is_none_or(|now| !now.is_aside)) {
+                let _ = spool.remove_aside(); // Else by the next attempt.
+            }
+            return Err(error);
+        }
+        Ok(spool.settle()?)
     }
 
     fn sealed(&self, spool: &Spool, gone: &BTreeSet<String>) -> Result<Vec<Artifact>, FinishError> {
@@ -58,14 +70,12 @@ impl Again<'_> {
         let (folder, cancel) = (self.folder, self.cancel);
         let raw = Raw { spool, folder, recipients, key: None, past_unreadable: false, cancel };
         let mut sealed = Vec::new();
-        for name in gone {
-            spool.remove(name)?; // Of an attempt that a crash ended.
-        }
         if gone.contains(Raw::KEY) {
             sealed.push(raw.data_key()?);
         }
         for (number, path) in folder.files()? {
             if gone.contains(&Raw::name(number)) {
+                self.look_at_room(path.metadata()?.len())?;
                 sealed.extend(raw.file(number, &path)?);
             }
         }
@@ -75,9 +85,16 @@ impl Again<'_> {
         }
     }
 
+    /// What is written now needs the room more.
+    fn look_at_room(&self, bytes: u64) -> Result<(), FinishError> {
+        let is_room = has_room(Space::of(self.folder.path())?, bytes);
+        if is_room { Ok(()) } else { Err(FinishError::NoRoom) }
+    }
+
     fn signed(
         &self,
         spool: &Spool,
+        aside: &Spool,
         mut export: Export,
         sealed: &[Artifact],
     ) -> Result<Export, FinishError> {
@@ -86,15 +103,7 @@ impl Again<'_> {
             signature: fs::read(spool.file(CAPTURE_SIGNATURE_FILE))?,
         };
         let captured = capture.verify(&self.signers.published()).map_err(ExportError::from)?.0;
-        let (mut live, mut push) = (spool.live()?, spool.push()?.unwrap_or_default());
-        for artifacts in [&mut export.artifacts, &mut live.artifacts] {
-            replace(artifacts, sealed);
-        }
-        spool.forget_export()?;
-        export.evidence.iter().try_for_each(|name| spool.remove(name))?;
-        push.files.retain(|name, _| !export.evidence.contains(name));
-        spool.write_push(&push)?;
-        spool.write_live(&live)?;
+        replace(&mut export.artifacts, sealed);
         let draft = Draft {
             recording: self.entry.id,
             project: self.entry.project.clone(),
@@ -105,7 +114,8 @@ impl Again<'_> {
             artifacts: export.artifacts,
             missing: export.missing,
         };
-        conclude(spool, draft, &capture, self.signers, export.seconds)
+        let signed = sign(aside, draft, &capture, self.signers, export.seconds)?;
+        Ok(Export { is_aside: true, ..signed })
     }
 }
 

@@ -61,7 +61,7 @@ impl Job {
     /// Files that were made and whose step was lost.
     fn unfinished(&self, spool: &Spool) -> Result<Option<Export>, WorkError> {
         match self.entry.state {
-            State::Finalizing => Ok(spool.export().map_err(FolderError::File)?),
+            State::Finalizing => Ok(spool.settle().map_err(FolderError::File)?),
             _ => Ok(None),
         }
     }

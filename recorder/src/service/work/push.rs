@@ -28,7 +28,7 @@ impl Job {
             return Err(self.block(Block::SpoolMissing).await);
         };
         let spool = Spool::of(&folder);
-        let Some(export) = spool.export().map_err(FolderError::File)? else {
+        let Some(export) = spool.settle().map_err(FolderError::File)? else {
             spool.forget_export().map_err(FolderError::File)?;
             return Err(WorkError::Changed); // To be made anew.
         };
@@ -127,11 +127,16 @@ impl Job {
             done = &mut sealing => return match done {
                 Ok(Ok(Some(export))) => self.sealed_again(&Spool::of(&folder), export).await,
                 Ok(Err(error)) if error.is_full() => Err(self.block(Block::SpoolFull).await),
-                Ok(Err(error @ FinishError::Spool(_))) => Err(error.into()),
-                // It needs the key, or more than a journal file is gone.
-                Ok(Ok(None) | Err(_)) | Err(_) => {
+                // It needs the key, or the journal lacks it too.
+                Ok(Ok(None) | Err(FinishError::NoJournal)) => {
                     tracing::error!(%recording, "files are made anew");
                     Ok(Spool::of(&folder).forget_export().map_err(FolderError::File)?)
+                }
+                // All else may pass, and nobody may have the key any more to make the rest with.
+                Ok(Err(error)) => Err(error.into()),
+                Err(error) => {
+                    tracing::error!(%recording, %error, "a defect while files were sealed again");
+                    Err(FinishError::Defect.into())
                 }
             },
             why = self.until_changed(|_| None) => why,
