@@ -12,7 +12,7 @@
 //! or when it is given up for good, as for a recording that is over. So a cut or a crash costs nothing until
 //! both the kept batches and the ring are full. What was on disk and not acknowledged comes twice; readers of
 //! the journal know it by its place. A writer of journals that hangs costs its own recordings what they have no
-//! room for, which is counted and noted, and no others anything.
+//! room for, which is counted and noted, and no others that were worked on when it began anything.
 
 mod handed;
 mod kept;

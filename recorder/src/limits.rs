@@ -281,7 +281,7 @@ pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
 /// cut: a media process that was not heard for half of it has said all that it will.
 pub const CLOSE_AFTER_MAX: Duration = Duration::from_secs(60);
 /// A wall clock that is so much ahead of the time that passed has jumped: no daemon corrects by as much, and
-/// the shortest age is longer.
+/// no age is shorter.
 pub const CLOCK_JUMP: Duration = Duration::from_secs(3600);
 /// How long such a clock is doubted, unless the operator says otherwise: until a daemon or somebody who hears
 /// the alarm sets it right.

@@ -18,7 +18,7 @@ use recorder::{
     storage::Target,
 };
 use sdk_spec::{
-    event::What,
+    event::{ERASED_HANDLE, What},
     recording::{BlockReason, Output, PurgeReason, RecordingRule, RecordingState, StopReason},
     rest::{
         Timestamp,
@@ -402,7 +402,9 @@ fn timeline(found: signaling::store::Timeline) -> Timeline {
             Moment::Joined { participant, handle, .. } => {
                 let Ok(participant) = participant.parse() else { continue };
                 open.insert(participant, out.stays.len());
-                let handle = Some(Handle(handle.as_str().to_owned()));
+                // Whoever was erased may be the one that a mask named.
+                let is_known = handle.as_str() != ERASED_HANDLE;
+                let handle = is_known.then(|| Handle(handle.as_str().to_owned()));
                 out.stays.push(Stay { participant, handle, joined_us: at_us, left_us: None });
             }
             Moment::Left { participant } => {
@@ -424,4 +426,32 @@ fn timeline(found: signaling::store::Timeline) -> Timeline {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use sdk_spec::ws::Role;
+    use signaling::store::TimelineEvent;
+
+    use super::*;
+
+    #[test]
+    fn whoever_was_erased_is_hidden_by_every_mask_of_one_person() {
+        let joined = |n, handle: &str| {
+            let participant = ParticipantId::from_bits(n).to_string();
+            let handle = sdk_spec::handle::Handle::parse(handle).unwrap();
+            let moment = Moment::Joined { participant, handle, role: Role::Participant };
+            TimelineEvent { at_ms: 1, moment }
+        };
+        let events = vec![joined(1, "ann"), joined(2, ERASED_HANDLE)];
+        let stays = timeline(signaling::store::Timeline { events, is_whole: true }).stays;
+        let mask = Mask {
+            source: Source::Camera,
+            handle: Some(Handle("ben".to_owned())),
+            region: Region { x: 0, y: 0, width: 1000, height: 1000, solid: true },
+        };
+        let is_hidden = |stay: &Stay| mask.hides(Source::Camera, stay.handle.as_ref());
+        assert_eq!(stays.iter().map(is_hidden).collect::<Vec<_>>(), [false, true]);
+    }
 }

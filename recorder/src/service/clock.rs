@@ -48,8 +48,9 @@ impl AgeClock {
     /// The file is there and cannot be read.
     pub(super) fn open(folder: &Path, doubt: Duration, doubted: IntGauge) -> io::Result<Self> {
         let path = folder.join(FILE);
-        let before = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().ok(),
+        let before = match fs::read(&path) {
+            // What a power cut left of it says nothing, and is no reason not to start.
+            Ok(text) => String::from_utf8_lossy(&text).trim().parse().ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };

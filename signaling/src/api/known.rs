@@ -15,7 +15,7 @@ pub(crate) struct KnownKeys {
 
 impl KnownKeys {
     /// What the store just said of a key; none: there is no such key, or not any more.
-    pub(super) fn note(&self, id: &str, key: Option<&Arc<ApiKey>>) {
+    pub(crate) fn note(&self, id: &str, key: Option<&Arc<ApiKey>>) {
         let Some(key) = key else {
             self.keys.remove(id);
             return;

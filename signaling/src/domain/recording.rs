@@ -326,9 +326,12 @@ impl Room {
     }
 
     /// Nobody records any more, and nobody is to believe otherwise. What was recorded is delivered when the
-    /// recorder is back.
+    /// recorder is back; what is recorded by rule begins again then.
     pub(super) fn on_recorder_lost(&mut self) {
-        self.stop_recording(&Actor::System, StopReason::RecorderFailed);
+        if self.recorder.live.is_some() {
+            self.stop_recording(&Actor::System, StopReason::RecorderFailed);
+            self.record_by_rule();
+        }
     }
 
     /// The store did not begin recordings: the policy was emptied meanwhile, or others took the last

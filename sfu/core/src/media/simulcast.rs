@@ -158,6 +158,7 @@ impl Simulcast {
     /// Forwards another layer.
     pub fn switch(&mut self, rank: u8, layer: &mut Layer, now: Instant) {
         self.give_up();
+        layer.stream.key_frames.withdraw();
         for place in [self.chosen, rank] {
             if let Some(stream) = self.streams.get_mut(usize::from(place)) {
                 std::mem::swap(stream, &mut layer.stream);

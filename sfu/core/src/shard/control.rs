@@ -167,6 +167,12 @@ impl Shard {
     fn on_bye(&mut self, key: Key<Peer>, ssrc: Ssrc) {
         let Some((track, rank)) = self.track_by_ssrc(key, ssrc) else { return };
         let Some(track) = self.tracks.get_mut(track) else { return };
+        let Some(stream) = track.stream_mut(rank) else { return };
+        if !stream.has_begun() {
+            // Said already: a repetition costs no emptying of the cache.
+            stream.bound_at = None;
+            return;
+        }
         track.begin_stream(rank, ssrc.0, None);
     }
 }

@@ -159,7 +159,9 @@ async fn revoke_key(
     PathId(id): PathId<OpaqueName>,
 ) -> Result<StatusCode, Failure> {
     operator.may(OperatorScope::Write)?;
-    if app.store.revoke_api_key(None, bare(&id.0, "ck_"), &operator.by()).await? {
+    let id = bare(&id.0, "ck_");
+    if app.store.revoke_api_key(None, id, &operator.by()).await? {
+        app.known_keys.note(id, None);
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Failure::new(Code::NotFound))

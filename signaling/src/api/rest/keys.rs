@@ -152,6 +152,7 @@ async fn revoke_key(
     }
     let (project, id) = (Some(partner.project.as_ref()), bare(&id.0, "ck_"));
     if app.store.revoke_api_key(project, id, &partner.by()).await? {
+        app.known_keys.note(id, None);
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Failure::new(Code::NotFound))
@@ -189,7 +190,10 @@ async fn rotate_key(
     let hash = app.store.vault().hash_secret(text.as_bytes());
     let until = by.now_ms + u64::from(body.value.overlap_seconds()) * 1000;
     match app.store.rotate_api_key(place, &hash, until, &by, retry.as_ref()).await? {
-        Ok(info) => Ok(created(StatusCode::OK, info, &text)),
+        Ok(info) => {
+            app.known_keys.note(id, None);
+            Ok(created(StatusCode::OK, info, &text))
+        }
         Err(Creation::Before(id)) => Err(not_repeated(&id)),
         Err(other) => Err(other.into()),
     }
