@@ -130,8 +130,7 @@ async fn whether_a_file_is_there_still_costs_no_reading_of_it() {
             let files = [(&upload, other), (&never, is), (&upload, is)];
             let seen = store.are_there(&files).await;
             assert_eq!(seen, [Ok(false), Ok(false), Ok(true)], "{kind}");
-            let key = Key::parse("l/conclave-test").unwrap();
-            assert_eq!(store.may_look(&key).await, Ok(true), "{kind}");
+            assert_eq!(store.may_look(&key("l/conclave-test")).await, Ok(true), "{kind}");
         };
         tokio::time::timeout(Duration::from_secs(60), looked).await.expect(kind);
     }
