@@ -166,8 +166,12 @@ async fn what_a_hanging_disk_does_not_have_is_not_acknowledged_and_goes_to_the_n
     let send = |number: u8| {
         assert!(ring.send(Batch { recording: ID, bytes: vec![number; BATCH] }).is_ok());
     };
+    // Nothing is kept before the link has taken it from the ring, either: first all of it must be.
+    disk.hang(true);
     (0..5).for_each(send);
-    until(|| link.is_up() && link.counts().kept_bytes == 0).await;
+    until(|| link.counts().kept_bytes == 5 * BATCH).await;
+    disk.hang(false);
+    until(|| link.counts().kept_bytes == 0).await;
     disk.hang(true);
     (5..10).for_each(send);
     until(|| disk.waiting() == 1).await;
